@@ -1,0 +1,177 @@
+//! The contract of a kernel: what the queue needs to know to run it, and nothing of what it computes.
+
+use super::{Caps, Real, Tensor};
+use crate::Result;
+
+/// How a dispatch touches a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    /// Written in full, or read and updated.
+    Write,
+}
+
+/// One tensor of a dispatch and its binding number in the shader (params are binding 0).
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<'a> {
+    pub binding: u32,
+    pub tensor: &'a Tensor,
+    pub access: Access,
+}
+
+/// Binds `tensor` for reading.
+pub fn read(binding: u32, tensor: &Tensor) -> Bound<'_> {
+    Bound { binding, tensor, access: Access::Read }
+}
+
+/// Binds `tensor` for writing or updating.
+pub fn write(binding: u32, tensor: &Tensor) -> Bound<'_> {
+    Bound { binding, tensor, access: Access::Write }
+}
+
+/// Scalar type of a params field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scalar {
+    U32,
+    F32,
+}
+
+/// Rust type of a params field.
+pub trait ParamScalar {
+    const KIND: Scalar;
+}
+impl ParamScalar for u32 {
+    const KIND: Scalar = Scalar::U32;
+}
+impl ParamScalar for f32 {
+    const KIND: Scalar = Scalar::F32;
+}
+
+/// The uniform struct of a kernel. A test compares `FIELDS` with the struct that naga finds in the shader.
+pub trait Params: bytemuck::Pod {
+    /// Name, byte offset and type of every field, in order.
+    const FIELDS: &'static [(&'static str, usize, Scalar)];
+}
+
+/// Declares a `#[repr(C)]` params struct whose fields are known at run time.
+#[macro_export]
+macro_rules! params {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $field:ident : $ty:ty),* $(,)? }) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, bytemuck::Pod, bytemuck::Zeroable)]
+        pub struct $name { $($(#[$doc])* pub $field: $ty),* }
+        impl $crate::device::Params for $name {
+            const FIELDS: &'static [(&'static str, usize, $crate::device::Scalar)] =
+                &[$((stringify!($field), std::mem::offset_of!($name, $field),
+                     <$ty as $crate::device::ParamScalar>::KIND)),*];
+        }
+    };
+}
+
+/// A value that the shader sees as `package::plan::NAME` (numbers) or as a feature of `@if(...)` (flags).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Constant {
+    U32(u32),
+    Flag(bool),
+}
+
+/// How a kernel runs on a device with given caps: a pure function of shapes and caps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// File in `shaders/`, without ending.
+    pub shader: &'static str,
+    pub constants: Vec<(&'static str, Constant)>,
+    /// Invocations of one workgroup.
+    pub workgroup: u32,
+    /// Bytes of workgroup memory.
+    pub shared_bytes: u32,
+    /// Workgroups in x, y, z. A zero means that there is nothing to do.
+    pub groups: [u32; 3],
+}
+
+/// Spreads `n` workgroups over x and y, near-square once x alone does not suffice. The kernel rebuilds
+/// `wid.y * num_workgroups.x + wid.x` and compares it with `n`.
+pub fn grid(n: usize, caps: &Caps) -> [u32; 3] {
+    let max = caps.max_groups as usize;
+    if n <= max {
+        return [n as u32, 1, 1];
+    }
+    let x = n.isqrt().clamp(1, max);
+    [x as u32, n.div_ceil(x) as u32, 1]
+}
+
+/// A kernel with its operands: one dispatch.
+pub trait Kernel {
+    /// The kernel's name: its shader, twin and test carry the same.
+    const NAME: &'static str;
+    type Params: Params;
+    fn params(&self) -> Self::Params;
+    /// The tensors, inputs in formula order, outputs last; their order is the twin's.
+    fn tensors(&self) -> Vec<Bound<'_>>;
+    /// Chooses tile constants and dispatch size.
+    ///
+    /// # Errors
+    /// [`crate::Error::Limit`] or [`crate::Error::Unsupported`] where the device cannot run these shapes.
+    fn plan(&self, caps: &Caps) -> Result<Plan>;
+    /// The same computation on the CPU.
+    fn twin<R: Real>(&self, io: Io<'_, R>);
+}
+
+/// One host slice that a twin reads.
+#[derive(Clone, Copy)]
+pub enum In<'a, R> {
+    Real(&'a [R]),
+    U32(&'a [u32]),
+}
+
+/// One host slice that a twin writes.
+pub enum Out<'a, R> {
+    Real(&'a mut [R]),
+    U32(&'a mut [u32]),
+}
+
+/// The operands of a twin, in the order of [`Kernel::tensors`].
+pub struct Io<'a, R> {
+    pub ins: Vec<In<'a, R>>,
+    pub outs: Vec<Out<'a, R>>,
+}
+
+impl<'a, R: Real> Io<'a, R> {
+    /// The `i`-th input as numbers.
+    pub fn real(&self, i: usize) -> &'a [R] {
+        match self.ins[i] {
+            In::Real(x) => x,
+            In::U32(_) => unreachable!("input {i} holds integers"),
+        }
+    }
+
+    /// The `i`-th input as integers.
+    pub fn ints(&self, i: usize) -> &'a [u32] {
+        match self.ins[i] {
+            In::U32(x) => x,
+            In::Real(_) => unreachable!("input {i} holds reals"),
+        }
+    }
+
+    /// All outputs as numbers.
+    pub fn outs<const N: usize>(self) -> [&'a mut [R]; N] {
+        let outs: Vec<_> = self
+            .outs
+            .into_iter()
+            .map(|o| match o {
+                Out::Real(x) => x,
+                Out::U32(_) => unreachable!("an output holds integers"),
+            })
+            .collect();
+        outs.try_into().unwrap_or_else(|o: Vec<_>| unreachable!("{} outputs, {N} wanted", o.len()))
+    }
+
+    /// The only output, as integers.
+    pub fn out_ints(mut self) -> &'a mut [u32] {
+        match self.outs.pop() {
+            Some(Out::U32(x)) => x,
+            _ => unreachable!("the output holds reals"),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Element type of the CPU device: the twins are written once and run in f32 (the device) and in f64 (the oracle).
+
+use std::ops::{AddAssign, DivAssign, MulAssign, SubAssign};
+
+/// A real number that the CPU device can store and compute with.
+pub trait Real:
+    Copy
+    + Default
+    + PartialOrd
+    + Send
+    + Sync
+    + std::fmt::Debug
+    + std::iter::Sum
+    + std::ops::Add<Output = Self>
+    + std::ops::Sub<Output = Self>
+    + std::ops::Mul<Output = Self>
+    + std::ops::Div<Output = Self>
+    + std::ops::Neg<Output = Self>
+    + AddAssign
+    + SubAssign
+    + MulAssign
+    + DivAssign
+    + faer::traits::RealField
+    + 'static
+{
+    /// Unit roundoff times two (distance from 1 to the next number).
+    const EPSILON: f64;
+    fn of(x: f64) -> Self;
+    fn get(self) -> f64;
+    fn exp(self) -> Self;
+    fn ln(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn sin_cos_turns(turns: Self) -> (Self, Self);
+    /// Gauss error function.
+    fn erf(self) -> Self;
+    fn max(self, other: Self) -> Self;
+}
+
+impl Real for f64 {
+    const EPSILON: f64 = f64::EPSILON;
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn get(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        f64::ln(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn sin_cos_turns(turns: Self) -> (Self, Self) {
+        (std::f64::consts::TAU * turns).sin_cos()
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        libm::erf(self)
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        f64::max(self, other)
+    }
+}
+
+/// Plain polynomials instead of libm calls, so that loops over slices vectorise.
+impl Real for f32 {
+    const EPSILON: f64 = f32::EPSILON as f64;
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x as f32
+    }
+    #[inline(always)]
+    fn get(self) -> f64 {
+        f64::from(self)
+    }
+    #[inline(always)]
+    fn exp(self) -> Self {
+        super::fastmath::exp(self)
+    }
+    #[inline(always)]
+    fn ln(self) -> Self {
+        super::fastmath::ln(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f32::sqrt(self)
+    }
+    #[inline(always)]
+    fn sin_cos_turns(turns: Self) -> (Self, Self) {
+        super::fastmath::sin_cos_turns(turns)
+    }
+    #[inline(always)]
+    fn erf(self) -> Self {
+        super::fastmath::erf(self)
+    }
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        f32::max(self, other)
+    }
+}
