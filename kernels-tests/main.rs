@@ -1,1 +1,69 @@
-fn main(){}
+//! Kernel tests: every case runs on the CPU device and on every GPU adapter of this machine, and is judged by the
+//! same twin in f64. A machine without an adapter lists the GPU cases as ignored: not run, not passed.
+//!
+//! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words.
+
+mod harness;
+mod shaders;
+
+mod activation_backward;
+mod adamw;
+mod add;
+mod argmax;
+mod attention;
+mod attention_backward_key;
+mod attention_backward_query;
+mod cholesky_block;
+mod class_token;
+mod class_token_backward;
+mod column_sum;
+mod cross_entropy;
+mod gemm;
+mod label_sum;
+mod layernorm;
+mod layernorm_backward;
+mod mixture;
+mod mixture_backward;
+mod noise_combine;
+mod noise_mix;
+mod noise_mix_backward;
+mod patch_embed;
+mod philox_normal;
+mod sgd;
+mod triangular_rows;
+
+use harness::Case;
+
+fn main() {
+    let cases = MODULES.iter().flat_map(|m| m.0()).collect();
+    harness::run(cases, shaders::trials(MODULES.iter().map(|m| m.1).collect()));
+}
+
+/// Cases of every kernel, and one run of each of its variants for the checks that need no device.
+const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
+    (activation_backward::cases, activation_backward::examples),
+    (adamw::cases, adamw::examples),
+    (add::cases, add::examples),
+    (argmax::cases, argmax::examples),
+    (attention::cases, attention::examples),
+    (attention_backward_key::cases, attention_backward_key::examples),
+    (attention_backward_query::cases, attention_backward_query::examples),
+    (cholesky_block::cases, cholesky_block::examples),
+    (class_token::cases, class_token::examples),
+    (class_token_backward::cases, class_token_backward::examples),
+    (column_sum::cases, column_sum::examples),
+    (cross_entropy::cases, cross_entropy::examples),
+    (gemm::cases, gemm::examples),
+    (label_sum::cases, label_sum::examples),
+    (layernorm::cases, layernorm::examples),
+    (layernorm_backward::cases, layernorm_backward::examples),
+    (mixture::cases, mixture::examples),
+    (mixture_backward::cases, mixture_backward::examples),
+    (noise_combine::cases, noise_combine::examples),
+    (noise_mix::cases, noise_mix::examples),
+    (noise_mix_backward::cases, noise_mix_backward::examples),
+    (patch_embed::cases, patch_embed::examples),
+    (philox_normal::cases, philox_normal::examples),
+    (sgd::cases, sgd::examples),
+    (triangular_rows::cases, triangular_rows::examples),
+];

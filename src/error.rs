@@ -8,21 +8,10 @@ use std::path::PathBuf;
 pub enum Error {
     /// An operand does not have the shape that an operation needs.
     #[error("{op}: `{arg}` must have shape {expected}, got {got}")]
-    Shape {
-        op: &'static str,
-        arg: &'static str,
-        expected: String,
-        got: String,
-    },
+    Shape { op: &'static str, arg: &'static str, expected: String, got: String },
     /// A request exceeds what the device (or the method) can hold.
     #[error("{what} needs {needed}, but the limit of {subject} is {limit}; {way_out}")]
-    Limit {
-        what: String,
-        subject: String,
-        needed: u64,
-        limit: u64,
-        way_out: &'static str,
-    },
+    Limit { what: String, subject: String, needed: u64, limit: u64, way_out: &'static str },
     /// The request is valid but not offered by this build or device.
     #[error("{0}")]
     Unsupported(String),
@@ -55,11 +44,7 @@ pub enum Error {
     Config(String),
     /// The operating system refused.
     #[error("{action} {path}: {reason}")]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        reason: String,
-    },
+    Io { action: &'static str, path: PathBuf, reason: String },
 }
 
 /// The crate's result type.
@@ -68,11 +53,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Wraps an I/O failure with what was attempted and on which path.
     pub fn io(action: &'static str, path: impl Into<PathBuf>, source: &std::io::Error) -> Self {
-        Self::Io {
-            action,
-            path: path.into(),
-            reason: source.to_string(),
-        }
+        Self::Io { action, path: path.into(), reason: source.to_string() }
     }
 
     /// A shape mismatch of operand `arg` of operation `op`.
@@ -82,11 +63,6 @@ impl Error {
         expected: impl std::fmt::Debug,
         got: impl std::fmt::Debug,
     ) -> Self {
-        Self::Shape {
-            op,
-            arg,
-            expected: format!("{expected:?}"),
-            got: format!("{got:?}"),
-        }
+        Self::Shape { op, arg, expected: format!("{expected:?}"), got: format!("{got:?}") }
     }
 }

@@ -56,12 +56,7 @@ impl Caps {
 
     /// The CPU device: only memory limits it.
     pub fn cpu() -> Self {
-        Self {
-            class: DeviceClass::Cpu,
-            max_binding: u64::MAX,
-            max_buffer: u64::MAX,
-            ..Self::floor()
-        }
+        Self { class: DeviceClass::Cpu, max_binding: u64::MAX, max_buffer: u64::MAX, ..Self::floor() }
     }
 
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {

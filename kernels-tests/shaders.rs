@@ -1,0 +1,158 @@
+//! Checks of the house that need no device: every kernel has its files, every plan's shader validates, its params and
+//! bindings equal the Rust side's, and naga writes it in all four target languages.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use minoise::device::{Access, Caps, Captured, Constant, Device, DeviceClass, SOURCES, Scalar, assemble, validate};
+use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
+
+use crate::harness::Example;
+
+pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
+    vec![
+        Trial::test("house: every kernel has shader, wrapper, twin and test", every_kernel_has_its_files),
+        Trial::test("house: shaders validate, agree with Rust and translate", move || shaders_agree(&examples)),
+    ]
+}
+
+/// Shaders that are variants of a kernel of another name.
+const VARIANTS: &[(&str, &str)] = &[("gemm_rows", "gemm")];
+
+fn every_kernel_has_its_files() -> Result<(), Failed> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut missing = Vec::new();
+    let listed: BTreeSet<_> = SOURCES.iter().map(|s| s.0.to_string()).collect();
+    for entry in std::fs::read_dir(root.join("shaders"))?.flatten() {
+        let path = entry.path();
+        let Some(name) = path.file_stem().and_then(|n| n.to_str()).filter(|_| path.is_file()) else { continue };
+        if !listed.contains(name) {
+            missing.push(format!("shaders/{name}.wgsl in SOURCES"));
+        }
+        let kernel = VARIANTS.iter().find(|v| v.0 == name).map_or(name, |v| v.1);
+        for folder in ["src/kernels", "src/cpu", "kernels-tests"] {
+            if !root.join(folder).join(format!("{kernel}.rs")).exists() {
+                missing.push(format!("{folder}/{kernel}.rs"));
+            }
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(format!("missing: {}", missing.join(", ")).into()) }
+}
+
+fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
+    let mut distinct: BTreeMap<String, Captured> = BTreeMap::new();
+    for class in [DeviceClass::Gpu, DeviceClass::SoftwareGpu] {
+        let planner = Device::planner(Caps { class, ..Caps::floor() });
+        for example in examples {
+            for captured in planner.capture(|| example(&planner))? {
+                distinct.insert(format!("{} {:?}", captured.plan.shader, captured.plan.constants), captured);
+            }
+        }
+    }
+    let seen: BTreeSet<_> = distinct.values().map(|c| c.plan.shader).collect();
+    let unseen: Vec<_> = SOURCES.iter().map(|s| s.0).filter(|s| !s.starts_with("lib/") && !seen.contains(s)).collect();
+    if !unseen.is_empty() {
+        return Err(format!("no example runs: {unseen:?}").into());
+    }
+    for captured in distinct.values() {
+        agree(captured).map_err(|e| format!("{} {:?}: {e}", captured.plan.shader, captured.plan.constants))?;
+    }
+    Ok(())
+}
+
+fn agree(captured: &Captured) -> Result<(), String> {
+    let plan = &captured.plan;
+    let source = assemble(plan).map_err(|e| e.to_string())?;
+    let module = validate(plan.shader, &source).map_err(|e| e.to_string())?;
+    let [entry] = module.entry_points.as_slice() else { return Err("not one entry point".into()) };
+    if entry.name != "main" || entry.stage != ShaderStage::Compute {
+        return Err("the entry point is not a compute `main`".into());
+    }
+    if entry.workgroup_size.iter().product::<u32>() != plan.workgroup {
+        return Err(format!("workgroup {:?}, plan {}", entry.workgroup_size, plan.workgroup));
+    }
+    let mut layouter = naga::proc::Layouter::default();
+    layouter.update(module.to_ctx()).map_err(|e| e.to_string())?;
+    let (mut shared, mut bindings) = (0, Vec::new());
+    for (_, global) in module.global_variables.iter() {
+        match global.space {
+            AddressSpace::WorkGroup => shared += layouter[global.ty].size,
+            AddressSpace::Uniform => {
+                let TypeInner::Struct { members, .. } = &module.types[global.ty].inner else {
+                    return Err("params is no struct".into());
+                };
+                let found: Vec<_> = members
+                    .iter()
+                    .map(|m| {
+                        let kind = match module.types[m.ty].inner {
+                            TypeInner::Scalar(naga::Scalar::F32) => Scalar::F32,
+                            _ => Scalar::U32,
+                        };
+                        (m.name.clone().unwrap_or_default(), m.offset as usize, kind)
+                    })
+                    .collect();
+                let wanted: Vec<_> = captured.fields.iter().map(|f| (f.0.to_string(), f.1, f.2)).collect();
+                if found != wanted {
+                    return Err(format!("params {found:?}, Rust has {wanted:?}"));
+                }
+            }
+            AddressSpace::Storage { access } => {
+                let binding = global.binding.ok_or("a storage variable without binding")?;
+                let access = if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read };
+                bindings.push((binding.binding, access));
+            }
+            _ => {}
+        }
+    }
+    if shared != plan.shared_bytes {
+        return Err(format!("{shared} bytes of workgroup memory, plan says {}", plan.shared_bytes));
+    }
+    // A binding that a variant does not use is stripped from its source; none may appear that Rust does not bind.
+    bindings.sort_by_key(|b| b.0);
+    let wanted: Vec<_> = captured.bindings.iter().map(|b| (b.0, b.1)).collect();
+    if bindings != wanted {
+        return Err(format!("bindings {bindings:?}, Rust binds {wanted:?}"));
+    }
+    if wanted.len() > 8 {
+        return Err(format!("{} storage buffers, 8 are the floor", wanted.len()));
+    }
+    if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
+        return Err("a plan constant that the shader never imports".into());
+    }
+    translate(&module)
+}
+
+fn source_uses(shader: &str, constant: &str) -> bool {
+    SOURCES.iter().any(|s| s.0 == shader && s.1.contains(constant))
+}
+
+/// SPIR-V, MSL, HLSL and GLSL from naga's writers.
+fn translate(module: &naga::Module) -> Result<(), String> {
+    let info = naga::valid::Validator::new(
+        naga::valid::ValidationFlags::all(),
+        naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    )
+    .validate(module)
+    .map_err(|e| format!("{e:?}"))?;
+    naga::back::spv::write_vec(module, &info, &naga::back::spv::Options::default(), None)
+        .map_err(|e| format!("SPIR-V: {e}"))?;
+    let msl = naga::back::msl::Options { fake_missing_bindings: true, ..Default::default() };
+    naga::back::msl::write_string(module, &info, &msl, &Default::default()).map_err(|e| format!("MSL: {e}"))?;
+    let mut hlsl = String::new();
+    let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+    naga::back::hlsl::Writer::new(&mut hlsl, &options, &Default::default())
+        .write(module, &info, None)
+        .map_err(|e| format!("HLSL: {e}"))?;
+    let mut glsl = String::new();
+    let options = naga::back::glsl::Options { version: naga::back::glsl::Version::Desktop(430), ..Default::default() };
+    let pipeline = naga::back::glsl::PipelineOptions {
+        shader_stage: ShaderStage::Compute,
+        entry_point: "main".into(),
+        multiview: None,
+    };
+    naga::back::glsl::Writer::new(&mut glsl, module, &info, &options, &pipeline, Default::default())
+        .and_then(|mut writer| writer.write())
+        .map_err(|e| format!("GLSL: {e}"))?;
+    Ok(())
+}

@@ -1,0 +1,24 @@
+// Scalar functions that several kernels share.
+
+// Gauss error function, absolute error below 3e-7 (Abramowitz and Stegun 7.1.26).
+fn erf(x: f32) -> f32 {
+    let a = abs(x);
+    let t = 1.0 / (1.0 + 0.3275911 * a);
+    let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    return sign(x) * (1.0 - p * exp(-a * a));
+}
+
+// gelu(x) = x Phi(x), Phi the normal distribution function (the exact form, not the tanh one).
+fn gelu(x: f32) -> f32 {
+    return 0.5 * x * (1.0 + erf(0.70710678 * x));
+}
+
+// d gelu / dx = Phi(x) + x phi(x).
+fn gelu_grad(x: f32) -> f32 {
+    return 0.5 * (1.0 + erf(0.70710678 * x)) + 0.39894228 * x * exp(-0.5 * x * x);
+}
+
+// Linear index of this workgroup when a one-dimensional grid was spread over x and y.
+fn linear_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return group.y * groups.x + group.x;
+}

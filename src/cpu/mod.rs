@@ -1,0 +1,77 @@
+//! The twins: every kernel once more in plain Rust, generic over precision. In f64 they judge the kernels, in f32
+//! they are the CPU device.
+
+pub mod activation;
+pub mod activation_backward;
+pub mod adamw;
+pub mod add;
+pub mod argmax;
+pub mod attention;
+pub mod attention_backward_key;
+pub mod attention_backward_query;
+pub mod cholesky;
+pub mod cholesky_block;
+pub mod class_token;
+pub mod class_token_backward;
+pub mod column_sum;
+pub mod cross_entropy;
+pub mod gemm;
+pub mod label_sum;
+pub mod layernorm;
+pub mod layernorm_backward;
+pub mod mixture;
+pub mod mixture_backward;
+pub mod noise_combine;
+pub mod noise_mix;
+pub mod noise_mix_backward;
+pub mod patch_embed;
+pub mod philox;
+pub mod philox_normal;
+pub mod sgd;
+pub mod triangular_rows;
+
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Runs `work` compiled for the widest vector unit of this machine.
+#[inline(always)]
+pub fn vectorise(work: impl FnOnce()) {
+    pulp::Arch::new().dispatch(work);
+}
+
+/// Splits `0..n` into blocks of at most `size`, the same on every run.
+pub fn blocks(n: usize, size: usize) -> Vec<Range<usize>> {
+    (0..n.div_ceil(size)).map(|i| i * size..n.min((i + 1) * size)).collect()
+}
+
+/// A slice whose disjoint parts are written by several threads.
+#[derive(Clone, Copy)]
+pub struct SharedMut<'a, R> {
+    start: *mut R,
+    len: usize,
+    lifetime: PhantomData<&'a mut [R]>,
+}
+
+// SAFETY: access goes through `slice`, whose caller promises disjointness.
+unsafe impl<R: Send> Send for SharedMut<'_, R> {}
+unsafe impl<R: Send> Sync for SharedMut<'_, R> {}
+
+impl<'a, R> SharedMut<'a, R> {
+    pub fn new(slice: &'a mut [R]) -> Self {
+        Self { start: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
+    }
+
+    /// Elements `at .. at + len`.
+    ///
+    /// # Safety
+    /// No two live slices may overlap.
+    ///
+    /// # Panics
+    /// Where the range leaves the slice.
+    #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
+    pub unsafe fn slice(&self, at: usize, len: usize) -> &'a mut [R] {
+        assert!(at + len <= self.len, "{at} + {len} > {}", self.len);
+        // SAFETY: in bounds by the assertion, disjoint by the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+    }
+}

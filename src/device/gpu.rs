@@ -1,0 +1,387 @@
+//! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use futures_channel::oneshot;
+use rayon::prelude::*;
+
+use super::kernel::{Access, Bound};
+use super::{Caps, Captured, Constant, Plan, shader};
+use crate::{Error, Result};
+
+/// Dispatches of one submission; also the number of uniform slots.
+const BATCH: u64 = 128;
+/// Submissions that may be in flight before recording waits for the oldest.
+const IN_FLIGHT: usize = 4;
+/// A submission that takes longer counts as lost.
+const TIMEOUT: Duration = Duration::from_secs(300);
+
+type Key = (&'static str, Vec<(&'static str, Constant)>);
+
+#[derive(Debug)]
+struct Pipeline {
+    pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+}
+
+/// Work recorded and not yet submitted.
+#[derive(Debug, Default)]
+struct Recorder {
+    steps: Vec<Step>,
+    params: Vec<u8>,
+    in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
+}
+
+#[derive(Debug)]
+enum Step {
+    Dispatch { name: &'static str, pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, groups: [u32; 3] },
+    Copy { from: wgpu::Buffer, from_at: u64, to: wgpu::Buffer, to_at: u64, bytes: u64 },
+    Clear(wgpu::Buffer),
+}
+
+/// First failure of the queue; once set, further work is refused.
+#[derive(Debug, Default)]
+struct Poison(Mutex<Option<Error>>);
+
+impl Poison {
+    fn set(&self, error: Error) {
+        self.0.lock().expect("poison").get_or_insert(error);
+    }
+    fn check(&self) -> Result<()> {
+        self.0.lock().expect("poison").clone().map_or(Ok(()), Err)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    uniforms: wgpu::Buffer,
+    slot: u64,
+    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    compile: Mutex<Duration>,
+    recorder: Mutex<Recorder>,
+    poison: Arc<Poison>,
+    /// Name of the kernel recorded last, for error messages.
+    last: Arc<Mutex<&'static str>>,
+    poller: Mutex<mpsc::Sender<wgpu::SubmissionIndex>>,
+    twins: Vec<String>,
+}
+
+impl Gpu {
+    pub async fn open(adapter: &wgpu::Adapter, caps: &Caps) -> Result<Self> {
+        if caps.storage_buffers < 8 || caps.max_invocations < 64 {
+            return Err(Error::Unsupported(format!(
+                "adapter {} offers {} storage buffers and {} invocations a workgroup; 8 and 64 are needed; use --device cpu",
+                adapter.get_info().name,
+                caps.storage_buffers,
+                caps.max_invocations
+            )));
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("minoise"),
+            required_limits: adapter.limits(),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| {
+            Error::Unsupported(format!("adapter {} gave no device ({e}); use --device cpu", adapter.get_info().name))
+        })?;
+        let poison = Arc::new(Poison::default());
+        let last = Arc::new(Mutex::new("start-up"));
+        let (p, l) = (poison.clone(), last.clone());
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                let during = l.lock().expect("last").to_string();
+                p.set(Error::DeviceLost { during, reason: message });
+            }
+        });
+        let (p, l) = (poison.clone(), last.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let during = l.lock().expect("last").to_string();
+            p.set(match error {
+                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { during },
+                other => Error::Validation { during, reason: other.to_string() },
+            });
+        }));
+        let slot = u64::from(caps.uniform_alignment).max(256);
+        let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("params"),
+            size: slot * BATCH,
+            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let (poller, wanted) = mpsc::channel::<wgpu::SubmissionIndex>();
+        let (d, p, l) = (device.clone(), poison.clone(), last.clone());
+        std::thread::Builder::new()
+            .name("minoise-poll".into())
+            .spawn(move || {
+                for index in wanted {
+                    let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
+                    if let Err(e) = d.poll(wait) {
+                        let during = l.lock().expect("last").to_string();
+                        p.set(Error::DeviceLost { during, reason: e.to_string() });
+                    }
+                }
+            })
+            .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
+        let twins = std::env::var("MINOISE_TWIN").unwrap_or_default();
+        Ok(Self {
+            device,
+            queue,
+            uniforms,
+            slot,
+            pipelines: Mutex::default(),
+            compile: Mutex::default(),
+            recorder: Mutex::default(),
+            poison,
+            last,
+            poller: Mutex::new(poller),
+            twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
+        })
+    }
+
+    /// Whether `MINOISE_TWIN` replaces this kernel by its twin.
+    pub fn twinned(&self, name: &str) -> bool {
+        self.twins.iter().any(|t| t == name || t == "all")
+    }
+
+    pub fn compile_stats(&self) -> (f64, usize) {
+        (self.compile.lock().expect("compile").as_secs_f64(), self.pipelines.lock().expect("pipelines").len())
+    }
+
+    pub fn create_buffer(&self, bytes: u64) -> wgpu::Buffer {
+        self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        })
+    }
+
+    /// Queue writes run before the commands of the next submission, so recorded work goes first.
+    pub fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        self.flush()?;
+        self.queue.write_buffer(buffer, 0, bytes);
+        Ok(())
+    }
+
+    pub fn clear(&self, buffer: &wgpu::Buffer) -> Result<()> {
+        self.record(Step::Clear(buffer.clone()))
+    }
+
+    pub fn copy(&self, from: &wgpu::Buffer, from_at: u64, to: &wgpu::Buffer, to_at: u64, bytes: u64) -> Result<()> {
+        self.record(Step::Copy { from: from.clone(), from_at, to: to.clone(), to_at, bytes })
+    }
+
+    fn record(&self, step: Step) -> Result<()> {
+        self.poison.check()?;
+        self.recorder.lock().expect("recorder").steps.push(step);
+        Ok(())
+    }
+
+    pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], tensors: &[Bound<'_>]) -> Result<()> {
+        self.poison.check()?;
+        let pipeline = self.pipeline(plan, tensors.iter().map(|b| (b.binding, b.access)))?;
+        let mut recorder = self.recorder.lock().expect("recorder");
+        if recorder.params.len() as u64 >= self.slot * BATCH {
+            self.submit(&mut recorder)?;
+        }
+        *self.last.lock().expect("last") = name;
+        let at = recorder.params.len();
+        recorder.params.extend_from_slice(params);
+        recorder.params.resize(at + self.slot as usize, 0);
+        let uniform = wgpu::BufferBinding {
+            buffer: &self.uniforms,
+            offset: at as u64,
+            size: wgpu::BufferSize::new(params.len() as u64),
+        };
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
+        entries.extend(
+            tensors.iter().map(|b| wgpu::BindGroupEntry {
+                binding: b.binding,
+                resource: b.tensor.buffer.gpu().as_entire_binding(),
+            }),
+        );
+        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some(name),
+            layout: &pipeline.layout,
+            entries: &entries,
+        });
+        recorder.steps.push(Step::Dispatch { name, pipeline, bind_group, groups: plan.groups });
+        Ok(())
+    }
+
+    fn pipeline(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Arc<Pipeline>> {
+        let key = (plan.shader, plan.constants.clone());
+        if let Some(found) = self.pipelines.lock().expect("pipelines").get(&key) {
+            return Ok(found.clone());
+        }
+        let start = Instant::now();
+        let made = Arc::new(self.compile(plan, bindings)?);
+        *self.compile.lock().expect("compile") += start.elapsed();
+        Ok(self.pipelines.lock().expect("pipelines").entry(key).or_insert(made).clone())
+    }
+
+    /// Compiles all pipelines of a capture on all cores.
+    pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
+        let start = Instant::now();
+        let mut wanted: HashMap<Key, &Captured> = HashMap::new();
+        for c in captured {
+            wanted.insert((c.plan.shader, c.plan.constants.clone()), c);
+        }
+        wanted.retain(|key, _| !self.pipelines.lock().expect("pipelines").contains_key(key));
+        let made: Vec<_> = wanted
+            .into_par_iter()
+            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().map(|b| (b.0, b.1)))?))))
+            .collect::<Result<_>>()?;
+        self.pipelines.lock().expect("pipelines").extend(made);
+        *self.compile.lock().expect("compile") += start.elapsed();
+        Ok(())
+    }
+
+    fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Pipeline> {
+        let source = shader::assemble(plan)?;
+        let module = shader::validate(plan.shader, &source)?;
+        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+        entries.extend(bindings.map(|(binding, access)| {
+            entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
+        }));
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(plan.shader),
+            source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+        };
+        let module = if super::checked() {
+            self.device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: the kernels compare every index with the sizes in their params, their loops are bounded by
+            // them, and the test suite runs the same shaders with all checks on.
+            unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let layout = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(plan.shader), entries: &entries });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(plan.shader),
+            bind_group_layouts: &[Some(&layout)],
+            ..wgpu::PipelineLayoutDescriptor::default()
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(plan.shader),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
+            cache: None,
+        });
+        for failure in [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())].into_iter().flatten() {
+            return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
+        }
+        Ok(Pipeline { pipeline, layout })
+    }
+
+    pub fn flush(&self) -> Result<()> {
+        self.poison.check()?;
+        self.submit(&mut self.recorder.lock().expect("recorder"))
+    }
+
+    fn submit(&self, recorder: &mut Recorder) -> Result<()> {
+        if recorder.steps.is_empty() {
+            return Ok(());
+        }
+        self.queue.write_buffer(&self.uniforms, 0, &recorder.params);
+        recorder.params.clear();
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut steps = recorder.steps.drain(..).peekable();
+        while let Some(step) = steps.next() {
+            match step {
+                Step::Copy { from, from_at, to, to_at, bytes } => {
+                    encoder.copy_buffer_to_buffer(&from, from_at, &to, to_at, bytes);
+                }
+                Step::Clear(buffer) => encoder.clear_buffer(&buffer, 0, None),
+                first => {
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+                    let mut next = Some(first);
+                    while let Some(Step::Dispatch { name, pipeline, bind_group, groups }) = next {
+                        if super::checked() {
+                            pass.insert_debug_marker(name);
+                        }
+                        pass.set_pipeline(&pipeline.pipeline);
+                        pass.set_bind_group(0, &bind_group, &[]);
+                        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+                        next = steps.next_if(|s| matches!(s, Step::Dispatch { .. }));
+                    }
+                }
+            }
+        }
+        drop(steps);
+        let index = self.queue.submit([encoder.finish()]);
+        recorder.in_flight.push_back(index);
+        if recorder.in_flight.len() > IN_FLIGHT {
+            let oldest = recorder.in_flight.pop_front();
+            self.wait(oldest)?;
+        }
+        self.poison.check()
+    }
+
+    fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
+        let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(TIMEOUT) };
+        self.device.poll(wait).map_err(|e| Error::DeviceLost {
+            during: self.last.lock().expect("last").to_string(),
+            reason: e.to_string(),
+        })?;
+        Ok(())
+    }
+
+    pub async fn finish(&self) -> Result<()> {
+        self.flush()?;
+        let (done, waiting) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || done.send(()).unwrap_or_default());
+        self.poll_for(self.queue.submit([]));
+        let _ = waiting.await;
+        self.poison.check()
+    }
+
+    fn poll_for(&self, index: wgpu::SubmissionIndex) {
+        // The receiver lives as long as the process; a failed send would only mean that it is going down.
+        let _ = self.poller.lock().expect("poller").send(index);
+    }
+
+    /// Copies the first `bytes` bytes of `buffer` to the host.
+    pub async fn read(&self, buffer: &wgpu::Buffer, bytes: usize) -> Result<Vec<u8>> {
+        self.poison.check()?;
+        if bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let padded = (bytes as u64).next_multiple_of(4);
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: padded,
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        self.copy(buffer, 0, &staging, 0, padded)?;
+        self.flush()?;
+        let (done, mapped) = oneshot::channel();
+        staging.map_async(wgpu::MapMode::Read, .., move |result| drop(done.send(result)));
+        self.poll_for(self.queue.submit([]));
+        let outcome = mapped.await;
+        self.poison.check()?;
+        let lost = |reason: String| Error::DeviceLost { during: "read back".into(), reason };
+        outcome.map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
+        let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
+        Ok(view[..bytes].to_vec())
+    }
+}

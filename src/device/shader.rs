@@ -1,0 +1,91 @@
+//! From a file in `shaders/` and the constants of a plan to a validated naga module.
+
+use std::borrow::Cow;
+
+use wesl::syntax::{ModulePath, PathOrigin};
+use wesl::{CompileOptions, Feature, Features, NoMangler, Resolver, VirtualResolver};
+
+use super::{Constant, Plan};
+use crate::{Error, Result};
+
+macro_rules! sources {
+    ($($path:literal),* $(,)?) => {
+        /// Every shader file: module path below `shaders/`, text.
+        pub const SOURCES: &[(&str, &str)] = &[$(($path, include_str!(concat!("../../shaders/", $path, ".wgsl")))),*];
+    };
+}
+sources![
+    "lib/math",
+    "lib/philox",
+    "activation_backward",
+    "adamw",
+    "add",
+    "argmax",
+    "attention",
+    "attention_backward_key",
+    "attention_backward_query",
+    "cholesky_block",
+    "class_token",
+    "class_token_backward",
+    "column_sum",
+    "cross_entropy",
+    "gemm",
+    "gemm_rows",
+    "label_sum",
+    "layernorm",
+    "layernorm_backward",
+    "mixture",
+    "mixture_backward",
+    "noise_combine",
+    "noise_mix",
+    "noise_mix_backward",
+    "patch_embed",
+    "philox_normal",
+    "sgd",
+    "triangular_rows",
+];
+
+/// Resolves imports and `@if` of `plan.shader`; constants arrive as the module `package::plan`.
+///
+/// # Errors
+/// [`Error::Shader`] with wesl's diagnostic.
+pub fn assemble(plan: &Plan) -> Result<String> {
+    let fail = |message: String| Error::Shader { kernel: plan.shader.into(), message };
+    let module = |path: &str| ModulePath::new(PathOrigin::Absolute, path.split('/').map(String::from).collect());
+    let mut resolver = VirtualResolver::new();
+    for (path, text) in SOURCES {
+        resolver.add_module(module(path), Cow::Borrowed(text));
+    }
+    let mut constants = String::new();
+    let mut features = Features { default: Feature::Error, ..Features::default() };
+    for (name, value) in &plan.constants {
+        match value {
+            Constant::U32(x) => constants += &format!("const {name}: u32 = {x}u;\n"),
+            Constant::Flag(x) => {
+                features.flags.insert((*name).into(), if *x { Feature::Enable } else { Feature::Disable });
+            }
+        }
+    }
+    resolver.add_module(module("plan"), Cow::Owned(constants));
+    let root = module(plan.shader);
+    resolver.resolve_source(&root).map_err(|e| fail(e.to_string()))?;
+    let options = CompileOptions { features, validate: false, ..CompileOptions::default() };
+    let out = wesl::compile(&root, &resolver, &NoMangler, &options).map_err(|e| fail(e.to_string()))?;
+    Ok(out.syntax.to_string())
+}
+
+/// Parses and validates assembled WGSL; errors carry the offending line.
+///
+/// # Errors
+/// [`Error::Shader`] with naga's diagnostic.
+pub fn validate(name: &str, source: &str) -> Result<naga::Module> {
+    let fail = |message: String| Error::Shader { kernel: name.into(), message };
+    let module = naga::front::wgsl::parse_str(source).map_err(|e| fail(e.emit_to_string(source)))?;
+    naga::valid::Validator::new(
+        naga::valid::ValidationFlags::all(),
+        naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    )
+    .validate(&module)
+    .map_err(|e| fail(e.emit_to_string(source)))?;
+    Ok(module)
+}

@@ -1,0 +1,218 @@
+//! Matrix product with epilogue: `out = act(alpha A B + bias) + residual (+ out)`.
+
+use crate::device::{Bound, Caps, Constant, DType, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Error, Result, cpu, params};
+
+/// Which operand is stored transposed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// A [m, k], B [k, n].
+    NN,
+    /// A [m, k], B stored as [n, k].
+    NT,
+    /// A stored as [k, m], B [k, n].
+    TN,
+}
+
+/// Function applied to the product plus bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    None,
+    /// Exact (erf) GELU.
+    Gelu,
+    Relu,
+}
+
+/// A matrix, or a batch of them, inside a tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Mat<'a> {
+    pub tensor: &'a Tensor,
+    /// Element at which the first matrix starts.
+    pub offset: usize,
+    /// Elements from one row to the next.
+    pub ld: usize,
+    /// Elements from one matrix of the batch to the next.
+    pub batch: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// The whole tensor as one matrix [rows, cols].
+    pub fn of(tensor: &'a Tensor) -> Self {
+        Self { tensor, offset: 0, ld: tensor.cols(), batch: 0 }
+    }
+
+    /// A matrix that starts at element `offset` with row stride `ld`.
+    pub fn at(tensor: &'a Tensor, offset: usize, ld: usize) -> Self {
+        Self { tensor, offset, ld, batch: 0 }
+    }
+
+    /// The same matrix repeated every `batch` elements.
+    pub fn every(self, batch: usize) -> Self {
+        Self { batch, ..self }
+    }
+}
+
+params! {
+    /// Uniforms of `gemm.wgsl` and `gemm_rows.wgsl`; strides and offsets in elements.
+    pub struct GemmParams {
+        m: u32, n: u32, k: u32,
+        a_offset: u32, a_ld: u32, a_batch: u32,
+        b_offset: u32, b_ld: u32, b_batch: u32,
+        out_offset: u32, out_ld: u32, out_batch: u32,
+        bias_offset: u32, bias_batch: u32,
+        accumulate: u32,
+        alpha: f32,
+    }
+}
+
+/// One (batched) matrix product.
+///
+/// # Shapes
+/// A [m, k], B [k, n], out, residual and pre [m, n] (the latter two laid out like `out`), bias [n].
+#[derive(Clone, Copy, Debug)]
+pub struct Gemm<'a> {
+    pub layout: Layout,
+    /// Rows of the result, its columns, and the length of the sums.
+    pub mnk: [usize; 3],
+    pub a: Mat<'a>,
+    pub b: Mat<'a>,
+    pub out: Mat<'a>,
+    /// Bias row; only `tensor`, `offset` and `batch` count.
+    pub bias: Option<Mat<'a>>,
+    pub residual: Option<&'a Tensor>,
+    /// Receives the value before the activation, for the backward pass.
+    pub pre: Option<&'a Tensor>,
+    pub activation: Activation,
+    pub alpha: f32,
+    /// Adds to `out` instead of overwriting it.
+    pub accumulate: bool,
+    /// Only tiles that touch the lower triangle are needed; others may be left as they are.
+    pub lower: bool,
+    pub batch: usize,
+}
+
+impl<'a> Gemm<'a> {
+    /// The plain product of three whole tensors.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the sizes do not fit together.
+    pub fn new(layout: Layout, a: &'a Tensor, b: &'a Tensor, out: &'a Tensor) -> Result<Self> {
+        let (m, k) = if layout == Layout::TN { (a.cols(), a.rows()) } else { (a.rows(), a.cols()) };
+        let (kb, n) = if layout == Layout::NT { (b.cols(), b.rows()) } else { (b.rows(), b.cols()) };
+        if k != kb {
+            return Err(Error::shape("gemm", "b", format!("sums of length {k}"), b.shape()));
+        }
+        if (out.rows(), out.cols()) != (m, n) {
+            return Err(Error::shape("gemm", "out", [m, n], out.shape()));
+        }
+        Ok(Self::of(layout, [m, n, k], Mat::of(a), Mat::of(b), Mat::of(out)))
+    }
+
+    /// A product of parts of tensors; the caller states the sizes.
+    pub fn of(layout: Layout, mnk: [usize; 3], a: Mat<'a>, b: Mat<'a>, out: Mat<'a>) -> Self {
+        Self {
+            layout,
+            mnk,
+            a,
+            b,
+            out,
+            bias: None,
+            residual: None,
+            pre: None,
+            activation: Activation::None,
+            alpha: 1.0,
+            accumulate: false,
+            lower: false,
+            batch: 1,
+        }
+    }
+
+    /// Software devices take the kernel without workgroup memory where its divisibility rules hold.
+    fn rows_apply(&self) -> bool {
+        let [_, n, k] = self.mnk;
+        let strides = [&self.a, &self.b, &self.out].map(|m| m.offset | m.ld | m.batch);
+        let (a, rest) = (strides[0], strides[1] | strides[2] | n);
+        let a_fits = self.layout == Layout::TN || (a | k).is_multiple_of(4);
+        a_fits && rest.is_multiple_of(4) && self.b.tensor.dtype() != DType::F16
+    }
+}
+
+impl Kernel for Gemm<'_> {
+    const NAME: &'static str = "gemm";
+    type Params = GemmParams;
+
+    fn params(&self) -> GemmParams {
+        let [m, n, k] = self.mnk.map(|x| x as u32);
+        let bias = self.bias.map_or((0, 0), |b| (b.offset as u32, b.batch as u32));
+        GemmParams {
+            m,
+            n,
+            k,
+            a_offset: self.a.offset as u32,
+            a_ld: self.a.ld as u32,
+            a_batch: self.a.batch as u32,
+            b_offset: self.b.offset as u32,
+            b_ld: self.b.ld as u32,
+            b_batch: self.b.batch as u32,
+            out_offset: self.out.offset as u32,
+            out_ld: self.out.ld as u32,
+            out_batch: self.out.batch as u32,
+            bias_offset: bias.0,
+            bias_batch: bias.1,
+            accumulate: self.accumulate.into(),
+            alpha: self.alpha,
+        }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let mut all = vec![read(1, self.a.tensor), read(2, self.b.tensor)];
+        all.extend(self.bias.as_ref().map(|b| read(3, b.tensor)));
+        all.extend(self.residual.map(|r| read(4, r)));
+        all.push(write(5, self.out.tensor));
+        all.extend(self.pre.map(|p| write(6, p)));
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let [m, n, k] = self.mnk;
+        let flags = [
+            ("NT", self.layout == Layout::NT),
+            ("TN", self.layout == Layout::TN),
+            ("F16", self.b.tensor.dtype() == DType::F16),
+            ("BIAS", self.bias.is_some()),
+            ("RESIDUAL", self.residual.is_some()),
+            ("PRE", self.pre.is_some()),
+            ("GELU", self.activation == Activation::Gelu),
+            ("RELU", self.activation == Activation::Relu),
+            ("LOWER", self.lower),
+        ];
+        let mut constants: Vec<_> = flags.iter().map(|&(name, on)| (name, Constant::Flag(on))).collect();
+        let number = |name, x: usize| (name, Constant::U32(x as u32));
+        let empty = m == 0 || n == 0 || self.batch == 0;
+        if caps.class == DeviceClass::SoftwareGpu && self.rows_apply() && k > 0 {
+            let quads = if n.is_multiple_of(8) { 2 } else { 1 };
+            let (rows, wg) = (8, 8);
+            constants.extend([number("ROWS", rows), number("QUADS", quads), number("WG", wg)]);
+            let groups = [n.div_ceil(4 * quads * wg), m.div_ceil(rows), if empty { 0 } else { self.batch }];
+            let groups = groups.map(|x| x as u32);
+            return Ok(Plan { shader: "gemm_rows", constants, workgroup: wg as u32, shared_bytes: 0, groups });
+        }
+        // Small results take small tiles, so that more workgroups share the work.
+        let tiles = |t: usize| m.div_ceil(t) * n.div_ceil(t) * self.batch;
+        let (tile, tm) = if tiles(64) >= 64 { (64, 4) } else { (32, 2) };
+        let (bk, wg) = (16, (tile / tm) * (tile / 4));
+        constants.extend([number("BM", tile), number("BN", tile), number("BK", bk), number("TM", tm)]);
+        constants.push(number("WG", wg));
+        Ok(Plan {
+            shader: "gemm",
+            constants,
+            workgroup: wg as u32,
+            shared_bytes: (2 * tile * bk * 4) as u32,
+            groups: [n.div_ceil(tile), m.div_ceil(tile), if empty { 0 } else { self.batch }].map(|x| x as u32),
+        })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::gemm::gemm(self, io);
+    }
+}
