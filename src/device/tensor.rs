@@ -79,6 +79,11 @@ impl Tensor {
         Self { shape: shape.to_vec(), ..self.clone() }
     }
 
+    /// Identity of the buffer: equal for clones and reshapes, different for any two live allocations.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(&self.buffer) as usize
+    }
+
     /// The device that holds this tensor.
     pub fn device(&self) -> Device {
         self.buffer.device()

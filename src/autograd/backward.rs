@@ -1,0 +1,216 @@
+//! All backward rules in one `match`. The first contribution to a gradient writes it, later ones add.
+
+use std::collections::HashMap;
+
+use super::tape::{Node, Tape, Var};
+use crate::Result;
+use crate::device::{Device, Tensor};
+use crate::kernels::activation_backward::ActivationBackward;
+use crate::kernels::add::Add;
+use crate::kernels::attention_backward_key::AttentionBackwardKey;
+use crate::kernels::attention_backward_query::AttentionBackwardQuery;
+use crate::kernels::class_token_backward::ClassTokenBackward;
+use crate::kernels::column_sum::ColumnSum;
+use crate::kernels::gemm::{Activation, Gemm, Layout};
+use crate::kernels::layernorm_backward::LayerNormBackward;
+use crate::kernels::mixture_backward::MixtureBackward;
+use crate::kernels::noise::NoiseLayer;
+
+/// Gradients of the tracked tensors.
+#[derive(Debug)]
+pub struct Gradients(HashMap<usize, Tensor>);
+
+impl Gradients {
+    /// The gradient with respect to a tracked tensor, if the loss depends on it.
+    pub fn of(&self, tensor: &Tensor) -> Option<&Tensor> {
+        self.0.get(&tensor.id())
+    }
+}
+
+/// Gradients of nodes not yet visited.
+struct Pending {
+    device: Device,
+    grads: Vec<Option<Tensor>>,
+}
+
+impl Pending {
+    /// Where to write a contribution of `shape` to the gradient of `var`, and whether to add to what stands there.
+    fn sink(&mut self, var: &Var, shape: &[usize]) -> Result<Option<(Tensor, bool)>> {
+        let Some(node) = var.node else { return Ok(None) };
+        if let Some(there) = &self.grads[node] {
+            return Ok(Some((there.clone(), true)));
+        }
+        let new = self.device.reals(shape)?;
+        self.grads[node] = Some(new.clone());
+        Ok(Some((new, false)))
+    }
+
+    /// Contributes a finished tensor, which the gradient of `var` takes over.
+    fn give(&mut self, var: &Var, grad: &Tensor) -> Result<()> {
+        let Some(node) = var.node else { return Ok(()) };
+        match &self.grads[node] {
+            Some(there) => self.device.run(&Add { x: grad, y: there }),
+            None => {
+                self.grads[node] = Some(grad.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Tape {
+    /// Gradients of `root` (a cross-entropy) with respect to the tracked tensors.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn backward(mut self, root: &Var) -> Result<Gradients> {
+        let device = self.device.clone();
+        let mut pending = Pending { device: device.clone(), grads: vec![None; self.nodes.len()] };
+        let mut leaves = HashMap::new();
+        let owner: HashMap<usize, usize> = self.leaves.iter().map(|(&id, &node)| (node, id)).collect();
+        let last = root.node.map_or(0, |n| n + 1);
+        self.nodes.truncate(last);
+        for at in (0..last).rev() {
+            let node = self.nodes.pop().expect("one node a step");
+            if let Node::CrossEntropy { logits, dlogits } = &node {
+                // dL/dlogits = (softmax - onehot) / B, made in the forward pass.
+                pending.give(logits, dlogits)?;
+                continue;
+            }
+            let Some(dy) = pending.grads[at].take() else { continue };
+            match node {
+                Node::CrossEntropy { .. } => unreachable!("handled above"),
+                Node::Leaf => {
+                    leaves.insert(owner[&at], dy);
+                }
+                // y = act(u) + r, u = x W + b:  dr = dy;  du = dy act'(u);  dx = du W^T;  dW = x^T du;  db = sum du
+                Node::Linear { x, weight, transposed, bias, residual, activation, saved } => {
+                    let du = match (activation, &saved) {
+                        (Activation::None, _) | (_, None) => dy.clone(),
+                        (_, Some(saved)) => {
+                            let du = device.reals(dy.shape())?;
+                            device.run(&ActivationBackward { activation, saved, dy: &dy, dx: &du })?;
+                            du
+                        }
+                    };
+                    if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
+                        let layout = if transposed { Layout::NN } else { Layout::NT };
+                        device.run(&Gemm { accumulate, ..Gemm::new(layout, &du, &weight.value, &dx)? })?;
+                    }
+                    if let Some((dw, accumulate)) = pending.sink(&weight, weight.value.shape())? {
+                        let (a, b) = if transposed { (&du, &x.value) } else { (&x.value, &du) };
+                        device.run(&Gemm { accumulate, ..Gemm::new(Layout::TN, a, b, &dw)? })?;
+                    }
+                    if let Some(bias) = &bias {
+                        column_sum(&mut pending, bias, &du, None)?;
+                    }
+                    if let Some(residual) = &residual {
+                        // Last: the residual's gradient takes dy over and may be added to from now on.
+                        pending.give(residual, &dy)?;
+                    }
+                }
+                // y = gamma xh + beta, xh = (x - mean) / std, g = gamma dy:
+                // dx = (g - mean(g) - xh mean(g xh)) / std;  dgamma = sum dy xh;  dbeta = sum dy
+                Node::LayerNorm { x, gamma, beta, stats } => {
+                    column_sum(&mut pending, &gamma, &dy, Some((&x.value, &stats)))?;
+                    column_sum(&mut pending, &beta, &dy, None)?;
+                    if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
+                        device.run(&LayerNormBackward {
+                            x: &x.value,
+                            gamma: &gamma.value,
+                            stats: &stats,
+                            dy: &dy,
+                            dx: &dx,
+                            accumulate,
+                        })?;
+                    }
+                }
+                // P = softmax(q k^T / sqrt d), delta = sum dy o:
+                // dS = P (dy v^T - delta) / sqrt d;  dq = dS k;  dk = dS^T q;  dv = P^T dy   (P recomputed from lse)
+                Node::Attention { qkv, out, lse, batch, tokens, heads } => {
+                    let dqkv = device.reals(qkv.value.shape())?;
+                    let delta = device.reals(lse.shape())?;
+                    let (qkv_t, lse, delta, dy) = (&qkv.value, &lse, &delta, &dy);
+                    device.run(&AttentionBackwardQuery {
+                        qkv: qkv_t,
+                        out: &out,
+                        dy,
+                        lse,
+                        delta,
+                        dqkv: &dqkv,
+                        batch,
+                        tokens,
+                        heads,
+                    })?;
+                    let dqkv_t = &dqkv;
+                    device.run(&AttentionBackwardKey {
+                        qkv: qkv_t,
+                        dy,
+                        lse,
+                        delta,
+                        dqkv: dqkv_t,
+                        batch,
+                        tokens,
+                        heads,
+                    })?;
+                    pending.give(&qkv, &dqkv)?;
+                }
+                // y = x + (sum_i omega_i z_i) U: see kernels::noise for the rules inside.
+                // omega = softmax(a): da_i = omega_i (domega_i - sum_j omega_j domega_j)
+                Node::Noise(n) => {
+                    let layer = NoiseLayer {
+                        proj: &n.proj,
+                        phi: &n.phi.value,
+                        omega: &n.omega,
+                        layout: n.layout,
+                        modules: n.modules,
+                        noise: n.noise,
+                    };
+                    let want = n.phi.node.is_some() || n.logits.is_some();
+                    let grads = layer.backward(&device, &n.x.value, &dy, n.path, want)?;
+                    pending.give(&n.x, &grads.dx)?;
+                    if let Some(phi) = &grads.phi {
+                        pending.give(&n.phi, phi)?;
+                    }
+                    if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
+                        let da = device.reals(logits.value.shape())?;
+                        device.run(&MixtureBackward { omega: &n.omega, domega, da: &da })?;
+                        pending.give(logits, &da)?;
+                    }
+                }
+                // Only token 0 receives the gradient.
+                Node::ClassToken { x } => {
+                    let dx = device.reals(x.value.shape())?;
+                    device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
+                    pending.give(&x, &dx)?;
+                }
+            }
+        }
+        Ok(Gradients(leaves))
+    }
+}
+
+/// Adds the sum over rows of `dy` (times the normalised input, for a LayerNorm's scale) to the gradient of `var`.
+fn column_sum(
+    pending: &mut Pending,
+    var: &Var,
+    dy: &Tensor,
+    normalised: Option<(&Tensor, &Tensor)>,
+) -> Result<()> {
+    let device = pending.device.clone();
+    if let Some((out, accumulate)) = pending.sink(var, var.value.shape())? {
+        device.run(&ColumnSum {
+            x: dy,
+            out: &out,
+            out_offset: 0,
+            cols: dy.cols(),
+            x_offset: 0,
+            x_ld: dy.cols(),
+            rows: dy.rows(),
+            normalised,
+            scale: 1.0,
+            accumulate,
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Reverse-mode differentiation: a tape of the operations that MiN trains through, scheduled on a device.
+
+mod backward;
+mod ops;
+mod tape;
+
+pub use backward::Gradients;
+pub use ops::{Linear, NoiseOp, Weights};
+pub use tape::{Tape, Var};

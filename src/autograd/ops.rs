@@ -1,0 +1,177 @@
+//! Forward operations. What a backward rule needs is saved only where a tracked branch needs it.
+
+use super::tape::{Node, NoiseNode, Tape, Var};
+use crate::Result;
+use crate::device::{DType, Tensor};
+use crate::kernels::attention::Attention;
+use crate::kernels::class_token::ClassToken;
+use crate::kernels::cross_entropy::CrossEntropy;
+use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use crate::kernels::layernorm::LayerNorm;
+use crate::kernels::mixture::Mixture;
+use crate::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+
+/// Operands of [`Tape::linear`].
+#[derive(Clone, Copy, Debug)]
+pub struct Linear<'a> {
+    pub weight: &'a Var,
+    /// The weight is stored as [out, in] instead of [in, out].
+    pub transposed: bool,
+    pub bias: Option<&'a Var>,
+    pub residual: Option<&'a Var>,
+    pub activation: Activation,
+}
+
+impl<'a> Linear<'a> {
+    pub fn new(weight: &'a Var) -> Self {
+        Self { weight, transposed: false, bias: None, residual: None, activation: Activation::None }
+    }
+}
+
+/// Operands of [`Tape::noise`].
+#[derive(Clone, Copy, Debug)]
+pub struct NoiseOp<'a> {
+    pub proj: &'a Tensor,
+    /// [capacity, P]; its gradient is that of the newest module, [P].
+    pub phi: &'a Tensor,
+    pub weights: Weights<'a>,
+    pub layout: PhiLayout,
+    pub modules: usize,
+    pub noise: Noise,
+    pub path: Path,
+}
+
+/// Where the mixture weights come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Weights<'a> {
+    /// `omega` itself, [T].
+    Fixed(&'a Tensor),
+    /// `omega = softmax(a)`, logits a [T].
+    Softmax(&'a Tensor),
+}
+
+impl Tape {
+    /// `y = act(x W + b) + r`, all rows of `x` [rows, in] -> [rows, out].
+    ///
+    /// # Errors
+    /// Shape mismatches and device errors; so for all operations.
+    pub fn linear(&mut self, x: &Var, op: Linear<'_>) -> Result<Var> {
+        let w = &op.weight.value;
+        let (layout, outs) = if op.transposed { (Layout::NT, w.rows()) } else { (Layout::NN, w.cols()) };
+        let mut shape = x.value.shape().to_vec();
+        *shape.last_mut().expect("a matrix") = outs;
+        let out = self.device.reals(&shape)?;
+        let upstream = x.node.is_some() || op.weight.node.is_some() || op.bias.is_some_and(|b| b.node.is_some());
+        let pre = if upstream && op.activation == Activation::Gelu { Some(self.device.reals(&shape)?) } else { None };
+        self.device.run(&Gemm {
+            bias: op.bias.map(|b| Mat::of(&b.value)),
+            residual: op.residual.map(|r| &r.value),
+            pre: pre.as_ref(),
+            activation: op.activation,
+            ..Gemm::new(layout, &x.value, w, &out)?
+        })?;
+        assert!(op.activation != Activation::Relu || op.residual.is_none(), "ReLU is judged by the output's sign");
+        let saved = if op.activation == Activation::Relu { Some(out.clone()) } else { pre };
+        let tracked = upstream || op.residual.is_some_and(|r| r.node.is_some());
+        Ok(self.result(out, tracked, || Node::Linear {
+            x: x.clone(),
+            weight: op.weight.clone(),
+            transposed: op.transposed,
+            bias: op.bias.cloned(),
+            residual: op.residual.cloned(),
+            activation: op.activation,
+            saved,
+        }))
+    }
+
+    /// Layer normalisation over the last dimension.
+    pub fn layer_norm(&mut self, x: &Var, gamma: &Var, beta: &Var, eps: f32) -> Result<Var> {
+        let out = self.device.reals(x.value.shape())?;
+        let tracked = [x, gamma, beta].iter().any(|v| v.node.is_some());
+        let stats = if tracked { Some(self.device.reals(&[x.value.rows(), 2])?) } else { None };
+        let (gamma_t, beta_t) = (&gamma.value, &beta.value);
+        self.device.run(&LayerNorm {
+            x: &x.value,
+            gamma: gamma_t,
+            beta: beta_t,
+            out: &out,
+            stats: stats.as_ref(),
+            eps,
+        })?;
+        Ok(self.result(out, tracked, || Node::LayerNorm {
+            x: x.clone(),
+            gamma: gamma.clone(),
+            beta: beta.clone(),
+            stats: stats.expect("saved for a tracked branch"),
+        }))
+    }
+
+    /// Multi-head self-attention of `qkv` [batch * tokens, 3 d1] -> [batch * tokens, d1].
+    pub fn attention(&mut self, qkv: &Var, batch: usize, tokens: usize, heads: usize) -> Result<Var> {
+        let out = self.device.reals(&[batch * tokens, qkv.value.cols() / 3])?;
+        let tracked = qkv.node.is_some();
+        let lse = if tracked { Some(self.device.reals(&[batch * heads * tokens])?) } else { None };
+        self.device.run(&Attention::new(&qkv.value, &out, lse.as_ref(), batch, tokens, heads)?)?;
+        Ok(self.result(out.clone(), tracked, || Node::Attention {
+            qkv: qkv.clone(),
+            out,
+            lse: lse.expect("saved for a tracked branch"),
+            batch,
+            tokens,
+            heads,
+        }))
+    }
+
+    /// The noise layer `y = x + (sum_i omega_i z_i) U` behind a block.
+    pub fn noise(&mut self, x: &Var, op: NoiseOp<'_>) -> Result<Var> {
+        let (omega, logits) = match op.weights {
+            Weights::Fixed(omega) => (omega.clone(), None),
+            Weights::Softmax(a) => {
+                let omega = self.device.reals(a.shape())?;
+                self.device.run(&Mixture { logits: a, omega: &omega })?;
+                (omega, Some(self.var(a)))
+            }
+        };
+        let layer = NoiseLayer {
+            proj: op.proj,
+            phi: op.phi,
+            omega: &omega,
+            layout: op.layout,
+            modules: op.modules,
+            noise: op.noise,
+        };
+        let out = layer.forward(&self.device, &x.value, op.path)?;
+        let phi = self.var(op.phi);
+        let tracked = [Some(x), Some(&phi), logits.as_ref()].into_iter().flatten().any(|v| v.node.is_some());
+        Ok(self.result(out, tracked, || {
+            Node::Noise(Box::new(NoiseNode {
+                x: x.clone(),
+                phi,
+                logits,
+                proj: op.proj.clone(),
+                omega,
+                layout: op.layout,
+                modules: op.modules,
+                noise: op.noise,
+                path: op.path,
+            }))
+        }))
+    }
+
+    /// The class token (token 0) of `x` [batch, tokens, d1] -> [batch, d1].
+    pub fn class_token(&mut self, x: &Var, batch: usize, tokens: usize) -> Result<Var> {
+        let d1 = x.value.cols();
+        let whole = x.value.reshape(&[batch, tokens, d1]);
+        let out = self.device.reals(&[batch, d1])?;
+        self.device.run(&ClassToken { x: &whole, out: &out })?;
+        Ok(self.result(out, x.node.is_some(), || Node::ClassToken { x: Var { value: whole, ..x.clone() } }))
+    }
+
+    /// Mean softmax cross-entropy, left on the device in `loss[slot]`; returns the root for [`Tape::backward`].
+    pub fn cross_entropy(&mut self, logits: &Var, labels: &Tensor, loss: &Tensor, slot: usize) -> Result<Var> {
+        debug_assert_eq!(labels.dtype(), DType::U32);
+        let dlogits = self.device.reals(logits.value.shape())?;
+        self.device.run(&CrossEntropy { logits: &logits.value, labels, loss, slot, dlogits: &dlogits })?;
+        Ok(self.result(loss.clone(), logits.node.is_some(), || Node::CrossEntropy { logits: logits.clone(), dlogits }))
+    }
+}

@@ -1,0 +1,100 @@
+//! The tape: an owned arena of the operations that touch something tracked.
+
+use std::collections::HashMap;
+
+use crate::device::{Device, Tensor};
+use crate::kernels::gemm::Activation;
+use crate::kernels::noise::{Noise, Path, PhiLayout};
+
+/// A value of the computation; `node` is set where a gradient must flow back through it.
+#[derive(Clone, Debug)]
+pub struct Var {
+    pub(super) value: Tensor,
+    pub(super) node: Option<usize>,
+}
+
+impl Var {
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// The same value, through which no gradient flows.
+    pub fn detach(&self) -> Self {
+        Self { node: None, ..self.clone() }
+    }
+}
+
+/// One recorded operation with what its backward rule needs.
+#[derive(Debug)]
+pub(super) enum Node {
+    Leaf,
+    Linear {
+        x: Var,
+        weight: Var,
+        transposed: bool,
+        bias: Option<Var>,
+        residual: Option<Var>,
+        activation: Activation,
+        saved: Option<Tensor>,
+    },
+    LayerNorm { x: Var, gamma: Var, beta: Var, stats: Tensor },
+    Attention { qkv: Var, out: Tensor, lse: Tensor, batch: usize, tokens: usize, heads: usize },
+    Noise(Box<NoiseNode>),
+    ClassToken { x: Var },
+    CrossEntropy { logits: Var, dlogits: Tensor },
+}
+
+#[derive(Debug)]
+pub(super) struct NoiseNode {
+    pub x: Var,
+    pub phi: Var,
+    /// Logits of the mixture weights, where these are learned.
+    pub logits: Option<Var>,
+    pub proj: Tensor,
+    pub omega: Tensor,
+    pub layout: PhiLayout,
+    pub modules: usize,
+    pub noise: Noise,
+    pub path: Path,
+}
+
+/// Records operations in order; [`Tape::backward`] consumes it and gives all buffers back to the pool.
+#[derive(Debug)]
+pub struct Tape {
+    pub(super) device: Device,
+    pub(super) nodes: Vec<Node>,
+    /// Leaf node of every tracked tensor.
+    pub(super) leaves: HashMap<usize, usize>,
+}
+
+impl Tape {
+    /// A tape that differentiates with respect to `tracked`; with none it only computes.
+    pub fn new<'a>(device: &Device, tracked: impl IntoIterator<Item = &'a Tensor>) -> Self {
+        let mut tape = Self { device: device.clone(), nodes: Vec::new(), leaves: HashMap::new() };
+        for tensor in tracked {
+            let node = tape.push(Node::Leaf);
+            tape.leaves.insert(tensor.id(), node);
+        }
+        tape
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// A parameter or input: tracked if the tape was made with it, else a constant.
+    pub fn var(&self, tensor: &Tensor) -> Var {
+        Var { value: tensor.clone(), node: self.leaves.get(&tensor.id()).copied() }
+    }
+
+    pub(super) fn push(&mut self, node: Node) -> usize {
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
+    /// Wraps a result: recorded if any operand is tracked.
+    pub(super) fn result(&mut self, value: Tensor, tracked: bool, node: impl FnOnce() -> Node) -> Var {
+        let node = tracked.then(|| self.push(node()));
+        Var { value, node }
+    }
+}

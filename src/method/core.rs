@@ -1,0 +1,211 @@
+//! What both profiles share: the network, the additive statistics, the classifier, passes over data.
+
+use crate::Result;
+use crate::autograd::{Linear, Tape};
+use crate::device::{DType, Device, Tensor};
+use crate::kernels::argmax::ArgMax;
+use crate::kernels::column_sum::ColumnSum;
+use crate::kernels::noise::Noise;
+use crate::method::{Observer, Phase, Samples};
+use crate::model::fold::{Folded, fold};
+use crate::model::head::Statistics;
+use crate::model::network::{Behind, Drawn, Network, sampled};
+
+/// Steps of passes that sample noise outside training start here, clear of all training steps.
+const EVAL_STEP: u32 = 1 << 31;
+
+/// Parameters of a new module as one row of phi: (task, layer) -> [P].
+pub type Init = Box<dyn FnMut(usize, usize) -> Vec<f64>>;
+
+/// State of a learner between tasks.
+#[derive(Debug)]
+pub struct Core {
+    pub network: Network,
+    pub statistics: Statistics,
+    /// W^T, [classes, m].
+    pub weights: Tensor,
+    /// Prototype of every task, the newest last.
+    pub prototypes: Vec<Vec<f64>>,
+    /// Training forward passes so far.
+    pub step: u32,
+    pub(super) folded: Vec<Folded>,
+    pub(super) fit_batch: usize,
+    /// Seed of eps where passes outside training sample it.
+    pub(super) sample_seed: Option<u64>,
+}
+
+/// Results of a forward pass over test images.
+#[derive(Debug)]
+pub struct Scores {
+    pub features: Tensor,
+    /// [B, classes].
+    pub logits: Tensor,
+}
+
+impl Core {
+    /// # Errors
+    /// Allocation failures.
+    pub fn new(network: Network, gamma: f64, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
+        let device = network.device.clone();
+        let m = network.random.cols();
+        Ok(Self {
+            statistics: Statistics::new(&device, m, gamma)?,
+            weights: device.zeros(&[0, m])?,
+            prototypes: Vec::new(),
+            step: 0,
+            folded: Vec::new(),
+            fit_batch,
+            sample_seed,
+            network,
+        })
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.network.device
+    }
+
+    pub(super) fn images(&self, samples: &Samples, idx: &[usize]) -> Result<(Tensor, Tensor)> {
+        let (pixels, labels) = samples.gather(idx);
+        let [c, h, w] = samples.shape;
+        let device = self.device();
+        Ok((device.upload(&pixels, &[idx.len(), c, h, w])?, device.upload_u32(&labels, &[idx.len()])?))
+    }
+
+    /// What stands behind the blocks outside training.
+    pub(super) fn behind(&self, batch: usize) -> Behind<'_> {
+        match self.sample_seed {
+            Some(seed) if self.network.noise.modules > 0 => {
+                let drawn = Drawn { seed, step: EVAL_STEP + batch as u32 };
+                Behind::Layers { noise: sampled, drawn }
+            }
+            _ => Behind::Folded(&self.folded),
+        }
+    }
+
+    /// Folds the layers as they are now.
+    pub(super) async fn refold(&mut self, kind: Noise) -> Result<()> {
+        self.folded = fold(self.device(), &self.network.noise, kind).await?;
+        Ok(())
+    }
+
+    /// One pass over `samples` with the network as it is: adds to `statistics` (if any) and returns the prototype, the
+    /// mean feature.
+    pub(super) async fn pass(
+        &self,
+        samples: &Samples,
+        statistics: Option<&Statistics>,
+        what: &str,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<f64>> {
+        let device = self.device();
+        let prototype = device.zeros(&[self.network.vit.config.dim])?;
+        observer.begin(Phase::Analytic, what, samples.len());
+        let all: Vec<usize> = (0..samples.len()).collect();
+        for (i, idx) in all.chunks(self.fit_batch).enumerate() {
+            let (images, labels) = self.images(samples, idx)?;
+            self.pass_batch(&images, &labels, statistics, &prototype, 1.0 / samples.len() as f32, i)?;
+            device.flush()?;
+            observer.advance(idx.len());
+        }
+        let prototype = device.read(&prototype).await?;
+        observer.end(Phase::Analytic, None);
+        Ok(prototype)
+    }
+
+    pub(super) fn pass_batch(
+        &self,
+        images: &Tensor,
+        labels: &Tensor,
+        statistics: Option<&Statistics>,
+        prototype: &Tensor,
+        scale: f32,
+        batch: usize,
+    ) -> Result<()> {
+        let device = self.device();
+        let mut tape = Tape::new(device, []);
+        let f = self.network.features(&mut tape, images, self.behind(batch))?;
+        if let Some(statistics) = statistics {
+            let p = self.network.random_features(&mut tape, &f)?;
+            statistics.add(device, p.value(), labels)?;
+        }
+        let f = f.value();
+        device.run(&ColumnSum {
+            x: f,
+            out: prototype,
+            out_offset: 0,
+            cols: f.cols(),
+            x_offset: 0,
+            x_ld: f.cols(),
+            rows: f.rows(),
+            normalised: None,
+            scale,
+            accumulate: true,
+        })
+    }
+
+    /// Features and logits of a batch of test images [B, C, H, W].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn scores(&self, images: &Tensor, batch: usize) -> Result<Scores> {
+        let mut tape = Tape::new(self.device(), []);
+        let f = self.network.features(&mut tape, images, self.behind(batch))?;
+        let p = self.network.random_features(&mut tape, &f)?;
+        let w = tape.var(&self.weights);
+        let logits = tape.linear(&p, Linear { transposed: true, ..Linear::new(&w) })?;
+        Ok(Scores { features: f.value().clone(), logits: logits.value().clone() })
+    }
+
+    /// Predicted classes: argmax over the classes seen.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn predict(&self, samples: &Samples) -> Result<Vec<u32>> {
+        let device = self.device();
+        let mut pending = Vec::new();
+        let all: Vec<usize> = (0..samples.len()).collect();
+        for (i, idx) in all.chunks(self.fit_batch).enumerate() {
+            let (images, _) = self.images(samples, idx)?;
+            let logits = self.scores(&images, i)?.logits;
+            let out = device.empty(&[idx.len()], DType::U32)?;
+            device.run(&ArgMax { x: &logits, out: &out })?;
+            pending.push(out);
+        }
+        let mut classes = Vec::with_capacity(samples.len());
+        for out in pending {
+            classes.extend(device.read_u32(&out).await?);
+        }
+        Ok(classes)
+    }
+}
+
+/// Cosine similarity of two vectors.
+pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(f64::MIN_POSITIVE)
+}
+
+impl Core {
+    /// Plans an analytic pass, a solve and an evaluation, with folded layers and without (for [`Device::prewarm`]).
+    pub(super) fn plan(&mut self, task: &crate::method::Task<'_>, device: &Device, kind: Noise) -> Result<()> {
+        let prototype = device.zeros(&[self.network.vit.config.dim])?;
+        for trial in 0..2 {
+            let n = task.samples.len();
+            let mut sizes = vec![n.min(self.fit_batch), n % self.fit_batch];
+            sizes.retain(|&n| n > 0);
+            for size in sizes {
+                let idx: Vec<usize> = (0..size).collect();
+                let (images, labels) = self.images(task.samples, &idx)?;
+                self.pass_batch(&images, &labels, Some(&self.statistics), &prototype, 1.0, 0)?;
+                let logits = self.scores(&images, 0)?.logits;
+                device.run(&ArgMax { x: &logits, out: &device.empty(&[size], DType::U32)? })?;
+            }
+            if trial == 0 && self.network.noise.modules > 0 {
+                pollster::block_on(self.refold(kind))?;
+            }
+        }
+        let factor = crate::kernels::cholesky::factor(device, &self.statistics.gram)?;
+        factor.solve(&self.statistics.sums)?;
+        Ok(())
+    }
+}

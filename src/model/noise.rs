@@ -1,0 +1,168 @@
+//! The noise layers of all blocks: frozen projections, one small module per task, mixture weights (SPEC section 2).
+
+use crate::Result;
+use crate::autograd::{NoiseOp, Tape, Var, Weights};
+use crate::device::{Device, Tensor};
+use crate::kernels::noise::{Noise, Path, PhiLayout};
+
+/// How mixture weights are made.
+#[derive(Clone, Debug)]
+pub enum Mixture {
+    /// omega = softmax(a), a learned.
+    Logits(Tensor),
+    /// omega itself.
+    Weights(Tensor),
+}
+
+/// Linear branch of profile `official`: y gains `x M^T + c`.
+#[derive(Clone, Debug)]
+pub struct Branch {
+    /// M^T, [d1, d1].
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+/// One noise layer.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// D [d1, e] followed by U [e, d1].
+    pub proj: Tensor,
+    /// [capacity, P].
+    pub phi: Tensor,
+    pub mixture: Option<Mixture>,
+    pub branch: Option<Branch>,
+}
+
+/// All noise layers of a network.
+#[derive(Clone, Debug)]
+pub struct NoiseLayers {
+    device: Device,
+    pub layout: PhiLayout,
+    pub width: usize,
+    pub modules: usize,
+    pub layers: Vec<Layer>,
+    /// The fused kernel, or the chain it replaces (for profiling).
+    pub path: Path,
+}
+
+impl NoiseLayers {
+    /// Layers without modules from D [d1, d2] and U [d2, d1] of every block; `official` adds a zero branch.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn new(
+        device: &Device,
+        layout: PhiLayout,
+        width: usize,
+        projections: &[(Vec<f64>, Vec<f64>)],
+        official: bool,
+    ) -> Result<Self> {
+        let (d2, e) = (layout.d2, layout.e);
+        let mut layers = Vec::new();
+        for (down, up) in projections {
+            let mut proj = vec![0.0; 2 * width * e];
+            for i in 0..width {
+                proj[i * e..i * e + d2].copy_from_slice(&down[i * d2..(i + 1) * d2]);
+            }
+            proj[width * e..width * e + d2 * width].copy_from_slice(up);
+            let branch = if official {
+                Some(Branch { weight: device.zeros(&[width, width])?, bias: device.zeros(&[width])? })
+            } else {
+                None
+            };
+            layers.push(Layer {
+                proj: device.upload(&proj, &[2 * width * e])?,
+                phi: device.zeros(&[0, layout.len()])?,
+                mixture: None,
+                branch,
+            });
+        }
+        Ok(Self { device: device.clone(), layout, width, modules: 0, layers, path: Path::Fused })
+    }
+
+    /// Appends a module to every layer: `init(layer)` gives its parameters as one row of phi.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn add_module(&mut self, mut init: impl FnMut(usize) -> Vec<f64>) -> Result<()> {
+        let (device, row) = (&self.device, self.layout.len());
+        for (j, layer) in self.layers.iter_mut().enumerate() {
+            let wide = device.reals(&[self.modules + 1, row])?;
+            device.copy(&layer.phi, 0, &wide, 0, self.modules * row)?;
+            let new = device.upload(&init(j), &[row])?;
+            device.copy(&new, 0, &wide, self.modules * row, row)?;
+            layer.phi = wide;
+        }
+        self.modules += 1;
+        Ok(())
+    }
+
+    /// Sets the mixture of every layer.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn set_mixture(&mut self, values: &[f64], learned: bool) -> Result<()> {
+        for layer in &mut self.layers {
+            let tensor = self.device.upload(values, &[values.len()])?;
+            layer.mixture = Some(if learned { Mixture::Logits(tensor) } else { Mixture::Weights(tensor) });
+        }
+        Ok(())
+    }
+
+    /// Layer `j` on the tokens `x` [B * N, d1], with `noise` naming how eps is made.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn apply(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
+        let layer = &self.layers[j];
+        let Some(mixture) = &layer.mixture else { return Ok(x.clone()) };
+        let weights = match mixture {
+            Mixture::Logits(a) => Weights::Softmax(a),
+            Mixture::Weights(omega) => Weights::Fixed(omega),
+        };
+        let y = tape.noise(
+            x,
+            NoiseOp {
+                proj: &layer.proj,
+                phi: &layer.phi,
+                weights,
+                layout: self.layout,
+                modules: self.modules,
+                noise,
+                path: self.path,
+            },
+        )?;
+        match &layer.branch {
+            None => Ok(y),
+            Some(branch) => {
+                let (weight, bias) = (tape.var(&branch.weight), tape.var(&branch.bias));
+                let op = crate::autograd::Linear {
+                    bias: Some(&bias),
+                    residual: Some(&y),
+                    ..crate::autograd::Linear::new(&weight)
+                };
+                tape.linear(x, op)
+            }
+        }
+    }
+
+    /// Mixture weights omega of layer `j`, on the host.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn omega(&self, j: usize) -> Result<Vec<f64>> {
+        match &self.layers[j].mixture {
+            None => Ok(Vec::new()),
+            Some(Mixture::Weights(omega)) => self.device.read(omega).await,
+            Some(Mixture::Logits(a)) => Ok(softmax(&self.device.read::<f64>(a).await?)),
+        }
+    }
+}
+
+/// `exp(a_i) / sum_j exp(a_j)`, on the host.
+pub fn softmax(a: &[f64]) -> Vec<f64> {
+    let max = a.iter().copied().fold(f64::MIN, f64::max);
+    let exps: Vec<f64> = a.iter().map(|x| (x - max).exp()).collect();
+    let sum: f64 = exps.iter().sum();
+    exps.into_iter().map(|x| x / sum).collect()
+}

@@ -1,0 +1,99 @@
+//! Optimizers over tensors on the device; state starts at zero.
+
+use std::collections::HashMap;
+
+use crate::Result;
+use crate::autograd::Gradients;
+use crate::device::{Device, Tensor};
+use crate::kernels::adamw::AdamW;
+use crate::kernels::sgd::Sgd;
+
+/// Update rule and its constants.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Rule {
+    /// `g += wd p; v = momentum v + g; p -= lr v` (PyTorch's SGD).
+    Sgd { lr: f32, momentum: f32, weight_decay: f32 },
+    /// Decoupled weight decay, beta = (0.9, 0.999), eps = 1e-8 (PyTorch's AdamW).
+    AdamW { lr: f32, weight_decay: f32 },
+}
+
+/// A part of a tensor that is learned: `len` elements from `offset`.
+#[derive(Clone, Debug)]
+pub struct Parameter {
+    pub tensor: Tensor,
+    pub offset: usize,
+    pub len: usize,
+}
+
+impl Parameter {
+    /// All of a tensor.
+    pub fn whole(tensor: &Tensor) -> Self {
+        Self { tensor: tensor.clone(), offset: 0, len: tensor.len() }
+    }
+}
+
+/// One optimizer run: the parameters, their state and the step count.
+#[derive(Debug)]
+pub struct Optimizer {
+    device: Device,
+    rule: Rule,
+    parameters: Vec<Parameter>,
+    state: HashMap<usize, Vec<Tensor>>,
+    step: u32,
+}
+
+impl Optimizer {
+    /// # Errors
+    /// Allocation failures.
+    pub fn new(device: &Device, rule: Rule, parameters: Vec<Parameter>) -> Result<Self> {
+        let slots = if matches!(rule, Rule::Sgd { .. }) { 1 } else { 2 };
+        let mut state = HashMap::new();
+        for p in &parameters {
+            let zeros = (0..slots).map(|_| device.zeros(&[p.len])).collect::<Result<_>>()?;
+            state.insert(p.tensor.id(), zeros);
+        }
+        Ok(Self { device: device.clone(), rule, parameters, state, step: 0 })
+    }
+
+    /// The tensors to track.
+    pub fn tracked(&self) -> impl Iterator<Item = &Tensor> {
+        self.parameters.iter().map(|p| &p.tensor)
+    }
+
+    /// One update of every parameter that has a gradient.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn step(&mut self, gradients: &Gradients) -> Result<()> {
+        self.step += 1;
+        for p in &self.parameters {
+            let Some(grad) = gradients.of(&p.tensor) else { continue };
+            let state = &self.state[&p.tensor.id()];
+            match self.rule {
+                Rule::Sgd { lr, momentum, weight_decay } => self.device.run(&Sgd {
+                    param: &p.tensor,
+                    offset: p.offset,
+                    grad,
+                    velocity: &state[0],
+                    lr,
+                    momentum,
+                    weight_decay,
+                })?,
+                Rule::AdamW { lr, weight_decay } => self.device.run(&AdamW {
+                    param: &p.tensor,
+                    offset: p.offset,
+                    grad,
+                    m: &state[0],
+                    v: &state[1],
+                    lr,
+                    beta1: 0.9,
+                    beta2: 0.999,
+                    eps: 1e-8,
+                    weight_decay,
+                    step: self.step,
+                })?,
+            }
+        }
+        Ok(())
+    }
+}

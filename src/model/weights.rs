@@ -1,0 +1,114 @@
+//! Named tensors from safetensors files, read strictly: nothing missing, nothing extra, nothing misshapen.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use safetensors::{Dtype, SafeTensors};
+
+use crate::{Error, Result};
+
+/// Host tensors by name; every one that a model takes is ticked off.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    file: String,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+    taken: BTreeSet<String>,
+    /// The file's `__metadata__`.
+    pub metadata: HashMap<String, String>,
+}
+
+impl Weights {
+    /// Parses safetensors bytes; `file` names them in errors. f16, f32, f64 and i64 are read, all widened to f64.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where the bytes are no safetensors file or hold another element type.
+    pub fn parse(file: &str, bytes: &[u8]) -> Result<Self> {
+        let fail = |message: String| Error::Weights { file: file.into(), message };
+        let bad = |e: safetensors::SafeTensorError| fail(format!("not a safetensors file ({e}); fetch it again"));
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(bad)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let mut tensors = BTreeMap::new();
+        for (name, view) in SafeTensors::deserialize(bytes).map_err(bad)?.tensors() {
+            let raw = view.data();
+            let data: Vec<f64> = match view.dtype() {
+                Dtype::F16 => raw.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
+                Dtype::F32 => raw.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
+                Dtype::F64 => raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
+                Dtype::I64 => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
+                other => return Err(fail(format!("`{name}` holds {other:?}; f16, f32 and f64 are read"))),
+            };
+            tensors.insert(name, (view.shape().to_vec(), data));
+        }
+        Ok(Self { file: file.into(), tensors, taken: BTreeSet::new(), metadata })
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Weights`].
+    pub fn read(path: &std::path::Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|e| Error::io("reading weights", path, &e))?;
+        Self::parse(&path.display().to_string(), &bytes)
+    }
+
+    /// The tensors below `prefix`, with the prefix cut off, as weights of their own.
+    pub fn below(&self, prefix: &str) -> Self {
+        let tensors = self.tensors.iter();
+        let tensors = tensors.filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_string(), v.clone()))).collect();
+        Self { tensors, taken: BTreeSet::new(), ..self.clone() }
+    }
+
+    pub fn error(&self, message: impl Into<String>) -> Error {
+        Error::Weights { file: self.file.clone(), message: message.into() }
+    }
+
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// Names of all tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Shape of a tensor.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where there is none of this name.
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        self.tensors.get(name).map(|t| t.0.as_slice()).ok_or_else(|| self.error(format!("`{name}` is missing")))
+    }
+
+    /// A tensor of known name and shape.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where it is missing or has another shape.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
+        let found = self.shape(name)?;
+        if found != shape {
+            return Err(self.error(format!("`{name}` has shape {found:?}, {shape:?} is needed")));
+        }
+        self.taken.insert(name.into());
+        Ok(self.tensors[name].1.clone())
+    }
+
+    /// A tensor of known name and any shape.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where it is missing.
+    pub fn get(&self, name: &str) -> Result<&[f64]> {
+        self.shape(name)?;
+        Ok(&self.tensors[name].1)
+    }
+
+    /// Refuses tensors that nobody took.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming the first of them.
+    pub fn finish(&self) -> Result<()> {
+        let extra: Vec<_> = self.tensors.keys().filter(|k| !self.taken.contains(*k)).collect();
+        match extra.as_slice() {
+            [] => Ok(()),
+            [first, ..] => Err(self.error(format!("{} unexpected tensors, among them `{first}`", extra.len()))),
+        }
+    }
+}
