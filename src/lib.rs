@@ -1,11 +1,16 @@
 //! MiN (mixture of noise) for class-incremental learning, on hand-written WGSL kernels.
 
 pub mod autograd;
+pub mod cli;
+pub mod config;
 pub mod cpu;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod kernels;
 pub mod method;
 pub mod model;
+pub mod protocol;
+pub mod report;
 
 pub use error::{Error, Result};

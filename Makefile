@@ -1,0 +1,26 @@
+# make run | test | bench | lint | doc
+
+.PHONY: run test bench lint doc tools
+
+# The default run on the embedded icons.
+run: tools
+	cargo run --release -- run
+
+# Every test; GPU tests use the devices there are (on Debian, mesa-vulkan-drivers brings a software one).
+test: tools
+	cargo test
+
+bench: tools
+	cargo bench
+
+lint: tools
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+doc: tools
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# What cargo itself needs.
+tools:
+	@command -v cargo >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs (1.95 or newer)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "no C toolchain to link with: on Debian, apt-get install build-essential" >&2; exit 1; }

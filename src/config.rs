@@ -1,0 +1,418 @@
+//! The settings of a run: defaults, a TOML file, and single settings on top.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::{Error, Result};
+
+/// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
+const MAX_COUNT: usize = 1 << 20;
+
+/// Which algorithm runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// The method as the paper describes it (arXiv 2509.16738).
+    Paper,
+    /// Bug-for-bug with the authors' public code.
+    Official,
+}
+
+/// How the noise modules of the tasks are weighted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixture {
+    /// Every weight is 1.
+    Sum,
+    /// The softmax of the prototypes' similarities, never learned.
+    Similarity,
+    /// The same as a start, then learned.
+    Learned,
+}
+
+/// Which steps a task has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pipeline {
+    /// Analytic fit, noise training, analytic refit.
+    ThreeStep,
+    /// Without the first fit: the training loss sees the auxiliary classifier alone.
+    TwoStep,
+}
+
+/// What the last step of a task adds to the statistics of the analytic classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refit {
+    /// The last pass only.
+    Replace,
+    /// The first and the last pass.
+    Accumulate,
+}
+
+/// What the noise is when nothing is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvalNoise {
+    /// Its mean: `eps = 0`.
+    Mean,
+    /// A seeded sample.
+    Sample,
+}
+
+/// Which optimizer trains the noise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam with decoupled weight decay.
+    Adamw,
+}
+
+/// Every setting of a run. The default is the default run on the embedded icons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Which algorithm runs.
+    pub profile: Profile,
+    /// Whether there is noise at all; without, the analytic classifier stands on the frozen backbone.
+    pub noise: bool,
+    /// Width of the noise, `d2`.
+    pub noise_hidden: usize,
+    /// Layers of the small networks that make the noise, 1 or 2.
+    pub phi_layers: usize,
+    /// Divides the similarities of prototypes before the softmax.
+    pub temperature: f64,
+    /// How the noise modules of the tasks are weighted.
+    pub mixture: Mixture,
+    /// Which steps a task has.
+    pub pipeline: Pipeline,
+    /// What the last step adds to the statistics.
+    pub refit: Refit,
+    /// What the noise is when nothing is trained.
+    pub eval_noise: EvalNoise,
+    /// Whether the analytic logits pass gradient to the features.
+    pub grad_through_analytic: bool,
+    /// The number of random features, `m`.
+    pub buffer_size: usize,
+    /// Ridge added to the Gram matrix.
+    pub gamma: f64,
+    /// Which optimizer trains the noise.
+    pub optimizer: OptimizerKind,
+    /// Learning rate.
+    pub lr: f64,
+    /// Momentum of SGD.
+    pub momentum: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// Images in a training step.
+    pub batch_size: usize,
+    /// Images in a batch of an analytic or evaluation pass.
+    pub fit_batch: usize,
+    /// Training epochs of a task after the first.
+    pub epochs: usize,
+    /// Training epochs of task 0; `epochs` unless set.
+    pub init_epochs: usize,
+    /// Analytic passes over augmented data (profile `official`).
+    pub fit_epochs: usize,
+    /// Classes of task 0.
+    pub init_classes: usize,
+    /// Classes of each later task.
+    pub increment: usize,
+    /// Seed of the class order.
+    pub class_seed: u32,
+    /// Seed of everything else.
+    pub seed: u64,
+    /// `icons` (embedded) or a directory.
+    pub data: String,
+    /// `icons` (embedded) or a file.
+    pub weights: String,
+    /// Whether the backbone stays in half precision on the device.
+    pub f16_weights: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::of(Profile::Paper)
+    }
+}
+
+impl Config {
+    /// The default settings of a profile.
+    pub fn of(profile: Profile) -> Self {
+        let (phi_layers, lr, epochs) = match profile {
+            Profile::Paper => (2, 0.1, 4),
+            Profile::Official => (1, 0.01, 5),
+        };
+        Self {
+            profile,
+            noise: true,
+            noise_hidden: 48,
+            phi_layers,
+            temperature: 1.0,
+            mixture: Mixture::Learned,
+            pipeline: Pipeline::ThreeStep,
+            refit: Refit::Replace,
+            eval_noise: EvalNoise::Mean,
+            grad_through_analytic: true,
+            buffer_size: 2048,
+            gamma: 10.0,
+            optimizer: OptimizerKind::Sgd,
+            lr,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            batch_size: 64,
+            fit_batch: 256,
+            epochs,
+            init_epochs: epochs,
+            fit_epochs: 3,
+            init_classes: 10,
+            increment: 10,
+            class_seed: 1993,
+            seed: 0,
+            data: "icons".into(),
+            weights: "icons".into(),
+            f16_weights: false,
+        }
+    }
+
+    /// The settings of a run: the defaults of the profile, then the TOML `file`, then each `key=value` of `sets`.
+    /// `profile` overrides the file's. A value is read as TOML, and as text where it is not TOML.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read; [`Error::Config`] naming the key if it is unknown, of the wrong type or
+    /// refused by [`validate`](Self::validate), and if `profile` contradicts `sets`.
+    pub fn load(profile: Option<Profile>, file: Option<&Path>, sets: &[String]) -> Result<Self> {
+        let mut given = file.map(read).transpose()?.unwrap_or_default();
+        let sets = sets.iter().map(|set| parse_set(set)).collect::<Result<Table>>()?;
+        if let Some(profile) = profile {
+            let value = to_value(profile)?;
+            if let Some(other) = sets.get("profile").filter(|&other| *other != value) {
+                return Err(Error::Config(format!(
+                    "`profile` is given twice: --profile {value} and --set profile={other}"
+                )));
+            }
+            given.insert("profile".into(), value);
+        }
+        given.extend(sets);
+        Self::from_table(given)
+    }
+
+    fn from_table(given: Table) -> Result<Self> {
+        let mut config = Self::default();
+        if let Some(profile) = given.get("profile") {
+            config = Self::of(config.with("profile", profile)?.profile);
+        }
+        for (key, value) in &given {
+            config = config.with(key, value)?;
+        }
+        if !given.contains_key("init_epochs") {
+            config.init_epochs = config.epochs;
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The same settings but for one.
+    fn with(&self, key: &str, value: &Value) -> Result<Self> {
+        let mut table = Table::try_from(self).map_err(|e| Error::Config(e.to_string()))?;
+        if !table.contains_key(key) {
+            let known: Vec<&str> = table.keys().map(String::as_str).collect();
+            let distance = |name: &&&str| strsim::damerau_levenshtein(name, key);
+            let nearest = known.iter().min_by_key(distance).copied().unwrap_or_default();
+            return Err(Error::Config(format!(
+                "`{key}` is unknown; did you mean `{nearest}`? Settings are {}",
+                known.join(", ")
+            )));
+        }
+        table.insert(key.into(), value.clone());
+        table.try_into().map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
+    }
+
+    /// Checks every value by itself and against the profile.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the first setting at fault and what it may be.
+    pub fn validate(&self) -> Result<()> {
+        for (key, value) in [("gamma", self.gamma), ("lr", self.lr), ("temperature", self.temperature)] {
+            check((value as f32).is_normal() && value > 0.0, key, value, "a positive number")?;
+        }
+        check((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "from 0 to below 1")?;
+        let decay = self.weight_decay;
+        check((decay as f32).is_finite() && decay >= 0.0, "weight_decay", decay, "0 or a positive number")?;
+        for (key, value) in [
+            ("noise_hidden", self.noise_hidden),
+            ("buffer_size", self.buffer_size),
+            ("batch_size", self.batch_size),
+            ("fit_batch", self.fit_batch),
+            ("epochs", self.epochs),
+            ("init_epochs", self.init_epochs),
+            ("init_classes", self.init_classes),
+        ] {
+            check((1..=MAX_COUNT).contains(&value), key, value, &format!("from 1 to {MAX_COUNT}"))?;
+        }
+        for (key, value) in [("fit_epochs", self.fit_epochs), ("increment", self.increment)] {
+            check(value <= MAX_COUNT, key, value, &format!("from 0 to {MAX_COUNT}"))?;
+        }
+        check((1..=2).contains(&self.phi_layers), "phi_layers", self.phi_layers, "1 or 2")?;
+        for (key, value) in [("data", &self.data), ("weights", &self.weights)] {
+            check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
+        }
+        self.check_profile()
+    }
+
+    /// Refuses settings that the profile would ignore.
+    fn check_profile(&self) -> Result<()> {
+        let fixed: &[&str] = match self.profile {
+            Profile::Paper => &["fit_epochs"],
+            Profile::Official => {
+                &["phi_layers", "temperature", "mixture", "pipeline", "refit", "eval_noise", "grad_through_analytic"]
+            }
+        };
+        let tables = [self, &Self::of(self.profile)].map(|c| Table::try_from(c).unwrap_or_default());
+        for key in fixed {
+            let [got, only] = [&tables[0], &tables[1]].map(|table| table.get(*key));
+            if let (Some(got), Some(only)) = (got, only)
+                && got != only
+            {
+                let profile = to_value(self.profile)?;
+                return Err(Error::Config(format!(
+                    "`{key}` = {got} has no meaning in profile {profile}; leave it out ({only}) or choose the other profile"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(Error::Config(format!("`{key}` must be {expected}, got {got}"))) }
+}
+
+fn read(file: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
+    text.parse().map_err(|e| Error::Config(format!("file {} is not TOML: {e}", file.display())))
+}
+
+fn parse_set(set: &str) -> Result<(String, Value)> {
+    let (key, value) = set
+        .split_once('=')
+        .ok_or_else(|| Error::Config(format!("`{set}` has no value; write --set key=value, such as --set lr=0.05")))?;
+    let (key, value) = (key.trim(), value.trim());
+    Ok((key.into(), value.parse().unwrap_or_else(|_| Value::String(value.into()))))
+}
+
+fn to_value(profile: Profile) -> Result<Value> {
+    Value::try_from(profile).map_err(|e| Error::Config(e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(profile: Option<Profile>, file: &str, sets: &[&str]) -> Result<Config> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run.toml");
+        std::fs::write(&path, file).unwrap();
+        let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+        Config::load(profile, Some(&path), &sets)
+    }
+
+    fn refused(sets: &[&str], words: &[&str]) {
+        let text = load(None, "", sets).unwrap_err().to_string();
+        assert!(text.starts_with("setting `") && words.iter().all(|word| text.contains(word)), "{text}");
+    }
+
+    #[test]
+    fn nothing_given_is_the_default_run() {
+        let config = Config::load(None, None, &[]).unwrap();
+        assert_eq!(config, Config::default());
+        assert_eq!((config.profile, config.noise_hidden, config.phi_layers), (Profile::Paper, 48, 2));
+        assert_eq!((config.lr, config.epochs, config.batch_size, config.gamma), (0.1, 4, 64, 10.0));
+    }
+
+    #[test]
+    fn sets_override_the_file_and_the_file_the_defaults() {
+        let config = load(None, "lr = 0.3\nepochs = 7\ngamma = 5\n", &["lr=0.2", "seed = 3", "lr=0.25"]).unwrap();
+        assert_eq!((config.lr, config.epochs, config.gamma, config.seed), (0.25, 7, 5.0, 3));
+        assert_eq!(config.init_epochs, 7);
+        assert_eq!(load(None, "init_epochs = 20", &[]).unwrap().init_epochs, 20);
+    }
+
+    #[test]
+    fn values_are_toml_or_else_text() {
+        let sets =
+            ["mixture=sum", "data=some/dir", "weights=\"a b.safetensors\"", "noise=false", "eval_noise='sample'"];
+        let config = load(None, "", &sets).unwrap();
+        assert_eq!((config.mixture, config.eval_noise, config.noise), (Mixture::Sum, EvalNoise::Sample, false));
+        assert_eq!((config.data.as_str(), config.weights.as_str()), ("some/dir", "a b.safetensors"));
+    }
+
+    #[test]
+    fn profile_decides_the_defaults() {
+        let official = Config::load(Some(Profile::Official), None, &[]).unwrap();
+        assert_eq!((official.lr, official.epochs, official.init_epochs, official.phi_layers), (0.01, 5, 5, 1));
+        assert_eq!(load(None, "profile = 'official'", &[]).unwrap(), official);
+        assert_eq!(load(None, "", &["profile=official"]).unwrap(), official);
+        assert_eq!(load(Some(Profile::Official), "profile = 'paper'", &[]).unwrap(), official);
+        assert_eq!(load(Some(Profile::Official), "lr = 0.1", &[]).unwrap().lr, 0.1);
+        let text = load(Some(Profile::Paper), "", &["profile=official"]).unwrap_err().to_string();
+        assert!(text.contains("twice"), "{text}");
+    }
+
+    #[test]
+    fn settings_that_the_profile_ignores_are_refused() {
+        refused(&["profile=official", "phi_layers=2"], &["`phi_layers` = 2", "\"official\""]);
+        refused(&["profile=official", "mixture=sum"], &["`mixture`"]);
+        refused(&["fit_epochs=1"], &["`fit_epochs`", "\"paper\""]);
+        assert!(load(None, "", &["profile=official", "phi_layers=1", "fit_epochs=1"]).is_ok());
+    }
+
+    #[test]
+    fn unknown_keys_get_a_hint() {
+        refused(&["gama=1"], &["`gama` is unknown", "did you mean `gamma`?", "batch_size", "weights"]);
+        let text = load(None, "[train]\nlr = 1", &[]).unwrap_err().to_string();
+        assert!(text.contains("`train` is unknown"), "{text}");
+    }
+
+    #[test]
+    fn wrong_types_are_named() {
+        refused(&["lr=fast"], &["`lr` = \"fast\""]);
+        refused(&["epochs=1.5"], &["`epochs` = 1.5"]);
+        refused(&["batch_size=-1"], &["`batch_size` = -1"]);
+        refused(&["seed=-1"], &["`seed`"]);
+        refused(&["noise=1"], &["`noise` = 1"]);
+        refused(&["mixture=mean"], &["`mixture`", "sum", "similarity", "learned"]);
+        refused(&["profile=paperr"], &["`profile`", "official"]);
+        refused(&["lr=1\nepochs=9"], &["`lr`"]);
+        refused(&["lr="], &["`lr`"]);
+        refused(&["lr"], &["`lr` has no value"]);
+    }
+
+    #[test]
+    fn impossible_values_are_named() {
+        for set in ["gamma=0", "gamma=-1", "gamma=inf", "gamma=nan", "gamma=1e300", "lr=0", "lr=1e-60", "temperature=0"]
+        {
+            let key = set.split('=').next().unwrap();
+            refused(&[set], &[&format!("`{key}` must be a positive number")]);
+        }
+        for key in ["noise_hidden", "buffer_size", "batch_size", "fit_batch", "epochs", "init_epochs", "init_classes"] {
+            refused(&[&format!("{key}=0")], &[&format!("`{key}` must be from 1")]);
+            refused(&[&format!("{key}=1048577")], &[&format!("`{key}` must be from 1")]);
+        }
+        refused(&["momentum=1"], &["`momentum`"]);
+        refused(&["weight_decay=-0.1"], &["`weight_decay`"]);
+        refused(&["phi_layers=3"], &["`phi_layers` must be 1 or 2, got 3"]);
+        refused(&["data="], &["`data`"]);
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_named() {
+        let error = Config::load(None, Some(Path::new("no/such.toml")), &[]).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("no/such.toml"));
+        let text = load(None, "lr = = 1", &[]).unwrap_err().to_string();
+        assert!(text.contains("run.toml is not TOML"), "{text}");
+    }
+}

@@ -1,0 +1,9 @@
+//! What a run tells: progress, the table of accuracies, and `results.json`.
+
+mod progress;
+mod results;
+mod table;
+
+pub use progress::{Bar, Progress};
+pub use results::{Results, Seconds, check_writable};
+pub use table::{header, row, summary};
