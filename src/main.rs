@@ -1,1 +1,5 @@
-fn main() {}
+//! The `minoise` program.
+
+fn main() -> std::process::ExitCode {
+    minoise::cli::main()
+}

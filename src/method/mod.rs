@@ -13,7 +13,7 @@ use crate::device::Tensor;
 
 pub use self::core::{Core, Init, Scores};
 pub use official::Official;
-pub use paper::{EvalNoise, Mixing, Paper, Pipeline, Refit, Settings};
+pub use paper::{Paper, Settings};
 
 /// The training images of one task, or test images: normalised pixels [n, C, H, W] and labels in order of appearance.
 #[derive(Clone, Debug)]

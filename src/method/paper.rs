@@ -1,6 +1,7 @@
 //! MiN, profile `paper` (SPEC section 5): analytic fit, noise expansion and mixture, analytic fit again.
 
 use crate::Result;
+use crate::config::{Mixture as Mixing, Pipeline, Refit};
 use crate::device::Tensor;
 use crate::kernels::noise::Noise;
 use crate::method::core::cosine;
@@ -9,41 +10,6 @@ use crate::method::{Core, Init, Method, Observer, Point, Task};
 use crate::model::network::sampled;
 use crate::model::noise::{Mixture, softmax};
 use crate::model::optimizer::{Parameter, Rule};
-
-/// How modules are weighted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mixing {
-    /// omega = 1: noise expansion only.
-    Sum,
-    /// The initial weights, not learned.
-    Similarity,
-    Learned,
-}
-
-/// Whether step 1 exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pipeline {
-    ThreeStep,
-    /// The loss uses the auxiliary classifier alone.
-    TwoStep,
-}
-
-/// What step 3 adds to the statistics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refit {
-    /// The statistics with the new noise only.
-    Replace,
-    /// Those of step 1 too.
-    Accumulate,
-}
-
-/// eps outside training.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EvalNoise {
-    /// eps = 0.
-    Mean,
-    Sample,
-}
 
 /// The settings of profile `paper`; every row of the ablation is one of them.
 #[derive(Clone, Copy, Debug)]

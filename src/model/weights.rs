@@ -11,6 +11,8 @@ use crate::{Error, Result};
 pub struct Weights {
     file: String,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
+    /// Names of tensors stored with fewer than 64 bits.
+    narrow: BTreeSet<String>,
     taken: BTreeSet<String>,
     /// The file's `__metadata__`.
     pub metadata: HashMap<String, String>,
@@ -26,7 +28,7 @@ impl Weights {
         let bad = |e: safetensors::SafeTensorError| fail(format!("not a safetensors file ({e}); fetch it again"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(bad)?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut narrow) = (BTreeMap::new(), BTreeSet::new());
         for (name, view) in SafeTensors::deserialize(bytes).map_err(bad)?.tensors() {
             let raw = view.data();
             let data: Vec<f64> = match view.dtype() {
@@ -36,9 +38,12 @@ impl Weights {
                 Dtype::I64 => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
                 other => return Err(fail(format!("`{name}` holds {other:?}; f16, f32 and f64 are read"))),
             };
+            if matches!(view.dtype(), Dtype::F16 | Dtype::F32) {
+                narrow.insert(name.clone());
+            }
             tensors.insert(name, (view.shape().to_vec(), data));
         }
-        Ok(Self { file: file.into(), tensors, taken: BTreeSet::new(), metadata })
+        Ok(Self { file: file.into(), tensors, narrow, taken: BTreeSet::new(), metadata })
     }
 
     /// Reads a file.
@@ -63,6 +68,11 @@ impl Weights {
 
     pub fn has(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
+    }
+
+    /// Whether the file holds this tensor in f32 or less.
+    pub fn is_narrow(&self, name: &str) -> bool {
+        self.narrow.contains(name)
     }
 
     /// Names of all tensors.

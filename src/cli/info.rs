@@ -1,0 +1,40 @@
+//! `minoise info`
+
+use std::process::ExitCode;
+
+use super::line;
+use crate::device::{AdapterReport, Selector, adapters};
+use crate::{Error, Result};
+
+pub(super) fn info(json: bool) -> Result<ExitCode> {
+    let adapters = adapters();
+    let (auto, why) = Selector::Auto.choose(&adapters)?;
+    if json {
+        let value = serde_json::json!({ "adapters": adapters, "auto": auto, "why": why });
+        let text = serde_json::to_string_pretty(&value).map_err(|e| Error::Unsupported(e.to_string()))?;
+        line(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for adapter in &adapters {
+        print(adapter)?;
+    }
+    let taken = auto.map_or("cpu, the twins on the host's cores".into(), |i| adapters[i].label());
+    line(&format!("auto takes: {taken} ({why})"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(adapter: &AdapterReport) -> Result<()> {
+    let c = &adapter.caps;
+    let yes = |x: bool| if x { "yes" } else { "no" };
+    let subgroup = if c.subgroup.1 == 0 { "none".into() } else { format!("{}..{}", c.subgroup.0, c.subgroup.1) };
+    line(&adapter.label())?;
+    line(&format!("  type {}, storage binding {} MiB, buffer {} MiB", adapter.kind, c.max_binding >> 20, c.max_buffer >> 20))?;
+    line(&format!(
+        "  workgroup memory {} KiB, invocations {}, storage buffers {}, groups a dimension {}",
+        c.workgroup_memory >> 10,
+        c.max_invocations,
+        c.storage_buffers,
+        c.max_groups
+    ))?;
+    line(&format!("  subgroup {subgroup}, f16 {}, timestamps {}", yes(c.f16), yes(c.timestamps)))
+}

@@ -1,0 +1,91 @@
+//! The command line: one file per subcommand.
+
+mod info;
+mod run;
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::Result;
+use crate::config::Profile;
+
+/// Class-incremental learning with a mixture of noise, on any GPU or none.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Learn all tasks and print the accuracy after each.
+    Run(RunArgs),
+    /// Replay golden files and compare with what they record; exit code 1 if a tolerance is exceeded.
+    Verify(VerifyArgs),
+    /// List every adapter of every backend, and which one `auto` takes.
+    Info {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// TOML file of settings.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    #[arg(long)]
+    profile: Option<Profile>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Directory for results.json.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One setting; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct VerifyArgs {
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Parses the arguments, runs, and gives the exit code: 0, 1 (verify failed) or 2 (an error, told in one line).
+pub fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Verify(args) => verify::verify(args),
+        Command::Info { json } => info::info(json),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}
+
+/// Prints a line to standard output; a closed pipe ends the program quietly.
+fn line(text: &str) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) => Err(crate::Error::io("writing", "standard output", &e)),
+        Ok(()) => Ok(()),
+    }
+}

@@ -1,0 +1,53 @@
+//! `minoise run`
+
+use std::process::ExitCode;
+
+use super::{RunArgs, line};
+use crate::config::Config;
+use crate::device::{Device, Selector};
+use crate::protocol::{self, Metrics, Watch};
+use crate::{Result, data, report};
+
+struct Table(Result<()>);
+
+impl Watch for Table {
+    fn task(&mut self, metrics: &Metrics, seconds: f64) {
+        let printed = line(&report::row(metrics, seconds));
+        self.0 = std::mem::replace(&mut self.0, Ok(())).and(printed);
+    }
+}
+
+pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
+    let mut sets = args.set;
+    sets.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let config = Config::load(args.profile, args.config.as_deref(), &sets)?;
+    if let Some(dir) = &args.out {
+        report::check_writable(dir)?;
+    }
+    let dataset = data::load(&config.data)?;
+    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    line(&format!("device: {}", device.name()))?;
+    let (train, test) = (dataset.train.len(), dataset.test.len());
+    let classes = dataset.classes.len();
+    line(&format!("data:   {}, {classes} classes, {train} training and {test} test images", dataset.name))?;
+    line(&report::header())?;
+    let mut table = Table(Ok(()));
+    let results = pollster::block_on(protocol::run(&config, &device, &dataset, &mut table))?;
+    table.0?;
+    line(&report::summary(&results))?;
+    let s = &results.seconds;
+    line(&format!(
+        "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}), peak {} MiB, {} dispatches",
+        s.total,
+        s.analytic,
+        s.noise,
+        s.eval,
+        s.compile,
+        results.peak_device_bytes >> 20,
+        results.dispatches
+    ))?;
+    if let Some(dir) = &args.out {
+        line(&format!("results     {}", results.write(dir)?.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

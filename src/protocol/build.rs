@@ -1,0 +1,125 @@
+//! From settings to a learner: weights, frozen random matrices and initial modules, all from the run's seed.
+
+use std::path::Path;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
+use crate::data::Images;
+use crate::device::Device;
+use crate::kernels::noise::PhiLayout;
+use crate::method::{Core, Init, Official, Paper, Settings};
+use crate::model::network::Network;
+use crate::model::noise::NoiseLayers;
+use crate::model::optimizer::Rule;
+use crate::model::vit::{Vit, VitConfig};
+use crate::model::weights::Weights;
+use crate::{Error, Result};
+
+/// The embedded backbone: 679,200 parameters, see `weights/README.md`.
+const ICONS: &[u8] = include_bytes!("../../weights/vit-icons.safetensors");
+
+/// Independent streams of the run's seed.
+#[derive(Clone, Copy)]
+pub(super) enum Stream {
+    Frozen,
+    Module { task: usize, layer: usize },
+    Schedule { task: usize },
+}
+
+pub(super) fn rng(seed: u64, stream: Stream) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(match stream {
+        Stream::Frozen => 0,
+        Stream::Module { task, layer } => 1 << 40 | (task as u64) << 16 | layer as u64,
+        Stream::Schedule { task } => 2 << 40 | task as u64,
+    });
+    rng
+}
+
+/// `n` numbers, uniform in +-1 / sqrt(fan) (Kaiming uniform with a = sqrt 5).
+pub(super) fn uniform(rng: &mut ChaCha8Rng, n: usize, fan: usize) -> Vec<f64> {
+    let bound = 1.0 / (fan as f32).sqrt();
+    (0..n).map(|_| f64::from(rng.random_range(-bound..bound))).collect()
+}
+
+/// The update rule that the settings name.
+pub(super) fn rule(config: &Config) -> Rule {
+    let (lr, weight_decay) = (config.lr as f32, config.weight_decay as f32);
+    match config.optimizer {
+        OptimizerKind::Sgd => Rule::Sgd { lr, momentum: config.momentum as f32, weight_decay },
+        OptimizerKind::Adamw => Rule::AdamW { lr, weight_decay },
+    }
+}
+
+/// Backbone, noise layers without modules, random features, empty statistics.
+pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<Core> {
+    let weights = match config.weights.as_str() {
+        "icons" => Weights::parse("icons", ICONS)?,
+        path => Weights::read(Path::new(path))?,
+    };
+    let vit = VitConfig::from_metadata(&weights)?;
+    if [vit.channels, vit.image, vit.image] != [images.channels, images.height, images.width] {
+        return Err(Error::Config(format!(
+            "`weights` = {} wants images of {} x {} x {}, `data` = {} has {} x {} x {}",
+            config.weights,
+            vit.channels,
+            vit.image,
+            vit.image,
+            config.data,
+            images.channels,
+            images.height,
+            images.width
+        )));
+    }
+    let (d1, d2, m) = (vit.dim, config.noise_hidden, config.buffer_size);
+    let mut frozen = rng(config.seed, Stream::Frozen);
+    let random = uniform(&mut frozen, d1 * m, m);
+    let mut projection = |_| (uniform(&mut frozen, d1 * d2, d2), uniform(&mut frozen, d2 * d1, d1));
+    let projections: Vec<_> = (0..vit.depth).map(&mut projection).collect();
+    let layout = PhiLayout::new(d2, config.phi_layers);
+    let official = config.profile == Profile::Official;
+    let network = Network {
+        device: device.clone(),
+        vit: Vit::load(device, vit, weights, config.f16_weights)?,
+        noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
+        random: device.upload(&random, &[d1, m])?,
+    };
+    let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
+    Core::new(network, config.gamma, config.fit_batch, sample_seed)
+}
+
+/// New modules: fc1 uniform, the rest zero, so that a module starts as the identity.
+pub(super) fn init(config: &Config) -> Init {
+    let (seed, layout) = (config.seed, PhiLayout::new(config.noise_hidden, config.phi_layers));
+    Box::new(move |task, layer| {
+        let mut rng = rng(seed, Stream::Module { task, layer });
+        let mut row = vec![0.0; layout.len()];
+        if layout.layers == 2 {
+            for kind in ["mu", "sigma"] {
+                let weight = uniform(&mut rng, layout.d2 * layout.d2, layout.d2);
+                layout.pack(&mut row, &format!("{kind}.fc1.weight"), &weight);
+            }
+        }
+        row
+    })
+}
+
+pub(super) fn paper(config: &Config, core: Core) -> Paper {
+    let settings = Settings {
+        noise: config.noise,
+        mixing: config.mixture,
+        pipeline: config.pipeline,
+        refit: config.refit,
+        grad_through_analytic: config.grad_through_analytic,
+        temperature: config.temperature,
+        rule: rule(config),
+        seed: config.seed,
+    };
+    Paper::new(core, settings, init(config))
+}
+
+pub(super) fn official(config: &Config, core: Core) -> Official {
+    Official::new(core, rule(config), config.fit_epochs, init(config))
+}

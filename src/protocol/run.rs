@@ -1,0 +1,128 @@
+//! The run loop: tasks in order, learning, judging, results.
+
+use std::time::Instant;
+
+use rand::seq::SliceRandom;
+
+use crate::Result;
+use crate::config::{Config, Profile};
+use crate::data::{Dataset, Images};
+use crate::device::Device;
+use crate::method::{Method, Observer, Phase, Samples, Task};
+use crate::protocol::build::{self, Stream};
+use crate::protocol::{Metrics, Tasks};
+use crate::report::{Bar, Progress, Results, Seconds};
+
+/// Follows a run: called after every task.
+pub trait Watch {
+    /// `seconds` is the time that the task took, learning and judging.
+    fn task(&mut self, metrics: &Metrics, seconds: f64);
+}
+
+/// Progress bars and the clock of the noise phase.
+struct Meter {
+    progress: Progress,
+    bar: Option<Bar>,
+    task: usize,
+    start: Instant,
+    noise: f64,
+}
+
+impl Observer for Meter {
+    fn begin(&mut self, _: Phase, what: &str, total: usize) {
+        self.bar = Some(self.progress.bar(&format!("task {}, {what}", self.task), total as u64));
+        self.start = Instant::now();
+    }
+
+    fn advance(&mut self, n: usize) {
+        if let Some(bar) = &self.bar {
+            bar.inc(n as u64);
+        }
+    }
+
+    fn end(&mut self, phase: Phase, loss: Option<f64>) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        if phase == Phase::Noise {
+            self.noise += seconds;
+        }
+        if let Some(bar) = self.bar.take() {
+            let loss = loss.map_or(String::new(), |l| format!("loss {l:.4}, "));
+            bar.finish(&format!("{loss}{seconds:.1} s"));
+        }
+    }
+}
+
+/// Learns all tasks of `dataset` on `device` and judges after each.
+///
+/// # Errors
+/// Settings that do not fit the data or the weights, device errors, a Gram matrix that is not positive definite.
+pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mut dyn Watch) -> Result<Results> {
+    let core = build::core(config, device, &dataset.train)?;
+    match config.profile {
+        Profile::Paper => learn_all(config, device, dataset, build::paper(config, core), watch).await,
+        Profile::Official => learn_all(config, device, dataset, build::official(config, core), watch).await,
+    }
+}
+
+/// The images `idx` with labels in order of appearance.
+fn samples(images: &Images, idx: &[usize], tasks: &Tasks) -> Samples {
+    let (pixels, labels) = images.gather(idx);
+    Samples {
+        shape: [images.channels, images.height, images.width],
+        pixels,
+        labels: labels.into_iter().map(|l| tasks.new_label(l)).collect(),
+    }
+}
+
+/// Shuffled batches of all epochs of a task.
+fn schedule(config: &Config, task: usize, n: usize) -> Vec<Vec<usize>> {
+    let epochs = if task == 0 { config.init_epochs } else { config.epochs };
+    let mut rng = build::rng(config.seed, Stream::Schedule { task });
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut batches = Vec::new();
+    for _ in 0..epochs {
+        order.shuffle(&mut rng);
+        batches.extend(order.chunks(config.batch_size).map(<[usize]>::to_vec));
+    }
+    batches
+}
+
+async fn learn_all(
+    config: &Config,
+    device: &Device,
+    dataset: &Dataset,
+    mut method: impl Method,
+    watch: &mut dyn Watch,
+) -> Result<Results> {
+    let start = Instant::now();
+    let tasks = Tasks::new(dataset.classes.len(), config.init_classes, config.increment, config.class_seed)?;
+    let mut metrics = Metrics::default();
+    let (mut seconds, before) = (Seconds::default(), device.stats());
+    let mut meter = Meter { progress: Progress::new(), bar: None, task: 0, start, noise: 0.0 };
+    for t in 0..tasks.count() {
+        let task_start = Instant::now();
+        meter.task = t;
+        let train = samples(&dataset.train, &tasks.task_images(&dataset.train, t), &tasks);
+        let schedule = schedule(config, t, train.len());
+        let task = Task { samples: &train, classes: tasks.seen(t), schedule: &schedule };
+        if t == 0 {
+            method.prewarm(&task)?;
+        }
+        let (learn_start, noise) = (Instant::now(), meter.noise);
+        method.learn(&task, &mut meter).await?;
+        device.finish().await?;
+        seconds.analytic += learn_start.elapsed().as_secs_f64() - (meter.noise - noise);
+        let eval_start = Instant::now();
+        let test = samples(&dataset.test, &tasks.seen_images(&dataset.test, t), &tasks);
+        let predicted = method.core().predict(&test).await?;
+        metrics.push(&tasks, &test.labels, &predicted)?;
+        seconds.eval += eval_start.elapsed().as_secs_f64();
+        watch.task(&metrics, task_start.elapsed().as_secs_f64());
+    }
+    let after = device.stats();
+    seconds.noise = meter.noise;
+    seconds.compile = after.compile_seconds - before.compile_seconds;
+    seconds.total = start.elapsed().as_secs_f64();
+    let dispatches = after.dispatches - before.dispatches;
+    Ok(Results::new(config.clone(), device.name().into(), metrics, seconds, after.peak_bytes, dispatches))
+}

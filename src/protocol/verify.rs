@@ -1,0 +1,301 @@
+//! Replays golden files and compares every recorded result (SPEC section 8).
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::autograd::Gradients;
+use crate::config::Profile;
+use crate::device::{Device, Tensor};
+use crate::kernels::noise::Noise;
+use crate::kernels::philox_normal::PhiloxNormal;
+use crate::method::{Core, Method, Observer, Phase, Point, Task};
+use crate::model::noise::{Mixture, NoiseLayers};
+use crate::model::vit::transpose;
+use crate::protocol::golden::{Case, Golden, RunCase};
+use crate::Result;
+
+/// Largest error of a group of tensors, relative to the largest entry of each.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Check {
+    pub group: String,
+    pub tensors: usize,
+    pub error: f64,
+    pub tolerance: f64,
+    /// The tensor with the largest ratio of error to tolerance.
+    pub worst: String,
+    pub passed: bool,
+}
+
+/// What became of one golden file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Checked(Vec<Check>),
+    /// Why the file was not replayed.
+    NotRun(String),
+}
+
+/// The replay of one file.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Replay {
+    pub file: String,
+    pub device: String,
+    pub seconds: f64,
+    pub outcome: Outcome,
+}
+
+impl Replay {
+    /// No tolerance was exceeded.
+    pub fn passed(&self) -> bool {
+        match &self.outcome {
+            Outcome::Checked(checks) => checks.iter().all(|c| c.passed),
+            Outcome::NotRun(_) => true,
+        }
+    }
+}
+
+/// Replays `path` on `device`. With `oracle` the device computes in f64 and must meet 1e-8 (1e-6 for tensors that the
+/// file stores in f32).
+///
+/// # Errors
+/// An unreadable file, device errors.
+pub async fn verify(path: &Path, device: &Device, oracle: bool) -> Result<Replay> {
+    let start = std::time::Instant::now();
+    let golden = Golden::read(path)?;
+    let outcome = match &golden.case {
+        Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
+        Case::Run(case) => {
+            golden.check(case)?;
+            let core = golden.core(case, device)?;
+            let checks = match case.profile {
+                Profile::Paper => replay(&golden, case, golden.paper(case, core)?, oracle).await?,
+                Profile::Official => replay(&golden, case, golden.official(case, core)?, oracle).await?,
+            };
+            Outcome::Checked(checks)
+        }
+    };
+    Ok(Replay { file: golden.name, device: device.name().into(), seconds: start.elapsed().as_secs_f64(), outcome })
+}
+
+/// Collects errors by group.
+struct Judge<'a> {
+    golden: &'a Golden,
+    oracle: bool,
+    checks: Vec<Check>,
+    task: usize,
+}
+
+impl Judge<'_> {
+    fn record(&mut self, group: &str, name: &str, error: f64, tolerance: f64) {
+        let new = Check {
+            group: group.into(),
+            tensors: 0,
+            error,
+            tolerance,
+            worst: name.into(),
+            passed: true,
+        };
+        let at = self.checks.iter().position(|c| c.group == group).unwrap_or_else(|| {
+            self.checks.push(new.clone());
+            self.checks.len() - 1
+        });
+        let check = &mut self.checks[at];
+        check.tensors += 1;
+        check.passed &= error <= tolerance;
+        let worse = error * check.tolerance > check.error * tolerance || (tolerance == 0.0 && error > check.error);
+        if worse {
+            (check.error, check.tolerance, check.worst) = (error, tolerance, name.into());
+        }
+    }
+
+    /// Compares `got` with the recorded tensor `name`.
+    fn compare(&mut self, group: &str, name: &str, got: &[f64], single: f64) -> Result<()> {
+        let want = self.golden.tensors.get(name)?;
+        if want.len() != got.len() {
+            return Err(self.golden.tensors.error(format!("`{name}` has {} entries, the replay {}", want.len(), got.len())));
+        }
+        let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
+        let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs());
+        // NaN must not vanish in a maximum.
+        let worst = worst.fold(0.0, |m: f64, e| if e.is_nan() || m.is_nan() { f64::NAN } else { m.max(e) });
+        let error = if scale > 0.0 { worst / scale } else { worst };
+        let tolerance = match (self.oracle, self.golden.tensors.is_narrow(name)) {
+            (false, _) => single,
+            (true, true) => 1e-6,
+            (true, false) => 1e-8,
+        };
+        self.record(group, name, if error.is_nan() { f64::INFINITY } else { error }, tolerance);
+        Ok(())
+    }
+
+    /// Compares a device matrix [C, m] with a recorded one [m, C].
+    fn transposed(&mut self, device: &Device, group: &str, name: &str, got: &Tensor) -> Result<()> {
+        let data: Vec<f64> = pollster::block_on(device.read(got))?;
+        self.compare(group, name, &transpose(&data, got.rows(), got.cols()), 1e-3)
+    }
+
+    /// The newest module's parameters (or their gradients): every phi tensor that the file records below `prefix`.
+    fn module(&mut self, group: &str, prefix: &str, noise: &NoiseLayers, row: &[f64]) -> Result<()> {
+        for kind in ["mu", "sigma"] {
+            for part in ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"] {
+                let recorded = if part.starts_with("fc2") && !self.golden.tensors.has(&format!("{prefix}.{kind}.{part}")) {
+                    // A one-layer map has no layer name in profile `official`.
+                    format!("{prefix}.{kind}.{}", part.trim_start_matches("fc2."))
+                } else {
+                    format!("{prefix}.{kind}.{part}")
+                };
+                if noise.layout.layers == 1 && part.starts_with("fc1") {
+                    continue;
+                }
+                let got = noise.layout.unpack(row, &format!("{kind}.{part}"));
+                self.compare(group, &recorded, &got, 1e-3)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Observer for Judge<'_> {
+    fn begin(&mut self, _: Phase, _: &str, _: usize) {}
+    fn advance(&mut self, _: usize) {}
+    fn end(&mut self, _: Phase, _: Option<f64>) {}
+
+    fn inspect(&mut self, point: Point<'_>) -> Result<()> {
+        let t = self.task;
+        let name = |what: &str| format!("task{t}.{what}");
+        match point {
+            Point::StepOne(w) => self.transposed(&w.device(), "W, step 1", &name("step1.W"), w),
+            Point::Similarity(s) => self.compare("similarity", &name("similarity"), s, 1e-4),
+            Point::PrototypeBefore(p) => self.compare("prototype", &name("prototype_before"), p, 1e-4),
+            Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
+            Point::FirstGradients { core, gradients, aux } => {
+                if !self.golden.tensors.has(&name("first_grad.W_aux")) {
+                    return Ok(());
+                }
+                self.gradients(core, gradients, aux, &name("first_grad"))
+            }
+        }
+    }
+}
+
+impl Judge<'_> {
+    fn gradients(&mut self, core: &Core, gradients: &Gradients, aux: &Tensor, prefix: &str) -> Result<()> {
+        let (device, noise) = (core.device(), &core.network.noise);
+        let missing = || self.golden.tensors.error("the replay has no gradient of a trained tensor");
+        let of = |t: &Tensor| gradients.of(t).cloned().ok_or_else(missing);
+        let w_aux = of(aux)?;
+        let (mut rows, mut logits) = (Vec::new(), Vec::new());
+        for layer in &noise.layers {
+            rows.push(pollster::block_on(device.read::<f64>(&of(&layer.phi)?))?);
+            if let Some(Mixture::Logits(a)) = &layer.mixture {
+                logits.extend(pollster::block_on(device.read::<f64>(&of(a)?))?);
+            }
+        }
+        self.transposed(device, "first gradients", &format!("{prefix}.W_aux"), &w_aux)?;
+        self.compare("first gradients", &format!("{prefix}.omega"), &logits, 1e-3)?;
+        for (j, row) in rows.iter().enumerate() {
+            self.module("first gradients", &format!("{prefix}.noise.{j}"), noise, row)?;
+        }
+        Ok(())
+    }
+
+    /// What stands after task t: parameters, mixture, prototype, W.
+    async fn state(&mut self, core: &Core, case: &RunCase) -> Result<()> {
+        let (t, device, noise) = (self.task, core.device(), &core.network.noise);
+        let name = |what: &str| format!("task{t}.{what}");
+        let official = case.profile == Profile::Official;
+        let mut omegas = Vec::new();
+        for (j, layer) in noise.layers.iter().enumerate() {
+            omegas.extend(noise.omega(j).await?);
+            let phi: Vec<f64> = device.read(&layer.phi).await?;
+            let row = &phi[(noise.modules - 1) * noise.layout.len()..];
+            self.module("noise parameters", &name(&format!("noise.{j}")), noise, row)?;
+            if let Some(branch) = layer.branch.as_ref().filter(|_| t == 0) {
+                let m: Vec<f64> = device.read(&branch.weight).await?;
+                let m = transpose(&m, noise.width, noise.width);
+                self.compare("branch and norms", &name(&format!("noise.{j}.M.weight")), &m, 1e-3)?;
+                let c: Vec<f64> = device.read(&branch.bias).await?;
+                self.compare("branch and norms", &name(&format!("noise.{j}.M.bias")), &c, 1e-3)?;
+            }
+        }
+        if official && t == 0 {
+            for (norm, tensor) in core.network.vit.norm_parameters() {
+                let got: Vec<f64> = device.read(tensor).await?;
+                self.compare("branch and norms", &name(&norm), &got, 1e-3)?;
+            }
+        }
+        if official {
+            let one = &omegas[..noise.modules];
+            self.compare("mixture weights", &name("weight_noise"), one, 1e-3)?;
+        } else {
+            self.compare("mixture weights", &name("omega"), &omegas, 1e-3)?;
+        }
+        let prototype = if official { "prototype_after" } else { "prototype" };
+        self.compare("prototype", &name(prototype), &core.prototypes[t], 1e-4)?;
+        self.transposed(device, "W", &name("W"), &core.weights)
+    }
+
+    /// Features, logits and predictions on the test images of all classes seen.
+    async fn judged(&mut self, core: &Core, case: &RunCase, seen: usize) -> Result<()> {
+        let (test, _) = self.golden.samples(case, "test", 0..seen)?;
+        let device = core.device();
+        let [c, h, w] = test.shape;
+        let images = device.upload(&test.pixels, &[test.len(), c, h, w])?;
+        let scores = core.scores(&images, 0)?;
+        let features: Vec<f64> = device.read(&scores.features).await?;
+        let logits: Vec<f64> = device.read(&scores.logits).await?;
+        let name = format!("task{}.test.logits", self.task);
+        self.compare("features", &format!("task{}.test.features", self.task), &features, 1e-4)?;
+        self.compare("logits", &name, &logits, 1e-3)?;
+        let want = self.golden.tensors.get(&name)?;
+        let wrong = (0..test.len())
+            .filter(|i| {
+                let row = i * seen..(i + 1) * seen;
+                let (best, margin) = top(&want[row.clone()]);
+                margin > 1e-3 && top(&logits[row]).0 != best
+            })
+            .count();
+        self.record("predictions that differ", &name, wrong as f64, 0.0);
+        Ok(())
+    }
+
+    /// The recorded normals of one layer, task and step.
+    async fn normals(&mut self, case: &RunCase, device: &Device, noise: &NoiseLayers) -> Result<()> {
+        let name = "eps.layer1.task0.step0";
+        if !self.golden.tensors.has(name) {
+            return Ok(());
+        }
+        let rows = self.golden.tensors.shape(name)?[0];
+        let layout = noise.layout;
+        let eps = device.reals(&[rows, layout.e])?;
+        let noise = Noise::Sample { seed: case.seed, layer: 1, step: 0 };
+        device.run(&PhiloxNormal::new(layout, noise, 0, &eps))?;
+        let got: Vec<f64> = device.read(&eps).await?;
+        let got: Vec<f64> = got.chunks(layout.e).flat_map(|row| &row[..layout.d2]).copied().collect();
+        self.compare("normals", name, &got, 1e-5)
+    }
+}
+
+/// Index of the largest entry, and its lead over the next.
+fn top(row: &[f64]) -> (usize, f64) {
+    let best = (0..row.len()).max_by(|&i, &j| row[i].total_cmp(&row[j]).then(j.cmp(&i))).unwrap_or(0);
+    let second = (0..row.len()).filter(|&i| i != best).map(|i| row[i]).fold(f64::NEG_INFINITY, f64::max);
+    (best, row[best] - second)
+}
+
+async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle: bool) -> Result<Vec<Check>> {
+    let mut judge = Judge { golden, oracle, checks: Vec::new(), task: 0 };
+    judge.normals(case, method.core().device(), &method.core().network.noise).await?;
+    let mut seen = 0;
+    for (t, classes) in case.task_classes.iter().enumerate() {
+        judge.task = t;
+        let (samples, idx) = golden.samples(case, "train", seen..seen + classes)?;
+        let schedule = golden.schedule(t, &idx)?;
+        seen += classes;
+        method.learn(&Task { samples: &samples, classes: seen, schedule: &schedule }, &mut judge).await?;
+        judge.state(method.core(), case).await?;
+        judge.judged(method.core(), case, seen).await?;
+    }
+    Ok(judge.checks)
+}
