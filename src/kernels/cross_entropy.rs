@@ -55,11 +55,7 @@ impl Kernel for CrossEntropy<'_> {
     type Params = CrossEntropyParams;
 
     fn params(&self) -> CrossEntropyParams {
-        CrossEntropyParams {
-            rows: self.logits.rows() as u32,
-            cols: self.logits.cols() as u32,
-            slot: self.slot as u32,
-        }
+        CrossEntropyParams { rows: self.logits.rows() as u32, cols: self.logits.cols() as u32, slot: self.slot as u32 }
     }
 
     fn tensors(&self) -> Vec<Bound<'_>> {

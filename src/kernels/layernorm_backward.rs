@@ -33,13 +33,7 @@ impl<'a> LayerNormBackward<'a> {
     ///
     /// # Errors
     /// [`Error::Shape`] where the sizes do not fit together.
-    pub fn new(
-        x: &'a Tensor,
-        gamma: &'a Tensor,
-        stats: &'a Tensor,
-        dy: &'a Tensor,
-        dx: &'a Tensor,
-    ) -> Result<Self> {
+    pub fn new(x: &'a Tensor, gamma: &'a Tensor, stats: &'a Tensor, dy: &'a Tensor, dx: &'a Tensor) -> Result<Self> {
         let op = "layernorm_backward";
         if gamma.len() != x.cols() {
             return Err(Error::shape(op, "gamma", [x.cols()], gamma.shape()));
