@@ -1,12 +1,215 @@
-use minoise::Result;
-use minoise::device::Device;
+//! Attention: token counts around the tiles, heads, head dimensions, large scores, many workgroups. The f64 reference
+//! here also gives the error bounds of both backward kernels.
 
-use crate::harness::Case;
+use minoise::device::{Device, Tensor};
+use minoise::kernels::attention::Attention;
+use minoise::{Error, Result};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+use crate::harness::{Case, Output, case, numbers, poisoned};
+
+pub const EPS: f64 = f32::EPSILON as f64;
+
+/// Sizes and inputs; entries of qkv lie in (-amplitude, amplitude), those of dy in (-1, 1).
+#[derive(Clone, Copy)]
+pub struct Problem {
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+    pub dim: usize,
+    pub amplitude: f32,
 }
 
-pub fn examples(_: &Device) -> Result<()> {
-    Ok(())
+const fn problem(batch: usize, tokens: usize, heads: usize, dim: usize) -> Problem {
+    Problem { batch, tokens, heads, dim, amplitude: 1.0 }
+}
+
+pub const PROBLEMS: [Problem; 15] = [
+    problem(1, 1, 1, 12),
+    problem(2, 2, 3, 16),
+    problem(3, 17, 3, 32),
+    problem(1, 31, 1, 48),
+    problem(2, 32, 5, 64),
+    problem(1, 33, 3, 80),
+    problem(2, 65, 1, 64),
+    problem(1, 197, 3, 64),
+    problem(1, 37, 2, 4),
+    problem(1, 35, 1, 128),
+    problem(1, 66, 1, 100),
+    problem(0, 5, 1, 16),
+    // Scores up to 80 in size.
+    Problem { amplitude: 8.0, ..problem(1, 65, 3, 64) },
+    Problem { amplitude: 9.0, ..problem(2, 17, 1, 32) },
+    // More workgroups than one dimension of a dispatch takes.
+    problem(65_537, 1, 1, 4),
+];
+
+impl Problem {
+    pub fn name(&self, kernel: &str) -> String {
+        let Self { batch, tokens, heads, dim, amplitude } = self;
+        format!("{kernel} batch {batch}, {tokens} tokens, {heads} heads of {dim}, amplitude {amplitude}")
+    }
+
+    pub fn width(&self) -> usize {
+        self.heads * self.dim
+    }
+
+    pub fn rows(&self) -> usize {
+        self.batch * self.tokens
+    }
+
+    pub fn scores(&self) -> usize {
+        self.batch * self.heads * self.tokens
+    }
+
+    pub fn qkv(&self) -> Vec<f32> {
+        numbers(1, self.rows() * 3 * self.width()).into_iter().map(|x| x * self.amplitude).collect()
+    }
+
+    pub fn dy(&self) -> Vec<f32> {
+        numbers(2, self.rows() * self.width())
+    }
+
+    fn heads(&self) -> impl Iterator<Item = Head> + use<> {
+        let p = *self;
+        (0..p.batch * p.heads).map(move |i| Head { p, image: i / p.heads, head: i % p.heads })
+    }
+
+    pub fn reference(&self) -> Reference {
+        let (qkv, dy) = (self.qkv(), self.dy());
+        let (n, dim, scale) = (self.tokens, self.dim, 1.0 / (self.dim as f64).sqrt());
+        let (scores, values) = (self.scores(), self.rows() * self.width());
+        let mut r = Reference {
+            lse: vec![0.0; scores],
+            out: vec![0.0; values],
+            delta: vec![0.0; scores],
+            lse_bound: vec![0.0; scores],
+            out_bound: vec![0.0; values],
+            delta_bound: vec![0.0; scores],
+            dqkv_bound: vec![0.0; 3 * values],
+        };
+        let sums = (n + 16) as f64 * EPS;
+        let dots = (dim + 4) as f64 * EPS;
+        for h in self.heads() {
+            let row = |part, i| &qkv[h.qkv(part, i)..][..dim];
+            let dy = |i| &dy[h.value(i)..][..dim];
+            for i in 0..n {
+                let s: Vec<_> = (0..n).map(|j| scale * dot(row(0, i), row(1, j)).0).collect();
+                let ds: Vec<_> = (0..n).map(|j| dots * scale * dot(row(0, i), row(1, j)).1).collect();
+                let high = s.iter().copied().fold(f64::MIN, f64::max);
+                let lse = high + s.iter().map(|s| (s - high).exp()).sum::<f64>().ln();
+                let p: Vec<_> = s.iter().map(|s| (s - lse).exp()).collect();
+                let at = h.score(i);
+                r.lse[at] = lse as f32;
+                // Errors of the scores, of the sum, and of log and addition.
+                let mean: f64 = p.iter().zip(&ds).map(|(p, e)| p * e).sum();
+                r.lse_bound[at] = mean + sums + 4.0 * EPS * (1.0 + high.abs() + (lse - high).abs());
+                // Relative error of an exponential: that of its argument, and 3 + 2 |x| units in the last place.
+                let e: Vec<_> = (0..n).map(|j| ds[j] + (4.0 + 3.0 * (s[j] - high).abs()) * EPS).collect();
+                let mean: f64 = p.iter().zip(&e).map(|(p, e)| p * e).sum();
+                for c in 0..dim {
+                    let v = |j| f64::from(row(2, j)[c]);
+                    r.out[h.value(i) + c] = (0..n).map(|j| p[j] * v(j)).sum::<f64>() as f32;
+                    r.out_bound[h.value(i) + c] = (0..n).map(|j| p[j] * v(j).abs() * (e[j] + mean + sums)).sum();
+                }
+                // The backward kernels receive lse, out and delta rounded to f32; p = exp(s - lse) has their error too.
+                let out = &r.out[h.value(i)..][..dim];
+                let (delta, size) = dot(dy(i), out);
+                r.delta[at] = delta as f32;
+                r.delta_bound[at] = dots * size + 1e-30;
+                for j in 0..n {
+                    let e = ds[j] + (4.0 + 3.0 * (s[j] - lse).abs() + lse.abs()) * EPS;
+                    let (dp, dp_size) = dot(dy(i), row(2, j));
+                    let g = p[j] * (dp - delta);
+                    let g_error = p[j] * ((dp - delta).abs() * e + dots * (dp_size + size)) + g.abs() * sums;
+                    for c in 0..dim {
+                        let [q, k] = [row(0, i)[c], row(1, j)[c]].map(|x| f64::from(x.abs()));
+                        r.dqkv_bound[h.qkv(0, i) + c] += scale * k * g_error;
+                        r.dqkv_bound[h.qkv(1, j) + c] += scale * q * g_error;
+                        r.dqkv_bound[h.qkv(2, j) + c] += p[j] * f64::from(dy(i)[c].abs()) * (e + sums);
+                    }
+                }
+            }
+        }
+        r
+    }
+}
+
+struct Head {
+    p: Problem,
+    image: usize,
+    head: usize,
+}
+
+impl Head {
+    fn qkv(&self, part: usize, i: usize) -> usize {
+        ((self.image * self.p.tokens + i) * 3 + part) * self.p.width() + self.head * self.p.dim
+    }
+
+    fn value(&self, i: usize) -> usize {
+        (self.image * self.p.tokens + i) * self.p.width() + self.head * self.p.dim
+    }
+
+    fn score(&self, i: usize) -> usize {
+        (self.image * self.p.heads + self.head) * self.p.tokens + i
+    }
+}
+
+/// Sum of products, and of their sizes.
+fn dot(a: &[f32], b: &[f32]) -> (f64, f64) {
+    a.iter().zip(b).fold((0.0, 0.0), |(x, y), (a, b)| {
+        let product = f64::from(*a) * f64::from(*b);
+        (x + product, y + product.abs())
+    })
+}
+
+/// Results of the forward pass rounded to f32, and the errors that f32 kernels may make.
+pub struct Reference {
+    pub lse: Vec<f32>,
+    pub out: Vec<f32>,
+    pub delta: Vec<f32>,
+    pub lse_bound: Vec<f64>,
+    pub out_bound: Vec<f64>,
+    pub delta_bound: Vec<f64>,
+    pub dqkv_bound: Vec<f64>,
+}
+
+/// The tensor, or the canaries behind it where it is empty.
+pub fn seen(tensor: Tensor) -> Tensor {
+    if tensor.is_empty() { tensor.extended(tensor.whole()) } else { tensor }
+}
+
+fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
+    let Problem { batch, tokens, heads, .. } = p;
+    let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
+    let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
+    let alone = poisoned(device, &[p.rows(), p.width()])?;
+    device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
+    device.run(&Attention::new(&qkv, &alone, None, batch, tokens, heads)?)?;
+    let r = p.reference();
+    Ok(vec![
+        Output { name: "out", tensor: seen(out), bound: r.out_bound.clone() },
+        Output { name: "lse", tensor: seen(lse), bound: r.lse_bound },
+        Output { name: "out without lse", tensor: seen(alone), bound: r.out_bound },
+    ])
+}
+
+fn refused(device: &Device) -> Result<Vec<Output>> {
+    for dim in [6, 132] {
+        let (qkv, out) = (device.reals(&[5, 3 * dim])?, device.reals(&[5, dim])?);
+        let made = Attention::new(&qkv, &out, None, 1, 5, 1);
+        assert!(matches!(made, Err(Error::Unsupported(_))), "{dim}");
+        let made = Attention::new(&qkv, &out, None, 1, 4, 1);
+        assert!(matches!(made, Err(Error::Shape { .. })), "{dim}");
+    }
+    Ok(Vec::new())
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all: Vec<_> = PROBLEMS.iter().map(|&p| case(p.name("attention"), move |d| forward(d, p))).collect();
+    all.push(case("attention refuses odd heads and shapes".into(), refused));
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    PROBLEMS[..14].iter().try_for_each(|&p| forward(device, p).map(drop))
 }

@@ -1,12 +1,37 @@
+//! Gradients of keys and values; the q columns of dqkv stay as they were.
+
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 
-use crate::harness::Case;
+use crate::attention::{PROBLEMS, Problem, seen};
+use crate::harness::{Case, Output, case, guarded, numbers};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
+    let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
+    let r = p.reference();
+    let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
+    let (lse, delta) = (device.upload(&r.lse, &scores)?, device.upload(&r.delta, &scores)?);
+    let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+    let kernel = AttentionBackwardKey {
+        qkv: &qkv,
+        dy: &dy,
+        lse: &lse,
+        delta: &delta,
+        dqkv: &dqkv,
+        batch: p.batch,
+        tokens: p.tokens,
+        heads: p.heads,
+    };
+    device.run(&kernel.checked()?)?;
+    Ok(vec![Output { name: "dqkv", tensor: seen(dqkv), bound: r.dqkv_bound }])
 }
 
-pub fn examples(_: &Device) -> Result<()> {
-    Ok(())
+pub fn cases() -> Vec<Case> {
+    let name = |p: &Problem| p.name("attention_backward_key");
+    PROBLEMS.iter().map(|&p| case(name(&p), move |d| backward(d, p))).collect()
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    PROBLEMS[..14].iter().try_for_each(|&p| backward(device, p).map(drop))
 }

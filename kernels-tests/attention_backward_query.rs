@@ -1,12 +1,42 @@
+//! Gradient of the queries and delta; the other columns of dqkv stay as they were.
+
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
-use crate::harness::Case;
+use crate::attention::{PROBLEMS, Problem, seen};
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
+    let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
+    let r = p.reference();
+    let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
+    let (out, lse) = (device.upload(&r.out, &values)?, device.upload(&r.lse, &scores)?);
+    let delta = poisoned(device, &scores)?;
+    let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+    let kernel = AttentionBackwardQuery {
+        qkv: &qkv,
+        out: &out,
+        dy: &dy,
+        lse: &lse,
+        delta: &delta,
+        dqkv: &dqkv,
+        batch: p.batch,
+        tokens: p.tokens,
+        heads: p.heads,
+    };
+    device.run(&kernel.checked()?)?;
+    Ok(vec![
+        Output { name: "delta", tensor: seen(delta), bound: r.delta_bound },
+        Output { name: "dqkv", tensor: seen(dqkv), bound: r.dqkv_bound },
+    ])
 }
 
-pub fn examples(_: &Device) -> Result<()> {
-    Ok(())
+pub fn cases() -> Vec<Case> {
+    let name = |p: &Problem| p.name("attention_backward_query");
+    PROBLEMS.iter().map(|&p| case(name(&p), move |d| backward(d, p))).collect()
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    PROBLEMS[..14].iter().try_for_each(|&p| backward(device, p).map(drop))
 }

@@ -1,1 +1,148 @@
+//! Twin of `attention`: exact softmax, one (image, head) at a time with its score matrix in cache.
 
+use rayon::prelude::*;
+
+use super::gemm::product;
+use super::{SharedMut, vectorise};
+use crate::device::{Io, Out, Real};
+use crate::kernels::attention::{Attention, Sizes};
+
+/// Independent partial results of a reduction, so that it runs in vector registers.
+const LANES: usize = 16;
+
+#[inline(always)]
+pub(super) fn lanes<R: Real>(row: &[R], start: R, step: impl Fn(R, R) -> R) -> R {
+    let mut partial = [start; LANES];
+    let chunks = row.chunks_exact(LANES);
+    let rest = chunks.remainder();
+    for chunk in chunks {
+        for (p, x) in partial.iter_mut().zip(chunk) {
+            *p = step(*p, *x);
+        }
+    }
+    for (p, x) in partial.iter_mut().zip(rest) {
+        *p = step(*p, *x);
+    }
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            partial[i] = step(partial[i], partial[i + width]);
+        }
+        width /= 2;
+    }
+    partial[0]
+}
+
+/// Replaces every row of scores by its softmax and writes its log-sum-exp.
+#[inline(always)]
+fn softmax<R: Real>(scores: &mut [R], lse: &mut [R]) {
+    let tokens = lse.len();
+    for (row, lse) in scores.chunks_exact_mut(tokens).zip(lse) {
+        let highest = lanes(row, row[0], |a, b| if b > a { b } else { a });
+        row.iter_mut().for_each(|x| *x = Real::exp(*x - highest));
+        let sum = lanes(row, R::of(0.0), |a, b| a + b);
+        let inverse = R::of(1.0) / sum;
+        row.iter_mut().for_each(|x| *x *= inverse);
+        *lse = highest + Real::ln(sum);
+    }
+}
+
+/// Where the rows of one head of one image stand.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub sizes: Sizes,
+    /// First row of the image.
+    pub row: usize,
+    /// First column of the head inside q, k, v, out or dy.
+    pub col: usize,
+    /// First element of the head in lse and delta.
+    pub score: usize,
+}
+
+impl Head {
+    /// All heads of all images.
+    pub fn all(sizes: Sizes) -> impl IndexedParallelIterator<Item = Self> {
+        let heads = if sizes.tokens == 0 { 0 } else { sizes.batch * sizes.heads };
+        (0..heads).into_par_iter().map(move |i| Self {
+            sizes,
+            row: i / sizes.heads * sizes.tokens,
+            col: i % sizes.heads * sizes.dim,
+            score: i * sizes.tokens,
+        })
+    }
+
+    /// Offset of q, k or v (0, 1, 2) of this head in qkv.
+    pub fn at(&self, part: usize) -> usize {
+        self.row * 3 * self.sizes.width() + part * self.sizes.width() + self.col
+    }
+
+    /// Elements from the first to behind the last of a head, rows `ld` apart.
+    pub fn extent(&self, ld: usize) -> usize {
+        (self.sizes.tokens - 1) * ld + self.sizes.dim
+    }
+
+    /// `scores = alpha a b^T`, a and b [tokens, dim] with row strides.
+    pub fn scores<R: Real>(&self, scores: &mut [R], (a, lda): (&[R], usize), (b, ldb): (&[R], usize), alpha: f64) {
+        let (n, dim) = (self.sizes.tokens, self.sizes.dim);
+        assert!(scores.len() == n * n && a.len() >= self.extent(lda) && b.len() >= self.extent(ldb));
+        // SAFETY: the assertion; `scores` is borrowed mutably.
+        unsafe {
+            let out = (scores.as_mut_ptr(), n, 1);
+            product([n, n, dim], out, (a.as_ptr(), lda, 1), (b.as_ptr(), 1, ldb), false, R::of(alpha));
+        }
+    }
+
+    /// `out = alpha w b`, or `alpha w^T b`; w [tokens, tokens], b and out [tokens, dim], the rows of b `ldb` apart.
+    pub fn combine<R: Real>(
+        &self,
+        out: &mut [R],
+        (w, transposed): (&[R], bool),
+        (b, ldb): (&[R], usize),
+        alpha: f64,
+    ) {
+        let (n, dim) = (self.sizes.tokens, self.sizes.dim);
+        assert!(w.len() == n * n && out.len() == n * dim && b.len() >= self.extent(ldb));
+        let (rs, cs) = if transposed { (1, n) } else { (n, 1) };
+        // SAFETY: the assertion; `out` is borrowed mutably.
+        unsafe {
+            let out = (out.as_mut_ptr(), dim, 1);
+            product([n, dim, n], out, (w.as_ptr(), rs, cs), (b.as_ptr(), ldb, 1), false, R::of(alpha));
+        }
+    }
+
+    /// Writes `rows` [tokens, dim] to this head's place, which starts at element `at` with rows `ld` apart.
+    ///
+    /// # Safety
+    /// No other thread may touch that place.
+    pub unsafe fn store<R: Real>(&self, to: &SharedMut<'_, R>, at: usize, ld: usize, rows: &[R]) {
+        for (i, row) in rows.chunks_exact(self.sizes.dim).enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { to.slice(at + i * ld, self.sizes.dim) }.copy_from_slice(row);
+        }
+    }
+}
+
+pub fn attention<R: Real>(a: &Attention<'_>, io: Io<'_, R>) {
+    let sizes = a.sizes();
+    let qkv = io.real(0);
+    let mut outs = io.outs.into_iter().map(|o| match o {
+        Out::Real(x) => SharedMut::new(x),
+        Out::U32(_) => unreachable!("attention writes reals"),
+    });
+    let (out, lse) = (outs.next().expect("out"), outs.next());
+    let (n, width) = (sizes.tokens, sizes.width());
+    let scratch = || (vec![R::default(); n * n], vec![R::default(); n], vec![R::default(); n * sizes.dim]);
+    Head::all(sizes).for_each_init(scratch, |(p, row_lse, rows), head| {
+        let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
+        head.scores(p, q, k, sizes.scale());
+        vectorise(|| softmax(p, row_lse));
+        head.combine(rows, (p, false), v, 1.0);
+        // SAFETY: heads own disjoint columns of `out` and disjoint parts of `lse`.
+        unsafe {
+            head.store(&out, head.row * width + head.col, width, rows);
+            if let Some(lse) = &lse {
+                lse.slice(head.score, n).copy_from_slice(row_lse);
+            }
+        }
+    });
+}

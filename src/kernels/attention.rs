@@ -1,1 +1,169 @@
+//! Multi-head self-attention without an N x N matrix in memory.
 
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use crate::{Error, Result, cpu, params};
+
+params! {
+    /// Uniforms of the attention shaders; `scale` multiplies the scores.
+    pub struct AttentionParams { batch: u32, tokens: u32, heads: u32, scale: f32 }
+}
+
+/// `out_i = sum_j softmax_j(q_i . k_j / sqrt(dh)) v_j` for every head of every image, with the row log-sum-exp that
+/// the backward pass needs.
+///
+/// Online softmax after Milakov and Gimelshein 2018 (arXiv:1805.02867) and FlashAttention-2 (Dao 2023,
+/// arXiv:2307.08691).
+///
+/// # Shapes
+/// qkv [batch * tokens, 3 * heads * dh] with columns q | k | v, heads one after the other inside each;
+/// out [batch * tokens, heads * dh]; lse [batch * heads * tokens].
+#[derive(Clone, Copy, Debug)]
+pub struct Attention<'a> {
+    pub qkv: &'a Tensor,
+    pub out: &'a Tensor,
+    pub lse: Option<&'a Tensor>,
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+}
+
+impl<'a> Attention<'a> {
+    /// Attention over `batch` images; the number of tokens follows from the rows of `qkv`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the tensors do not fit together, [`Error::Unsupported`] where the head dimension is not
+    /// a multiple of 4 up to 128.
+    pub fn new(
+        qkv: &'a Tensor,
+        out: &'a Tensor,
+        lse: Option<&'a Tensor>,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+    ) -> Result<Self> {
+        let sizes = Sizes::new("attention", qkv, batch, tokens, heads)?;
+        check("attention", "out", out, &[sizes.rows(), sizes.width()])?;
+        if let Some(lse) = lse {
+            check("attention", "lse", lse, &[sizes.scores()])?;
+        }
+        Ok(Self { qkv, out, lse, batch, tokens, heads })
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
+    }
+}
+
+impl Kernel for Attention<'_> {
+    const NAME: &'static str = "attention";
+    type Params = AttentionParams;
+
+    fn params(&self) -> AttentionParams {
+        self.sizes().params()
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let mut all = vec![read(1, self.qkv), write(2, self.out)];
+        all.extend(self.lse.map(|x| write(3, x)));
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        Ok(self.sizes().plan(caps, "attention", 0, &[("LSE", self.lse.is_some())]))
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::attention::attention(self, io);
+    }
+}
+
+/// Sizes that the three attention kernels share.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+    /// Columns of one head.
+    pub dim: usize,
+}
+
+pub(crate) fn check(op: &'static str, arg: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
+    if tensor.shape() == shape { Ok(()) } else { Err(Error::shape(op, arg, shape, tensor.shape())) }
+}
+
+impl Sizes {
+    pub fn new(op: &'static str, qkv: &Tensor, batch: usize, tokens: usize, heads: usize) -> Result<Self> {
+        let sizes = Self::of(qkv, batch, tokens, heads);
+        check(op, "qkv", qkv, &[sizes.rows(), 3 * sizes.width()])?;
+        if sizes.dim == 0 || sizes.dim > 128 || !sizes.dim.is_multiple_of(4) {
+            return Err(Error::Unsupported(format!(
+                "{op}: heads of {} columns; multiples of 4 up to 128 are offered",
+                sizes.dim
+            )));
+        }
+        Ok(sizes)
+    }
+
+    pub fn of(qkv: &Tensor, batch: usize, tokens: usize, heads: usize) -> Self {
+        Self { batch, tokens, heads, dim: qkv.cols() / 3 / heads.max(1) }
+    }
+
+    /// Rows of qkv.
+    pub fn rows(&self) -> usize {
+        self.batch * self.tokens
+    }
+
+    /// Columns of q, k or v.
+    pub fn width(&self) -> usize {
+        self.heads * self.dim
+    }
+
+    /// Rows of all score matrices.
+    pub fn scores(&self) -> usize {
+        self.batch * self.heads * self.tokens
+    }
+
+    pub fn scale(&self) -> f64 {
+        1.0 / (self.dim as f64).sqrt()
+    }
+
+    pub fn params(&self) -> AttentionParams {
+        AttentionParams {
+            batch: self.batch as u32,
+            tokens: self.tokens as u32,
+            heads: self.heads as u32,
+            scale: self.scale() as f32,
+        }
+    }
+
+    /// The plan of a kernel whose threads own one token each and meet the others tile by tile: two rows of the head
+    /// dimension and `scalars` numbers for each of them.
+    pub fn plan(
+        &self,
+        caps: &Caps,
+        shader: &'static str,
+        scalars: usize,
+        flags: &[(&'static str, bool)],
+    ) -> Plan {
+        // A software device reads an address that all lanes share at little cost, and pays for barriers.
+        let staged = caps.class != DeviceClass::SoftwareGpu;
+        let wg = match (staged, self.tokens) {
+            (false, _) => 8,
+            (true, ..=32) => 32,
+            (true, _) => 64,
+        };
+        let bytes = (2 * self.dim + scalars) * 4;
+        let tile = ((16 << 10) / bytes).min(32) / 4 * 4;
+        let number = |name, x: usize| (name, Constant::U32(x as u32));
+        let mut constants = vec![number("D4", self.dim / 4), number("TILE", tile), number("WG", wg)];
+        constants.push(("STAGED", Constant::Flag(staged)));
+        constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
+        Plan {
+            shader,
+            constants,
+            workgroup: wg as u32,
+            shared_bytes: if staged { (tile * bytes) as u32 } else { 0 },
+            groups: grid(self.batch * self.heads * self.tokens.div_ceil(wg), caps),
+        }
+    }
+}

@@ -1,1 +1,69 @@
+//! Backward pass of attention, the part of one key: the gradients of k and v.
 
+use super::attention::{AttentionParams, Sizes, check};
+use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Result, cpu};
+
+/// `dv_j = sum_i p_ij dy_i` and `dk_j = sum_i ds_ij q_i / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
+/// `p_ij = exp(q_i . k_j / sqrt(dh) - lse_i)`, for every head of every image.
+///
+/// FlashAttention-2 (Dao 2023, arXiv:2307.08691, algorithm 2).
+///
+/// # Shapes
+/// qkv and dqkv [batch * tokens, 3 * heads * dh], of which the k and v columns of dqkv are written and no others; dy
+/// [batch * tokens, heads * dh]; lse and delta [batch * heads * tokens].
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionBackwardKey<'a> {
+    pub qkv: &'a Tensor,
+    pub dy: &'a Tensor,
+    pub lse: &'a Tensor,
+    pub delta: &'a Tensor,
+    pub dqkv: &'a Tensor,
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+}
+
+impl AttentionBackwardKey<'_> {
+    /// Checks the shapes.
+    ///
+    /// # Errors
+    /// Those of [`super::attention::Attention::new`].
+    pub fn checked(self) -> Result<Self> {
+        let op = "attention_backward_key";
+        let sizes = Sizes::new(op, self.qkv, self.batch, self.tokens, self.heads)?;
+        check(op, "dy", self.dy, &[sizes.rows(), sizes.width()])?;
+        check(op, "lse", self.lse, &[sizes.scores()])?;
+        check(op, "delta", self.delta, &[sizes.scores()])?;
+        check(op, "dqkv", self.dqkv, self.qkv.shape())?;
+        Ok(self)
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
+    }
+}
+
+impl Kernel for AttentionBackwardKey<'_> {
+    const NAME: &'static str = "attention_backward_key";
+    type Params = AttentionParams;
+
+    fn params(&self) -> AttentionParams {
+        self.sizes().params()
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let ins = [self.qkv, self.dy, self.lse, self.delta];
+        let mut all: Vec<_> = (1..).zip(ins).map(|(binding, x)| read(binding, x)).collect();
+        all.push(write(5, self.dqkv));
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        Ok(self.sizes().plan(caps, Self::NAME, 2, &[]))
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::attention_backward_key::attention_backward_key(self, io);
+    }
+}

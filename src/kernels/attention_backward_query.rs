@@ -1,1 +1,71 @@
+//! Backward pass of attention, the part of one query: its delta and the gradient of q.
 
+use super::attention::{AttentionParams, Sizes, check};
+use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Result, cpu};
+
+/// `delta_i = dy_i . out_i` and `dq_i = sum_j ds_ij k_j / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
+/// `p_ij = exp(q_i . k_j / sqrt(dh) - lse_i)`, for every head of every image.
+///
+/// FlashAttention-2 (Dao 2023, arXiv:2307.08691, algorithm 2), with a dispatch of its own instead of atomic sums.
+///
+/// # Shapes
+/// qkv and dqkv [batch * tokens, 3 * heads * dh], of which the q columns of dqkv are written and no others; out and
+/// dy [batch * tokens, heads * dh]; lse and delta (written) [batch * heads * tokens].
+#[derive(Clone, Copy, Debug)]
+pub struct AttentionBackwardQuery<'a> {
+    pub qkv: &'a Tensor,
+    pub out: &'a Tensor,
+    pub dy: &'a Tensor,
+    pub lse: &'a Tensor,
+    pub delta: &'a Tensor,
+    pub dqkv: &'a Tensor,
+    pub batch: usize,
+    pub tokens: usize,
+    pub heads: usize,
+}
+
+impl AttentionBackwardQuery<'_> {
+    /// Checks the shapes.
+    ///
+    /// # Errors
+    /// Those of [`super::attention::Attention::new`].
+    pub fn checked(self) -> Result<Self> {
+        let op = "attention_backward_query";
+        let sizes = Sizes::new(op, self.qkv, self.batch, self.tokens, self.heads)?;
+        check(op, "out", self.out, &[sizes.rows(), sizes.width()])?;
+        check(op, "dy", self.dy, &[sizes.rows(), sizes.width()])?;
+        check(op, "lse", self.lse, &[sizes.scores()])?;
+        check(op, "delta", self.delta, &[sizes.scores()])?;
+        check(op, "dqkv", self.dqkv, self.qkv.shape())?;
+        Ok(self)
+    }
+
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
+    }
+}
+
+impl Kernel for AttentionBackwardQuery<'_> {
+    const NAME: &'static str = "attention_backward_query";
+    type Params = AttentionParams;
+
+    fn params(&self) -> AttentionParams {
+        self.sizes().params()
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let ins = [self.qkv, self.out, self.dy, self.lse];
+        let mut all: Vec<_> = (1..).zip(ins).map(|(binding, x)| read(binding, x)).collect();
+        all.extend([write(5, self.delta), write(6, self.dqkv)]);
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        Ok(self.sizes().plan(caps, Self::NAME, 0, &[]))
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::attention_backward_query::attention_backward_query(self, io);
+    }
+}
