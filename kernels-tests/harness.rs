@@ -102,9 +102,8 @@ fn guard_of(device: &Device, tensor: &Tensor) -> Option<Vec<f64>> {
     (whole > tensor.len()).then(|| read(device, &tensor.extended(whole))[tensor.len()..].to_vec())
 }
 
-/// Runs everything: cases on all devices, and the given device-free trials.
-pub fn run(cases: Vec<Case>, mut trials: Vec<Trial>) {
-    let arguments = Arguments::from_args();
+/// The CPU device and the adapters that the tests use, with their names.
+pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
     for report in adapters() {
@@ -117,6 +116,12 @@ pub fn run(cases: Vec<Case>, mut trials: Vec<Trial>) {
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }
+    devices
+}
+
+/// Runs cases on all devices, and the given other trials.
+pub fn run(cases: Vec<Case>, devices: &[(String, Device)], mut trials: Vec<Trial>) {
+    let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
     for case in cases {
         if no_gpu {
@@ -124,7 +129,7 @@ pub fn run(cases: Vec<Case>, mut trials: Vec<Trial>) {
                 Trial::test(format!("{} [no GPU adapter: not run]", case.name), || Ok(())).with_ignored_flag(true),
             );
         }
-        for (label, device) in &devices {
+        for (label, device) in devices {
             let (device, work) = (device.clone(), case.work.clone());
             trials.push(Trial::test(format!("{} [{label}]", case.name), move || compare(&device, &work)));
         }

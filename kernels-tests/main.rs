@@ -3,6 +3,8 @@
 //!
 //! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words.
 
+mod autograd;
+mod golden;
 mod harness;
 mod shaders;
 
@@ -33,10 +35,15 @@ mod sgd;
 mod triangular_rows;
 
 use harness::Case;
+use minoise::device::{Device, Precision};
 
 fn main() {
+    let devices = harness::devices();
     let cases = MODULES.iter().flat_map(|m| m.0()).collect();
-    harness::run(cases, shaders::trials(MODULES.iter().map(|m| m.1).collect()));
+    let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
+    trials.extend(autograd::trials(&devices));
+    trials.extend(golden::trials(&devices, &Device::cpu(Precision::F64)));
+    harness::run(cases, &devices, trials);
 }
 
 /// Cases of every kernel, and one run of each of its variants for the checks that need no device.

@@ -8,12 +8,17 @@ use crate::device::{Device, Selector};
 use crate::protocol::{self, Metrics, Watch};
 use crate::{Result, data, report};
 
-struct Table(Result<()>);
+/// Prints a row a task and keeps the last metrics.
+struct Table {
+    printed: Result<()>,
+    last: Metrics,
+}
 
 impl Watch for Table {
     fn task(&mut self, metrics: &Metrics, seconds: f64) {
         let printed = line(&report::row(metrics, seconds));
-        self.0 = std::mem::replace(&mut self.0, Ok(())).and(printed);
+        self.printed = std::mem::replace(&mut self.printed, Ok(())).and(printed);
+        self.last = metrics.clone();
     }
 }
 
@@ -31,10 +36,10 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     let classes = dataset.classes.len();
     line(&format!("data:   {}, {classes} classes, {train} training and {test} test images", dataset.name))?;
     line(&report::header())?;
-    let mut table = Table(Ok(()));
+    let mut table = Table { printed: Ok(()), last: Metrics::default() };
     let results = pollster::block_on(protocol::run(&config, &device, &dataset, &mut table))?;
-    table.0?;
-    line(&report::summary(&results))?;
+    table.printed?;
+    line(&report::summary(&table.last))?;
     let s = &results.seconds;
     line(&format!(
         "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}), peak {} MiB, {} dispatches",

@@ -69,7 +69,7 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
     }
     let (a_rs, a_cs) = if g.layout == Layout::TN { (1, g.a.ld) } else { (g.a.ld, 1) };
     let (b_rs, b_cs) = if g.layout == Layout::NT { (1, g.b.ld) } else { (g.b.ld, 1) };
-    let ranges = blocks(m, (BLOCK_BYTES / (n * std::mem::size_of::<R>())).clamp(16, 256));
+    let ranges = blocks(m, (BLOCK_BYTES / (n * size_of::<R>())).clamp(16, 256));
     let jobs: Vec<_> = (0..g.batch).flat_map(|z| ranges.iter().map(move |r| (z, r.clone()))).collect();
     let plain = bias.is_none() && residual.is_none() && pre.is_none() && g.activation == Activation::None;
     jobs.into_par_iter().for_each(|(z, rows)| {

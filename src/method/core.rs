@@ -15,7 +15,7 @@ use crate::model::network::{Behind, Drawn, Network, sampled};
 const EVAL_STEP: u32 = 1 << 31;
 
 /// Parameters of a new module as one row of phi: (task, layer) -> [P].
-pub type Init = Box<dyn FnMut(usize, usize) -> Vec<f64>>;
+pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
 /// State of a learner between tasks.
 #[derive(Debug)]

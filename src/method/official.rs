@@ -116,7 +116,7 @@ impl Method for Official {
             let m = self.core.network.random.cols();
             let mut trial = Self {
                 core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, None)?,
-                init: Box::new(|_, _| Vec::new()),
+                init: Box::new(|_, _| Ok(Vec::new())),
                 ..*self
             };
             trial.core.statistics.widen(&device, task.classes)?;
@@ -124,7 +124,7 @@ impl Method for Official {
             let row = trial.core.network.noise.layout.len();
             // One module trains as task 0, two as the later tasks.
             for omega in [&[1.0][..], &[0.5, 0.5]] {
-                trial.core.network.noise.add_module(|_| vec![0.0; row])?;
+                trial.core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
                 trial.core.network.noise.set_mixture(omega, false)?;
                 trial.training(device.zeros(&[task.classes, m])?)?.plan(&trial.core, task)?;
             }

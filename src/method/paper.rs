@@ -133,13 +133,13 @@ impl Method for Paper {
             let mut trial = Self {
                 core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, None)?,
                 settings: self.settings,
-                init: Box::new(|_, _| Vec::new()),
+                init: Box::new(|_, _| Ok(Vec::new())),
             };
             trial.core.statistics.widen(&device, task.classes)?;
             trial.core.weights = device.zeros(&[task.classes, m])?;
             if self.settings.noise {
                 let row = trial.core.network.noise.layout.len();
-                trial.core.network.noise.add_module(|_| vec![0.0; row])?;
+                trial.core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
                 trial.core.network.noise.set_mixture(&[1.0], self.settings.mixing == Mixing::Learned)?;
                 let aux = device.zeros(&[task.classes, m])?;
                 trial.training(aux).plan(&trial.core, task)?;

@@ -85,7 +85,7 @@ pub async fn fold(device: &Device, noise: &NoiseLayers, kind: Noise) -> Result<V
         for (i, (row, w)) in rows().enumerate() {
             // W1 is [e, 2e], its left half that of mu.
             for k in 0..e {
-                w1[k * hidden + i * e..][..e].copy_from_slice(&row[layout.w1() + k * 2 * e..][..e]);
+                w1[k * hidden + i * e..][..e].copy_from_slice(&row[k * 2 * e..][..e]);
             }
             b1[i * e..][..e].copy_from_slice(&row[layout.b1()..][..e]);
             let mu = &row[layout.w2()..][..e * e];

@@ -84,12 +84,12 @@ impl NoiseLayers {
     ///
     /// # Errors
     /// Allocation failures.
-    pub fn add_module(&mut self, mut init: impl FnMut(usize) -> Vec<f64>) -> Result<()> {
+    pub fn add_module(&mut self, mut init: impl FnMut(usize) -> Result<Vec<f64>>) -> Result<()> {
         let (device, row) = (&self.device, self.layout.len());
         for (j, layer) in self.layers.iter_mut().enumerate() {
             let wide = device.reals(&[self.modules + 1, row])?;
             device.copy(&layer.phi, 0, &wide, 0, self.modules * row)?;
-            let new = device.upload(&init(j), &[row])?;
+            let new = device.upload(&init(j)?, &[row])?;
             device.copy(&new, 0, &wide, self.modules * row, row)?;
             layer.phi = wide;
         }

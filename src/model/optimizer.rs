@@ -12,9 +12,9 @@ use crate::kernels::sgd::Sgd;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     /// `g += wd p; v = momentum v + g; p -= lr v` (PyTorch's SGD).
-    Sgd { lr: f32, momentum: f32, weight_decay: f32 },
+    Sgd { lr: f64, momentum: f64, weight_decay: f64 },
     /// Decoupled weight decay, beta = (0.9, 0.999), eps = 1e-8 (PyTorch's AdamW).
-    AdamW { lr: f32, weight_decay: f32 },
+    AdamW { lr: f64, weight_decay: f64 },
 }
 
 /// A part of a tensor that is learned: `len` elements from `offset`.

@@ -46,9 +46,9 @@ pub(super) fn uniform(rng: &mut ChaCha8Rng, n: usize, fan: usize) -> Vec<f64> {
 
 /// The update rule that the settings name.
 pub(super) fn rule(config: &Config) -> Rule {
-    let (lr, weight_decay) = (config.lr as f32, config.weight_decay as f32);
+    let (lr, weight_decay) = (config.lr, config.weight_decay);
     match config.optimizer {
-        OptimizerKind::Sgd => Rule::Sgd { lr, momentum: config.momentum as f32, weight_decay },
+        OptimizerKind::Sgd => Rule::Sgd { lr, momentum: config.momentum, weight_decay },
         OptimizerKind::Adamw => Rule::AdamW { lr, weight_decay },
     }
 }
@@ -78,7 +78,7 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
     let random = uniform(&mut frozen, d1 * m, m);
     let mut projection = |_| (uniform(&mut frozen, d1 * d2, d2), uniform(&mut frozen, d2 * d1, d1));
     let projections: Vec<_> = (0..vit.depth).map(&mut projection).collect();
-    let layout = PhiLayout::new(d2, config.phi_layers);
+    let layout = PhiLayout::new(d2, config.phi_layers)?;
     let official = config.profile == Profile::Official;
     let network = Network {
         device: device.clone(),
@@ -91,22 +91,22 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
 }
 
 /// New modules: fc1 uniform, the rest zero, so that a module starts as the identity.
-pub(super) fn init(config: &Config) -> Init {
-    let (seed, layout) = (config.seed, PhiLayout::new(config.noise_hidden, config.phi_layers));
-    Box::new(move |task, layer| {
+pub(super) fn init(config: &Config) -> Result<Init> {
+    let (seed, layout) = (config.seed, PhiLayout::new(config.noise_hidden, config.phi_layers)?);
+    Ok(Box::new(move |task, layer| {
         let mut rng = rng(seed, Stream::Module { task, layer });
         let mut row = vec![0.0; layout.len()];
         if layout.layers == 2 {
             for kind in ["mu", "sigma"] {
                 let weight = uniform(&mut rng, layout.d2 * layout.d2, layout.d2);
-                layout.pack(&mut row, &format!("{kind}.fc1.weight"), &weight);
+                layout.pack(&format!("{kind}.fc1.weight"), &weight, &mut row)?;
             }
         }
-        row
-    })
+        Ok(row)
+    }))
 }
 
-pub(super) fn paper(config: &Config, core: Core) -> Paper {
+pub(super) fn paper(config: &Config, core: Core) -> Result<Paper> {
     let settings = Settings {
         noise: config.noise,
         mixing: config.mixture,
@@ -117,9 +117,9 @@ pub(super) fn paper(config: &Config, core: Core) -> Paper {
         rule: rule(config),
         seed: config.seed,
     };
-    Paper::new(core, settings, init(config))
+    Ok(Paper::new(core, settings, init(config)?))
 }
 
-pub(super) fn official(config: &Config, core: Core) -> Official {
-    Official::new(core, rule(config), config.fit_epochs, init(config))
+pub(super) fn official(config: &Config, core: Core) -> Result<Official> {
+    Ok(Official::new(core, rule(config), config.fit_epochs, init(config)?))
 }

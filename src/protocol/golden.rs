@@ -36,9 +36,9 @@ pub(super) struct RunCase {
     #[serde(default)]
     pub temperature: f64,
     pub task_classes: Vec<usize>,
-    pub lr: f32,
-    pub momentum: f32,
-    pub weight_decay: f32,
+    pub lr: f64,
+    pub momentum: f64,
+    pub weight_decay: f64,
     pub fit_batch: usize,
     #[serde(default = "one")]
     pub fit_epochs: usize,
@@ -130,7 +130,7 @@ impl Golden {
             let down = tensors.take(&format!("noise.{j}.w_down"), &[d1, d2])?;
             projections.push((down, tensors.take(&format!("noise.{j}.w_up"), &[d2, d1])?));
         }
-        let layout = PhiLayout::new(d2, case.phi_layers);
+        let layout = PhiLayout::new(d2, case.phi_layers)?;
         let official = case.profile == Profile::Official;
         let network = Network {
             device: device.clone(),
@@ -147,23 +147,15 @@ impl Golden {
 
     /// Initial modules as recorded.
     fn init(&self, case: &RunCase) -> Result<Init> {
-        let layout = PhiLayout::new(case.noise_hidden, case.phi_layers);
-        let (tensors, d2) = (self.tensors.clone(), case.noise_hidden);
-        for t in 0..case.task_classes.len() {
-            for kind in ["mu", "sigma"].iter().filter(|_| case.phi_layers == 2) {
-                tensors.shape(&format!("init.task{t}.noise.0.{kind}.fc1.weight"))?;
-            }
-        }
+        let layout = PhiLayout::new(case.noise_hidden, case.phi_layers)?;
+        let tensors = self.tensors.clone();
         Ok(Box::new(move |task, layer| {
             let mut row = vec![0.0; layout.len()];
-            for kind in ["mu", "sigma"] {
-                let name = format!("init.task{task}.noise.{layer}.{kind}.fc1.weight");
-                if let Ok(weight) = tensors.get(&name) {
-                    assert_eq!(weight.len(), d2 * d2, "{name}");
-                    layout.pack(&mut row, &format!("{kind}.fc1.weight"), weight);
-                }
+            for kind in ["mu", "sigma"].iter().filter(|_| layout.layers == 2) {
+                let name = format!("{kind}.fc1.weight");
+                layout.pack(&name, tensors.get(&format!("init.task{task}.noise.{layer}.{name}"))?, &mut row)?;
             }
-            row
+            Ok(row)
         }))
     }
 

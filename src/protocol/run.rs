@@ -59,8 +59,8 @@ impl Observer for Meter {
 pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mut dyn Watch) -> Result<Results> {
     let core = build::core(config, device, &dataset.train)?;
     match config.profile {
-        Profile::Paper => learn_all(config, device, dataset, build::paper(config, core), watch).await,
-        Profile::Official => learn_all(config, device, dataset, build::official(config, core), watch).await,
+        Profile::Paper => learn_all(config, device, dataset, build::paper(config, core)?, watch).await,
+        Profile::Official => learn_all(config, device, dataset, build::official(config, core)?, watch).await,
     }
 }
 

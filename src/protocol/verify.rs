@@ -7,8 +7,7 @@ use serde::Serialize;
 use crate::autograd::Gradients;
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
-use crate::kernels::noise::Noise;
-use crate::kernels::philox_normal::PhiloxNormal;
+use crate::kernels::philox_normal::{PhiloxNormal, Stream};
 use crate::method::{Core, Method, Observer, Phase, Point, Task};
 use crate::model::noise::{Mixture, NoiseLayers};
 use crate::model::vit::transpose;
@@ -137,20 +136,12 @@ impl Judge<'_> {
 
     /// The newest module's parameters (or their gradients): every phi tensor that the file records below `prefix`.
     fn module(&mut self, group: &str, prefix: &str, noise: &NoiseLayers, row: &[f64]) -> Result<()> {
-        for kind in ["mu", "sigma"] {
-            for part in ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"] {
-                let recorded = if part.starts_with("fc2") && !self.golden.tensors.has(&format!("{prefix}.{kind}.{part}")) {
-                    // A one-layer map has no layer name in profile `official`.
-                    format!("{prefix}.{kind}.{}", part.trim_start_matches("fc2."))
-                } else {
-                    format!("{prefix}.{kind}.{part}")
-                };
-                if noise.layout.layers == 1 && part.starts_with("fc1") {
-                    continue;
-                }
-                let got = noise.layout.unpack(row, &format!("{kind}.{part}"));
-                self.compare(group, &recorded, &got, 1e-3)?;
-            }
+        for part in noise.layout.names() {
+            // Profile `official` knows one layer and does not name it.
+            let plain = format!("{prefix}.{}", part.replace("fc2.", ""));
+            let full = format!("{prefix}.{part}");
+            let recorded = if self.golden.tensors.has(&full) { full } else { plain };
+            self.compare(group, &recorded, &noise.layout.unpack(&part, row)?, 1e-3)?;
         }
         Ok(())
     }
@@ -269,8 +260,8 @@ impl Judge<'_> {
         let rows = self.golden.tensors.shape(name)?[0];
         let layout = noise.layout;
         let eps = device.reals(&[rows, layout.e])?;
-        let noise = Noise::Sample { seed: case.seed, layer: 1, step: 0 };
-        device.run(&PhiloxNormal::new(layout, noise, 0, &eps))?;
+        let stream = Stream { seed: case.seed, layer: 1, task: 0, step: 0 };
+        device.run(&PhiloxNormal { out: &eps, d2: layout.d2, stream })?;
         let got: Vec<f64> = device.read(&eps).await?;
         let got: Vec<f64> = got.chunks(layout.e).flat_map(|row| &row[..layout.d2]).copied().collect();
         self.compare("normals", name, &got, 1e-5)

@@ -1,0 +1,209 @@
+//! The tape: gradients of a whole network against central differences in f64, and memory over many steps.
+
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use minoise::Result;
+use minoise::autograd::{Gradients, Linear, Tape};
+use minoise::device::{Device, Precision, Tensor};
+use minoise::kernels::noise::{Noise, PhiLayout};
+use minoise::model::noise::{Mixture, NoiseLayers};
+use minoise::model::vit::{Vit, VitConfig};
+use minoise::model::weights::Weights;
+use pollster::block_on;
+
+use crate::harness::{numbers, random};
+
+const BATCH: usize = 3;
+const CLASSES: usize = 5;
+const FEATURES: usize = 32;
+
+/// A ViT with trained norms, two noise modules, a linear branch and both classifiers: every backward rule at once.
+struct Net {
+    vit: Vit,
+    noise: NoiseLayers,
+    random: Tensor,
+    main: Tensor,
+    aux: Tensor,
+    aux_bias: Tensor,
+    images: Tensor,
+    labels: Tensor,
+    loss: Tensor,
+}
+
+impl Net {
+    fn new(device: &Device, layers: usize) -> Result<Self> {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden/run-paper-a.safetensors");
+        let weights = Weights::read(Path::new(golden))?.below("backbone.");
+        let config = VitConfig::infer(&weights, 32, 3, 1e-6)?;
+        let (d1, d2) = (config.dim, 10);
+        let layout = PhiLayout::new(d2, layers)?;
+        let wide = |seed, n| numbers(seed, n).into_iter().map(f64::from).collect::<Vec<_>>();
+        let projections: Vec<_> =
+            (0..config.depth as u64).map(|j| (wide(10 + j, d1 * d2), wide(20 + j, d2 * d1))).collect();
+        let mut noise = NoiseLayers::new(device, layout, d1, &projections, true)?;
+        for module in 0..2u64 {
+            noise.add_module(|layer| {
+                let mut row = vec![0.0; layout.len()];
+                for (i, name) in layout.names().iter().enumerate() {
+                    let n = layout.shape(name).iter().product();
+                    let seed = 1000 + module * 100 + layer as u64 * 10 + i as u64;
+                    let data: Vec<f64> = wide(seed, n).iter().map(|x| 0.4 * x).collect();
+                    layout.pack(name, &data, &mut row)?;
+                }
+                Ok(row)
+            })?;
+        }
+        noise.set_mixture(&[0.3, -0.2], true)?;
+        Ok(Self {
+            vit: Vit::load(device, config, weights, false)?,
+            noise,
+            random: random(device, 30, &[d1, FEATURES])?,
+            main: random(device, 31, &[CLASSES, FEATURES])?,
+            aux: random(device, 32, &[CLASSES, FEATURES])?,
+            aux_bias: random(device, 33, &[CLASSES])?,
+            images: random(device, 34, &[BATCH, 3, 32, 32])?,
+            labels: device.upload_u32(&[4, 0, 2], &[BATCH])?,
+            loss: device.zeros(&[1])?,
+        })
+    }
+
+    /// Everything that is trained, with names; phi counts from `offset` (the newest module).
+    fn parameters(&self) -> Vec<(String, Tensor, usize)> {
+        let mut all: Vec<_> = self.vit.norm_parameters().into_iter().map(|(n, t)| (n, t.clone(), 0)).collect();
+        for (j, layer) in self.noise.layers.iter().enumerate() {
+            all.push((format!("phi {j}"), layer.phi.clone(), self.noise.layout.len()));
+            if let Some(Mixture::Logits(a)) = &layer.mixture {
+                all.push((format!("mixture logits {j}"), a.clone(), 0));
+            }
+            if let Some(branch) = &layer.branch {
+                all.push((format!("branch {j}"), branch.weight.clone(), 0));
+                all.push((format!("branch bias {j}"), branch.bias.clone(), 0));
+            }
+        }
+        all.push(("aux".into(), self.aux.clone(), 0));
+        all.push(("aux bias".into(), self.aux_bias.clone(), 0));
+        all
+    }
+
+    /// Forward pass; the tape and its root.
+    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, minoise::autograd::Var)> {
+        let mut tape = Tape::new(device, tracked);
+        let f = self.vit.features(&mut tape, &self.images, |tape, j, x| {
+            self.noise.apply(tape, j, &x, Noise::Sample { seed: 7, layer: j as u32, step: 3 })
+        })?;
+        let r = tape.var(&self.random);
+        let activation = minoise::kernels::gemm::Activation::Relu;
+        let p = tape.linear(&f, Linear { activation, ..Linear::new(&r) })?;
+        let (main, aux, bias) = (tape.var(&self.main), tape.var(&self.aux), tape.var(&self.aux_bias));
+        let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
+        let op = Linear { transposed: true, bias: Some(&bias), residual: Some(&main), ..Linear::new(&aux) };
+        let logits = tape.linear(&p, op)?;
+        let root = tape.cross_entropy(&logits, &self.labels, &self.loss, 0)?;
+        Ok((tape, root))
+    }
+
+    fn gradients(&self, device: &Device) -> Result<Gradients> {
+        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
+        let (tape, root) = self.forward(device, &tracked)?;
+        tape.backward(&root)
+    }
+
+    fn loss(&self, device: &Device) -> Result<f64> {
+        self.forward(device, &[])?;
+        Ok(block_on(device.read::<f64>(&self.loss))?[0])
+    }
+}
+
+/// Central differences with step h have error h^2 |f'''| / 6 + eps |f| / h: about 1e-9 here.
+fn gradients_are_differences(layers: usize) -> Result<(), Failed> {
+    let device = Device::cpu(Precision::F64);
+    let net = Net::new(&device, layers)?;
+    let gradients = net.gradients(&device)?;
+    for (name, tensor, offset) in net.parameters() {
+        let gradient = gradients.of(&tensor).ok_or_else(|| format!("no gradient of {name}"))?;
+        let gradient: Vec<f64> = block_on(device.read(gradient))?;
+        let scale = gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
+        if scale == 0.0 {
+            return Err(format!("the gradient of {name} is zero").into());
+        }
+        let start: Vec<f64> = block_on(device.read(&tensor))?;
+        let h = 1e-5;
+        for k in 0..4 {
+            // Entries of padding have gradient zero and stay where they are: both sides agree on that too.
+            let i = (k * 7919 + 13) % gradient.len();
+            let mut at = |x: f64| -> Result<f64> {
+                let mut moved = start.clone();
+                moved[offset + i] += x;
+                device.write(&tensor, &moved)?;
+                net.loss(&device)
+            };
+            let difference = (at(h)? - at(-h)?) / (2.0 * h);
+            let error = (difference - gradient[i]).abs() / scale;
+            if error > 1e-6 {
+                return Err(format!("{name}[{i}]: {} by the tape, {difference} by differences", gradient[i]).into());
+            }
+        }
+        device.write(&tensor, &start)?;
+    }
+    Ok(())
+}
+
+/// The same gradients on a device, relative to the largest entry: SPEC section 8 allows 1e-3.
+fn gradients_agree(device: &Device, layers: usize) -> Result<(), Failed> {
+    let oracle = Device::cpu(Precision::F64);
+    let (net, want) = (Net::new(device, layers)?, Net::new(&oracle, layers)?);
+    let (got, wanted) = (net.gradients(device)?, want.gradients(&oracle)?);
+    for ((name, a, _), (_, b, _)) in net.parameters().iter().zip(want.parameters()) {
+        let missing = || format!("no gradient of {name}");
+        let x: Vec<f64> = block_on(device.read(got.of(a).ok_or_else(missing)?))?;
+        let y: Vec<f64> = block_on(oracle.read(wanted.of(&b).ok_or_else(missing)?))?;
+        let scale = y.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        let error = x.iter().zip(&y).map(|(x, y)| (x - y).abs() / scale).fold(0.0, f64::max);
+        if !(error < 1e-4) || x.iter().any(|v| !v.is_finite()) {
+            return Err(format!("{name}: relative error {error:e}").into());
+        }
+    }
+    Ok(())
+}
+
+fn memory_stays_flat(device: &Device) -> Result<(), Failed> {
+    let net = Net::new(device, 2)?;
+    let mut in_use = Vec::new();
+    for _ in 0..200 {
+        drop(net.gradients(device)?);
+        block_on(device.finish())?;
+        let stats = device.stats();
+        in_use.push((stats.bytes_in_use, stats.peak_bytes));
+    }
+    if in_use[1..].iter().any(|x| *x != in_use[1]) {
+        return Err(format!("bytes in use and peak moved from {:?} to {:?}", in_use[1], in_use[199]).into());
+    }
+    Ok(())
+}
+
+pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for layers in [1, 2] {
+        let name = format!("autograd central differences, {layers} layers of phi [f64 twins]");
+        trials.push(Trial::test(name, move || gradients_are_differences(layers)));
+        for (label, device) in devices {
+            let name = format!("autograd gradients, {layers} layers of phi [{label}]");
+            let device = device.clone();
+            trials.push(Trial::test(name, move || gradients_agree(&device, layers)));
+        }
+    }
+    for (label, device) in devices {
+        // A device of its own, so that no other test moves the counters.
+        let (label, selector) = (label.clone(), device.name().to_string());
+        let fresh = move || {
+            if selector.starts_with("cpu") {
+                return Ok(Device::cpu(Precision::F32));
+            }
+            Device::open(&minoise::device::Selector::Named(selector.clone()))
+        };
+        let name = format!("autograd memory over 200 steps [{label}]");
+        trials.push(Trial::test(name, move || memory_stays_flat(&fresh()?)));
+    }
+    trials
+}

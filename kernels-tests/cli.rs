@@ -1,0 +1,136 @@
+//! The program as a user meets it: bad input gives one line, exit code 2, and leaves nothing behind.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden");
+
+fn minoise(args: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_minoise"));
+    command.env("MINOISE_DEVICE", "cpu").args(args).output().expect("the program starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Exit code 2, one line on standard error with all of `words`, no trace of a panic.
+fn refused(args: &[&str], words: &[&str]) {
+    let out = minoise(args);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{args:?}: {error}");
+    let lines: Vec<_> = error.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(lines.len(), 1, "{args:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    for word in words {
+        assert!(lines[0].contains(word), "{args:?}: `{word}` is not in: {}", lines[0]);
+    }
+}
+
+fn write(dir: &Path, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = dir.join(name);
+    std::fs::write(&path, bytes).expect("a temporary file");
+    path
+}
+
+#[test]
+fn an_unknown_device_is_named_with_what_there_is() {
+    refused(&["run", "--device", "voodoo 3dfx"], &["voodoo 3dfx", "cpu"]);
+    refused(&["verify", "x.safetensors", "--device", "voodoo"], &["voodoo", "cpu"]);
+}
+
+#[test]
+fn settings_are_refused_with_the_nearest_key_or_the_range() {
+    refused(&["run", "--set", "gama=3"], &["`gama`", "`gamma`"]);
+    refused(&["run", "--set", "gamma=0"], &["gamma"]);
+    refused(&["run", "--set", "gamma=-1"], &["gamma"]);
+    refused(&["run", "--set", "gamma=nan"], &["gamma"]);
+    refused(&["run", "--set", "lr"], &["lr"]);
+    refused(&["run", "--set", "init_classes=101"], &["init_classes", "100"]);
+    refused(&["run", "--set", "increment=0"], &["increment"]);
+    refused(&["run", "--profile", "official", "--set", "phi_layers=2"], &["phi_layers"]);
+    refused(&["run", "--config", "no such file.toml"], &["no such file.toml"]);
+}
+
+#[test]
+fn damaged_weights_and_data_are_named() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let whole = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/weights/vit-icons.safetensors")).expect("weights");
+    let set = |path: &Path| format!("weights='{}'", path.display());
+    let cut = write(dir.path(), "cut.safetensors", &whole[..whole.len() / 2]);
+    refused(&["run", "--set", &set(&cut)], &["cut.safetensors", "not a safetensors file"]);
+    let missing = dir.path().join("missing.safetensors");
+    refused(&["run", "--set", &set(&missing)], &["missing.safetensors"]);
+    // A tensor renamed in place: one missing and one too many.
+    let header = text(&whole[..20_000]);
+    let at = header.find("blocks.3.norm1.weight").expect("the name stands in the header");
+    let mut renamed = whole.clone();
+    renamed[at..at + 21].copy_from_slice(b"blocks.3.norm9.weight");
+    let renamed = write(dir.path(), "renamed.safetensors", &renamed);
+    refused(&["run", "--set", &set(&renamed)], &["renamed.safetensors"]);
+    refused(&["run", "--set", &format!("data='{}'", dir.path().display())], &["classes.txt"]);
+    let junk = write(dir.path(), "junk.safetensors", b"\x08\0\0\0\0\0\0\0{}      ");
+    refused(&["verify", junk.to_str().expect("a path")], &["junk.safetensors", "not a golden file"]);
+}
+
+#[test]
+fn an_unwritable_out_fails_before_the_run() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = write(dir.path(), "file", b"");
+    let start = std::time::Instant::now();
+    refused(&["run", "--out", file.to_str().expect("a path")], &["file"]);
+    assert!(start.elapsed().as_secs() < 5, "the directory is tried before the work");
+}
+
+/// A short run: `results.json` has every key, the same seed gives the same bytes of results.
+#[test]
+fn a_run_is_repeatable_and_complete() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let run = |name: &str| {
+        let out = dir.path().join(name);
+        let args = ["run", "--seed", "3", "--out", out.to_str().expect("a path")];
+        let small = ["init_classes=3", "increment=97", "epochs=1", "init_epochs=1", "buffer_size=64", "noise=true"];
+        let sets: Vec<&str> = small.iter().flat_map(|s| ["--set", s]).collect();
+        let output = minoise(&[&args[..], &sets].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let json = std::fs::read_to_string(out.join("results.json")).expect("results.json");
+        assert_eq!(std::fs::read_dir(&out).expect("out").count(), 1, "nothing but results.json");
+        serde_json::from_str::<serde_json::Value>(&json).expect("JSON")
+    };
+    let (a, b) = (run("a"), run("b"));
+    for key in ["accuracy", "matrix", "confusion", "per_class", "a_last", "a_avg", "forgetting", "bwt", "dispatches"] {
+        assert!(!a[key].is_null(), "{key}");
+        assert_eq!(a[key], b[key], "{key} repeats");
+    }
+    for key in ["profile", "device", "seed", "config", "seconds", "peak_device_bytes"] {
+        assert!(!a[key].is_null(), "{key}");
+    }
+    assert_eq!(a["seed"], 3);
+    assert_eq!(a["accuracy"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn verify_tells_errors_and_what_was_not_run() {
+    let golden = |name: &str| format!("{GOLDEN}/{name}.safetensors");
+    let out = minoise(&["verify", &golden("run-paper-b"), &golden("ridge-384-c1e7"), "--json"]);
+    assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
+    let replays: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
+    assert!(replays[0]["outcome"]["checked"].as_array().is_some_and(|c| c.len() >= 8));
+    assert!(replays[1]["outcome"]["not_run"].is_string(), "a file without replay is not run, not passed");
+}
+
+/// A golden file whose recorded loss was changed must fail with exit code 1.
+#[test]
+fn verify_fails_on_a_changed_result() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut bytes = std::fs::read(format!("{GOLDEN}/run-paper-b.safetensors")).expect("golden");
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes")) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).expect("header");
+    let start = header["task1.run.loss"]["data_offsets"][0].as_u64().expect("offset") as usize + 8 + length;
+    let loss = f64::from_le_bytes(bytes[start..start + 8].try_into().expect("8 bytes"));
+    bytes[start..start + 8].copy_from_slice(&(loss * 1.01).to_le_bytes());
+    let path = write(dir.path(), "changed.safetensors", &bytes);
+    let out = minoise(&["verify", path.to_str().expect("a path")]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stdout));
+    assert!(text(&out.stdout).contains("EXCEEDED"));
+}

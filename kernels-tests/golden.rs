@@ -1,0 +1,46 @@
+//! Golden runs on every device: the CPU device, its f64 twins, and each GPU adapter.
+
+use std::path::Path;
+
+use libtest_mimic::{Failed, Trial};
+use minoise::device::Device;
+use minoise::protocol::{Outcome, verify};
+
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden");
+
+/// One trial a file and device; files whose replay does not exist yet are listed as ignored.
+pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
+    let mut files: Vec<_> = std::fs::read_dir(FOLDER)
+        .expect("the golden files come with the repository")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
+        .collect();
+    files.sort();
+    let mut trials = Vec::new();
+    for path in files {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let all = devices.iter().map(|(label, device)| (label.clone(), device.clone(), false));
+        for (label, device, f64) in all.chain([("f64 twins".to_string(), oracle.clone(), true)]) {
+            let path = path.clone();
+            let ignored = !name.starts_with("run-");
+            let label = if ignored { format!("{label}: not run") } else { label };
+            let trial = Trial::test(format!("golden {name} [{label}]"), move || replay(&path, &device, f64));
+            trials.push(trial.with_ignored_flag(ignored));
+        }
+    }
+    trials
+}
+
+fn replay(path: &Path, device: &Device, oracle: bool) -> Result<(), Failed> {
+    let replay = pollster::block_on(verify(path, device, oracle))?;
+    let Outcome::Checked(checks) = &replay.outcome else { return Err("this file was not replayed".into()) };
+    // Every part of SPEC section 8 must have been looked at.
+    for group in ["loss", "features", "prototype", "noise parameters", "mixture weights", "W", "W, step 1", "logits"] {
+        if !checks.iter().any(|c| c.group == group && c.tensors > 0) {
+            return Err(format!("nothing was compared in group `{group}`").into());
+        }
+    }
+    let failed: Vec<_> = checks.iter().filter(|c| !c.passed).map(|c| format!("{c:?}")).collect();
+    if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
+}
