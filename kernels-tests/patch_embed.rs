@@ -1,8 +1,8 @@
 //! Patch embedding: columns in fours and single, with and without registers, images that are not square.
 
-use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::patch_embed::PatchEmbed;
+use minoise::{Error, Result};
 
 use crate::harness::{Case, Output, case, numbers, poisoned};
 
@@ -64,8 +64,19 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
     Ok(vec![Output { name: "out", tensor: out, bound }])
 }
 
+/// Images of 6 x 10 pixels have no whole patches of 4; the error names them.
+fn refuses(device: &Device) -> Result<Vec<Output>> {
+    let [images, weight] = [[1, 1, 6, 10], [1, 1, 16, 8]].map(|shape| device.reals(&shape));
+    let (images, weight, rest) = (images?, weight?, device.reals(&[8])?);
+    let [bias, cls, pos, out] = [&rest; 4];
+    let kernel = PatchEmbed { images: &images, weight: &weight, bias, cls, registers: None, pos, out, patch: 4 };
+    assert!(matches!(kernel.checked(), Err(Error::Shape { arg: "images", .. })));
+    assert!(matches!(PatchEmbed { patch: 2, ..kernel }.checked(), Err(Error::Shape { arg: "weight", .. })));
+    Ok(Vec::new())
+}
+
 pub fn cases() -> Vec<Case> {
-    let mut all = Vec::new();
+    let mut all = vec![case("patch_embed refuses images without whole patches".into(), refuses)];
     for size in SIZES {
         for registers in [0, 4] {
             let name = format!("patch_embed {size:?}, {registers} registers");

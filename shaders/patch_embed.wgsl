@@ -1,5 +1,5 @@
 // out[b][0] = cls + pos[0];  out[b][1 + r] = registers[r]
-// out[b][1 + R + t] = sum over (c, i, j) of pixel (i, j) of patch t in channel c times weight[(c p + i) p + j], + bias + pos[1 + t]
+// out[b][1 + R + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]
 // One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; group.y = 0 makes the other
 // tokens. Patches beyond the last repeat it and are not stored.
 import package::plan::{PATCHES, WG};

@@ -36,8 +36,9 @@ pub fn patch_embed<R: Real>(k: &PatchEmbed<'_>, io: Io<'_, R>) {
                 rows.extend_from_slice(&images[((image * c + channel) * h + i) * w + corner..][..p]);
             }
         }
-        // SAFETY: jobs own disjoint tokens; `rows` and `weight` hold the sizes given.
+        // SAFETY: jobs own disjoint tokens.
         let dst = unsafe { out.slice(token(image, special + range.start), range.len() * d) };
+        // SAFETY: `dst`, `rows` and `weight` hold the sizes given.
         unsafe {
             product(
                 [range.len(), d, depth],
