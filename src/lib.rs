@@ -14,3 +14,8 @@ pub mod protocol;
 pub mod report;
 
 pub use error::{Error, Result};
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
