@@ -43,16 +43,16 @@ fn main(
         @if(TRANSPOSED) let c0 = 4u * (quads - 1u - step);
         @if(!TRANSPOSED) let c0 = 4u * step;
         // Unknowns solved before this quad.
-        @if(TRANSPOSED) let from = c0 + 4u;
-        @if(TRANSPOSED) let to = params.size;
-        @if(!TRANSPOSED) let from = 0u;
-        @if(!TRANSPOSED) let to = c0;
+        @if(TRANSPOSED) let first = c0 + 4u;
+        @if(TRANSPOSED) let last = params.size;
+        @if(!TRANSPOSED) let first = 0u;
+        @if(!TRANSPOSED) let last = c0;
         var a: array<f32, 4>;
         for (var i = 0u; i < 4u; i++) {
             a[i] = 0.0;
             if c0 + i < params.size { a[i] = x[x_base + c0 + i]; }
         }
-        for (var k = from; k < to; k++) {
+        for (var k = first; k < last; k++) {
             let known = solved[k * WG + lane];
             for (var i = 0u; i < 4u; i++) { a[i] -= known * entry(c0 + i, k); }
         }
