@@ -186,15 +186,16 @@ fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let Problem { batch, tokens, heads, .. } = p;
     let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
     let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
-    let alone = poisoned(device, &[p.rows(), p.width()])?;
     device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
-    device.run(&Attention::new(&qkv, &alone, None, batch, tokens, heads)?)?;
     let r = p.reference();
-    Ok(vec![
-        output("out", out, r.out_bound.clone()),
-        output("lse", lse, r.lse_bound),
-        output("out without lse", alone, r.out_bound),
-    ])
+    let mut all = vec![output("out", out, r.out_bound.clone()), output("lse", lse, r.lse_bound)];
+    // Once more as outside training; small heads suffice, since software devices compile for seconds.
+    if p.dim <= 32 {
+        let out = poisoned(device, &[p.rows(), p.width()])?;
+        device.run(&Attention::new(&qkv, &out, None, batch, tokens, heads)?)?;
+        all.push(output("out without lse", out, r.out_bound));
+    }
+    Ok(all)
 }
 
 fn refused(device: &Device) -> Result<Vec<Output>> {
