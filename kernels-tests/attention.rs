@@ -173,24 +173,29 @@ pub struct Reference {
     pub dqkv_bound: Vec<f64>,
 }
 
-/// The tensor, or the canaries behind it where it is empty.
-pub fn seen(tensor: Tensor) -> Tensor {
-    if tensor.is_empty() { tensor.extended(tensor.whole()) } else { tensor }
+/// What is compared: the tensor, or the canaries behind it where it is empty.
+pub fn output(name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
+    if tensor.is_empty() {
+        let whole = tensor.whole();
+        return Output { name, tensor: tensor.extended(whole), bound: vec![f64::MIN_POSITIVE] };
+    }
+    Output { name, tensor, bound }
 }
 
 fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let Problem { batch, tokens, heads, .. } = p;
     let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
     let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
-    let alone = poisoned(device, &[p.rows(), p.width()])?;
     device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
-    device.run(&Attention::new(&qkv, &alone, None, batch, tokens, heads)?)?;
     let r = p.reference();
-    Ok(vec![
-        Output { name: "out", tensor: seen(out), bound: r.out_bound.clone() },
-        Output { name: "lse", tensor: seen(lse), bound: r.lse_bound },
-        Output { name: "out without lse", tensor: seen(alone), bound: r.out_bound },
-    ])
+    let mut all = vec![output("out", out, r.out_bound.clone()), output("lse", lse, r.lse_bound)];
+    // Once more as outside training; small heads suffice, since software devices compile for seconds.
+    if p.dim <= 32 {
+        let out = poisoned(device, &[p.rows(), p.width()])?;
+        device.run(&Attention::new(&qkv, &out, None, batch, tokens, heads)?)?;
+        all.push(output("out without lse", out, r.out_bound));
+    }
+    Ok(all)
 }
 
 fn refused(device: &Device) -> Result<Vec<Output>> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
-use crate::attention::{PROBLEMS, Problem, seen};
+use crate::attention::{PROBLEMS, Problem, output};
 use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
@@ -26,10 +26,7 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
         heads: p.heads,
     };
     device.run(&kernel.checked()?)?;
-    Ok(vec![
-        Output { name: "delta", tensor: seen(delta), bound: r.delta_bound },
-        Output { name: "dqkv", tensor: seen(dqkv), bound: r.dqkv_bound },
-    ])
+    Ok(vec![output("delta", delta, r.delta_bound), output("dqkv", dqkv, r.dqkv_bound)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -2,8 +2,8 @@
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, 4 keys at a time.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key. TILE keys at a time are
-// staged in workgroup memory if STAGED, else keys are read in place.
+// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
+// workgroup memory, where TILE keys at a time are staged.
 // Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};
@@ -21,8 +21,8 @@ struct Params {
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
-@if(STAGED) var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-@if(STAGED) var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -52,33 +52,19 @@ fn main(
     var sum = 0.0;
 
     for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        @if(STAGED) {
-            for (var i = lane; i < TILE * D4; i += WG) {
-                let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-                k_tile[i] = qkv[k_base + at];
-                v_tile[i] = qkv[v_base + at];
-            }
-            workgroupBarrier();
+        for (var i = lane; i < TILE * D4; i += WG) {
+            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
+            k_tile[i] = qkv[k_base + at];
+            v_tile[i] = qkv[v_base + at];
         }
+        workgroupBarrier();
         for (var key = tile; key < min(tile + TILE, params.tokens); key += 4u) {
-            var at: array<u32, 4>;
-            for (var i = 0u; i < 4u; i++) {
-                @if(STAGED) { at[i] = (key - tile + i) * D4; }
-                @if(!STAGED) { at[i] = min(key + i, params.tokens - 1u) * 3u * d1; }
-            }
+            let at = (key - tile) * D4;
             var s = vec4<f32>(0.0);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) {
-                    s += vec4<f32>(
-                        dot(q[c], k_tile[at[0] + c]), dot(q[c], k_tile[at[1] + c]),
-                        dot(q[c], k_tile[at[2] + c]), dot(q[c], k_tile[at[3] + c]));
-                }
-                @if(!STAGED) {
-                    let k = k_base + c;
-                    s += vec4<f32>(
-                        dot(q[c], qkv[k + at[0]]), dot(q[c], qkv[k + at[1]]),
-                        dot(q[c], qkv[k + at[2]]), dot(q[c], qkv[k + at[3]]));
-                }
+                s += vec4<f32>(
+                    dot(q[c], k_tile[at + c]), dot(q[c], k_tile[at + D4 + c]),
+                    dot(q[c], k_tile[at + 2u * D4 + c]), dot(q[c], k_tile[at + 3u * D4 + c]));
             }
             let valid = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(params.tokens);
             s = select(vec4<f32>(LOWEST), s, valid);
@@ -92,17 +78,11 @@ fn main(
             let p = select(vec4<f32>(0.0), exp(s - highest), valid);
             sum += (p.x + p.y) + (p.z + p.w);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) {
-                    acc[c] += p.x * v_tile[at[0] + c] + p.y * v_tile[at[1] + c]
-                        + p.z * v_tile[at[2] + c] + p.w * v_tile[at[3] + c];
-                }
-                @if(!STAGED) {
-                    let v = v_base + c;
-                    acc[c] += p.x * qkv[v + at[0]] + p.y * qkv[v + at[1]] + p.z * qkv[v + at[2]] + p.w * qkv[v + at[3]];
-                }
+                acc[c] += p.x * v_tile[at + c] + p.y * v_tile[at + D4 + c]
+                    + p.z * v_tile[at + 2u * D4 + c] + p.w * v_tile[at + 3u * D4 + c];
             }
         }
-        @if(STAGED) workgroupBarrier();
+        workgroupBarrier();
     }
 
     if wanted >= params.tokens { return; }

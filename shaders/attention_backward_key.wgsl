@@ -3,8 +3,8 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// One thread owns one key, a workgroup WG keys of one head; all lanes read the same query. TILE queries at a time are
-// staged in workgroup memory if STAGED, else queries are read in place.
+// One thread owns one key, a workgroup WG keys of one head; all lanes read the same query from
+// workgroup memory, where TILE queries at a time are staged.
 // Edges: threads beyond the last key repeat it and store nothing; queries beyond the last are not visited.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};
@@ -21,10 +21,10 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-@if(STAGED) var<workgroup> q_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-@if(STAGED) var<workgroup> dy_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-@if(STAGED) var<workgroup> lse_tile: array<f32, TILE>; // [TILE]
-@if(STAGED) var<workgroup> delta_tile: array<f32, TILE>; // [TILE]
+var<workgroup> q_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> dy_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> lse_tile: array<f32, TILE>; // [TILE]
+var<workgroup> delta_tile: array<f32, TILE>; // [TILE]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -59,53 +59,35 @@ fn main(
     }
 
     for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        @if(STAGED) {
-            for (var i = lane; i < TILE * D4; i += WG) {
-                let query = min(tile + i / D4, params.tokens - 1u);
-                q_tile[i] = qkv[q_base + query * 3u * d1 + i % D4];
-                dy_tile[i] = dy[dy_base + query * d1 + i % D4];
-            }
-            for (var i = lane; i < TILE; i += WG) {
-                let query = min(tile + i, params.tokens - 1u);
-                lse_tile[i] = lse[score_base + query];
-                delta_tile[i] = delta[score_base + query];
-            }
-            workgroupBarrier();
+        for (var i = lane; i < TILE * D4; i += WG) {
+            let query = min(tile + i / D4, params.tokens - 1u);
+            q_tile[i] = qkv[q_base + query * 3u * d1 + i % D4];
+            dy_tile[i] = dy[dy_base + query * d1 + i % D4];
         }
+        for (var i = lane; i < TILE; i += WG) {
+            let query = min(tile + i, params.tokens - 1u);
+            lse_tile[i] = lse[score_base + query];
+            delta_tile[i] = delta[score_base + query];
+        }
+        workgroupBarrier();
         for (var query = tile; query < min(tile + TILE, params.tokens); query++) {
-            @if(STAGED) let at = (query - tile) * D4;
-            @if(!STAGED) let q_at = q_base + query * 3u * d1;
-            @if(!STAGED) let dy_at = dy_base + query * d1;
+            let at = (query - tile) * D4;
             var s = vec4<f32>(0.0);
             var dp = vec4<f32>(0.0);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) {
-                    s += k[c] * q_tile[at + c];
-                    dp += v[c] * dy_tile[at + c];
-                }
-                @if(!STAGED) {
-                    s += k[c] * qkv[q_at + c];
-                    dp += v[c] * dy[dy_at + c];
-                }
+                s += k[c] * q_tile[at + c];
+                dp += v[c] * dy_tile[at + c];
             }
-            @if(STAGED) let row_lse = lse_tile[query - tile];
-            @if(STAGED) let row_delta = delta_tile[query - tile];
-            @if(!STAGED) let row_lse = lse[score_base + query];
-            @if(!STAGED) let row_delta = delta[score_base + query];
+            let row_lse = lse_tile[query - tile];
+            let row_delta = delta_tile[query - tile];
             let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
             let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) {
-                    dv[c] += p * dy_tile[at + c];
-                    dk[c] += ds * q_tile[at + c];
-                }
-                @if(!STAGED) {
-                    dv[c] += p * dy[dy_at + c];
-                    dk[c] += ds * qkv[q_at + c];
-                }
+                dv[c] += p * dy_tile[at + c];
+                dk[c] += ds * q_tile[at + c];
             }
         }
-        @if(STAGED) workgroupBarrier();
+        workgroupBarrier();
     }
 
     if wanted >= params.tokens { return; }

@@ -3,8 +3,8 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key. TILE keys at a time are
-// staged in workgroup memory if STAGED, else keys are read in place.
+// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
+// workgroup memory, where TILE keys at a time are staged.
 // Edges: threads beyond the last query repeat it and store nothing; keys beyond the last are not visited.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};
@@ -22,8 +22,8 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-@if(STAGED) var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-@if(STAGED) var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
 
 @compute @workgroup_size(WG)
 fn main(
@@ -59,37 +59,27 @@ fn main(
     let row_lse = lse[score_at];
 
     for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        @if(STAGED) {
-            for (var i = lane; i < TILE * D4; i += WG) {
-                let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-                k_tile[i] = qkv[k_base + at];
-                v_tile[i] = qkv[v_base + at];
-            }
-            workgroupBarrier();
+        for (var i = lane; i < TILE * D4; i += WG) {
+            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
+            k_tile[i] = qkv[k_base + at];
+            v_tile[i] = qkv[v_base + at];
         }
+        workgroupBarrier();
         for (var key = tile; key < min(tile + TILE, params.tokens); key++) {
-            @if(STAGED) let at = (key - tile) * D4;
-            @if(!STAGED) let at = key * 3u * d1;
+            let at = (key - tile) * D4;
             var s = vec4<f32>(0.0);
             var dp = vec4<f32>(0.0);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) {
-                    s += q[c] * k_tile[at + c];
-                    dp += dy_row[c] * v_tile[at + c];
-                }
-                @if(!STAGED) {
-                    s += q[c] * qkv[k_base + at + c];
-                    dp += dy_row[c] * qkv[v_base + at + c];
-                }
+                s += q[c] * k_tile[at + c];
+                dp += dy_row[c] * v_tile[at + c];
             }
             let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
             let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
             for (var c = 0u; c < D4; c++) {
-                @if(STAGED) { dq[c] += ds * k_tile[at + c]; }
-                @if(!STAGED) { dq[c] += ds * qkv[k_base + at + c]; }
+                dq[c] += ds * k_tile[at + c];
             }
         }
-        @if(STAGED) workgroupBarrier();
+        workgroupBarrier();
     }
 
     if wanted >= params.tokens { return; }

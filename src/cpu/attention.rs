@@ -93,13 +93,7 @@ impl Head {
     }
 
     /// `out = alpha w b`, or `alpha w^T b`; w [tokens, tokens], b and out [tokens, dim], the rows of b `ldb` apart.
-    pub fn combine<R: Real>(
-        &self,
-        out: &mut [R],
-        (w, transposed): (&[R], bool),
-        (b, ldb): (&[R], usize),
-        alpha: f64,
-    ) {
+    pub fn combine<R: Real>(&self, out: &mut [R], (w, transposed): (&[R], bool), (b, ldb): (&[R], usize), alpha: f64) {
         let (n, dim) = (self.sizes.tokens, self.sizes.dim);
         assert!(w.len() == n * n && out.len() == n * dim && b.len() >= self.extent(ldb));
         let (rs, cs) = if transposed { (1, n) } else { (n, 1) };

@@ -1,6 +1,6 @@
 //! Multi-head self-attention without an N x N matrix in memory.
 
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
 use crate::{Error, Result, cpu, params};
 
 params! {
@@ -138,31 +138,18 @@ impl Sizes {
 
     /// The plan of a kernel whose threads own one token each and meet the others tile by tile: two rows of the head
     /// dimension and `scalars` numbers for each of them.
-    pub fn plan(
-        &self,
-        caps: &Caps,
-        shader: &'static str,
-        scalars: usize,
-        flags: &[(&'static str, bool)],
-    ) -> Plan {
-        // A software device reads an address that all lanes share at little cost, and pays for barriers.
-        let staged = caps.class != DeviceClass::SoftwareGpu;
-        let wg = match (staged, self.tokens) {
-            (false, _) => 8,
-            (true, ..=32) => 32,
-            (true, _) => 64,
-        };
+    pub fn plan(&self, caps: &Caps, shader: &'static str, scalars: usize, flags: &[(&'static str, bool)]) -> Plan {
+        let wg = if self.tokens <= 32 { 32 } else { 64 };
         let bytes = (2 * self.dim + scalars) * 4;
         let tile = ((16 << 10) / bytes).min(32) / 4 * 4;
         let number = |name, x: usize| (name, Constant::U32(x as u32));
         let mut constants = vec![number("D4", self.dim / 4), number("TILE", tile), number("WG", wg)];
-        constants.push(("STAGED", Constant::Flag(staged)));
         constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
         Plan {
             shader,
             constants,
             workgroup: wg as u32,
-            shared_bytes: if staged { (tile * bytes) as u32 } else { 0 },
+            shared_bytes: (tile * bytes) as u32,
             groups: grid(self.batch * self.heads * self.tokens.div_ceil(wg), caps),
         }
     }
