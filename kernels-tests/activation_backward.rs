@@ -1,12 +1,49 @@
+//! Gradients of the activations.
+
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::activation_backward::ActivationBackward;
+use minoise::kernels::gemm::Activation;
 
-use crate::harness::Case;
+use crate::add::SIZES;
+use crate::harness::{Case, Output, case, numbers, poisoned};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+const EPS: f64 = f32::EPSILON as f64;
+
+/// Phi adds the error of erf (3e-7 / 2 < 2 eps) and two roundings; z phi(z) the relative error of exp, which on a GPU
+/// grows with its argument z^2 / 2 (3 + 2 |argument| units), and four roundings.
+fn gelu_bound(z: f64, dy: f64) -> f64 {
+    let phi = (-0.5 * z * z).exp() * 0.398_942_280_401_432_7;
+    dy.abs() * EPS * (3.0 + z.abs() * phi * (7.0 + 2.0 * z * z))
 }
 
-pub fn examples(_: &Device) -> Result<()> {
-    Ok(())
+fn gradient(device: &Device, activation: Activation, n: usize) -> Result<Vec<Output>> {
+    // Values from -5 to 5, where GELU bends and where it is straight; an exact zero.
+    let mut saved: Vec<_> = numbers(1, n).iter().map(|x| 5.0 * x).collect();
+    saved[n / 2] = 0.0;
+    let dy = numbers(2, n);
+    let bound = match activation {
+        Activation::Gelu => saved.iter().zip(&dy).map(|(z, dy)| gelu_bound((*z).into(), (*dy).into())).collect(),
+        _ => vec![f64::MIN_POSITIVE],
+    };
+    let dx = poisoned(device, &[n])?;
+    let (saved, dy) = (device.upload(&saved, &[n])?, device.upload(&dy, &[n])?);
+    device.run(&ActivationBackward::new(activation, &saved, &dy, &dx)?)?;
+    Ok(vec![Output { name: "dx", tensor: dx, bound }])
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for activation in [Activation::Gelu, Activation::Relu] {
+        for n in &SIZES[..6] {
+            let name = format!("activation_backward {activation:?} {n}");
+            all.push(case(name, move |d| gradient(d, activation, *n)));
+        }
+    }
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    gradient(device, Activation::Gelu, 257)?;
+    gradient(device, Activation::Relu, 257).map(drop)
 }

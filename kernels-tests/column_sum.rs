@@ -1,12 +1,82 @@
+//! Column sums: whole tensors, parts of them, products with a normalised input.
+
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::column_sum::ColumnSum;
 
-use crate::harness::Case;
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+const EPS: f64 = f32::EPSILON as f64;
+
+/// Rows, columns: around 4 and 16 lanes a column, the 256 rows where one changes to the other, 16 columns a group.
+const SIZES: [[usize; 2]; 8] = [[1, 1], [3, 15], [4, 16], [5, 17], [255, 33], [256, 67], [1031, 7], [300, 128]];
+
+fn whole(device: &Device, [rows, cols]: [usize; 2]) -> Result<Vec<Output>> {
+    let x = numbers(1, rows * cols);
+    let bound = (0..cols).map(|j| (rows + 1) as f64 * EPS / 2.0 * column(&x, j, cols, |x, _| x)).collect();
+    let x = device.upload(&x, &[rows, cols])?;
+    let out = poisoned(device, &[cols])?;
+    device.run(&ColumnSum::of(&x, &out))?;
+    Ok(vec![Output { name: "out", tensor: out, bound }])
 }
 
-pub fn examples(_: &Device) -> Result<()> {
+/// `sum_r |term(x[r][j], r)|`.
+fn column(x: &[f32], j: usize, ld: usize, term: impl Fn(f64, usize) -> f64) -> f64 {
+    x.iter().skip(j).step_by(ld).enumerate().map(|(r, x)| term((*x).into(), r).abs()).sum()
+}
+
+/// Offsets on both sides, a stride wider than the matrix, a scale, accumulation, with and without normalisation.
+fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<Vec<Output>> {
+    let (x_offset, x_ld, out_offset, scale) = (5, cols + 3, 2, 0.375);
+    let x = numbers(1, x_offset + rows * x_ld);
+    let (z, stats) = (numbers(2, rows * cols), numbers(3, rows * 2));
+    let before = numbers(4, out_offset + cols + 1);
+    let mut bound = vec![f64::MIN_POSITIVE; before.len()];
+    for j in 0..cols {
+        let size = column(&x[x_offset..], j, x_ld, |x, r| {
+            // The last element of x belongs to no row.
+            let r = r.min(rows - 1);
+            let xhat = (f64::from(z[r * cols + j]) - f64::from(stats[2 * r])) * f64::from(stats[2 * r + 1]);
+            if normalised { x * xhat } else { x }
+        });
+        // A term rounds up to three times, the sum once for every row; then the scale and the old value.
+        let error =
+            EPS / 2.0 * ((rows + 5) as f64 * f64::from(scale) * size + 2.0 * f64::from(before[j + out_offset].abs()));
+        bound[out_offset + j] = error;
+    }
+    let len = x.len();
+    let x = device.upload(&x, &[len])?;
+    let (z, stats) = (device.upload(&z, &[rows, cols])?, device.upload(&stats, &[rows, 2])?);
+    let out = guarded(device, &before, &[before.len()])?;
+    device.run(&ColumnSum {
+        x: &x,
+        x_offset,
+        x_ld,
+        rows,
+        cols,
+        out: &out,
+        out_offset,
+        normalised: normalised.then_some((&z, &stats)),
+        scale,
+        accumulate: true,
+    })?;
+    Ok(vec![Output { name: "out", tensor: out, bound }])
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for size in SIZES {
+        all.push(case(format!("column_sum {size:?}"), move |d| whole(d, size)));
+        all.push(case(format!("column_sum {size:?} part"), move |d| part(d, size, false)));
+        all.push(case(format!("column_sum {size:?} part, normalised"), move |d| part(d, size, true)));
+    }
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    for rows in [3, 300] {
+        part(device, [rows, 17], false)?;
+        part(device, [rows, 17], true)?;
+    }
     Ok(())
 }

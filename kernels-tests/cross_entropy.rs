@@ -1,12 +1,63 @@
+//! Cross-entropy and its gradient, also for logits whose exponentials would overflow.
+
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::cross_entropy::CrossEntropy;
 
-use crate::harness::Case;
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::layernorm::depth;
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+const EPS: f64 = f32::EPSILON as f64;
+
+/// Rows, classes: around the lanes of a row (8, 32), the rows at a time (8, 32, 256), and primes.
+const SIZES: [[usize; 2]; 9] = [[1, 1], [1, 2], [7, 8], [33, 9], [9, 257], [31, 100], [257, 10], [300, 31], [5, 1031]];
+
+fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -> Result<Vec<Output>> {
+    let logits: Vec<_> = numbers(1, rows * cols).iter().map(|x| spread * x + shift).collect();
+    let labels: Vec<_> = (0..rows).map(|b| (b * 7 % cols) as u32).collect();
+    let (mut loss_error, mut loss_size, mut bound) = (0.0, 0.0, Vec::new());
+    for (row, label) in logits.chunks_exact(cols).zip(&labels) {
+        let largest = row.iter().fold(row[0], |a, b| a.max(*b));
+        let z: Vec<_> = row.iter().map(|x| f64::from(*x) - f64::from(largest)).collect();
+        let sum: f64 = z.iter().map(|z| z.exp()).sum();
+        // exp: its rounded argument, and 3 + 2 |z| units on a GPU.
+        let term = |z: &f64| EPS * (3.0 + 3.0 * z.abs());
+        let sum_error = z.iter().map(|z| z.exp() * term(z)).sum::<f64>() / sum + EPS * depth(cols) / 2.0;
+        // log: 2^-21 near 1, three units elsewhere.
+        let (log, z_label) = (sum.ln(), z[*label as usize]);
+        let size = log + z_label.abs();
+        loss_error += sum_error + 4.0 * EPS + 3.0 * EPS * log + EPS * size;
+        loss_size += size;
+        for (j, z) in z.iter().enumerate() {
+            let p = z.exp() / sum;
+            let onehot = f64::from(u8::from(j == *label as usize));
+            // Quotient: three units; the difference and the product round once more, the share has an error itself.
+            let error = p * (sum_error + term(z) + 3.0 * EPS) + 4.0 * EPS * (p - onehot).abs() + EPS * onehot;
+            bound.push(error / rows as f64 + f64::from(f32::MIN_POSITIVE));
+        }
+    }
+    let loss_bound = (loss_error + EPS * (rows as f64 / 2.0 + 4.0) * loss_size) / rows as f64;
+    let dlogits = poisoned(device, &[rows, cols])?;
+    let loss = guarded(device, &numbers(2, 3), &[3])?;
+    let (logits, labels) = (device.upload(&logits, &[rows, cols])?, device.upload_u32(&labels, &[rows])?);
+    device.run(&CrossEntropy::new(&logits, &labels, &loss, 1, &dlogits)?)?;
+    let exact = f64::MIN_POSITIVE;
+    Ok(vec![
+        Output { name: "loss", tensor: loss, bound: vec![exact, loss_bound, exact] },
+        Output { name: "dlogits", tensor: dlogits, bound },
+    ])
 }
 
-pub fn examples(_: &Device) -> Result<()> {
-    Ok(())
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for size in SIZES {
+        all.push(case(format!("cross_entropy {size:?}"), move |d| entropy(d, size, 3.0, 0.0)));
+        all.push(case(format!("cross_entropy {size:?} around 500"), move |d| entropy(d, size, 40.0, 500.0)));
+    }
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    entropy(device, [3, 10], 1.0, 0.0)?;
+    entropy(device, [3, 1031], 1.0, 0.0).map(drop)
 }

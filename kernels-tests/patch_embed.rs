@@ -1,12 +1,95 @@
-use minoise::Result;
+//! Patch embedding: columns in fours and single, with and without registers, images that are not square.
+
 use minoise::device::Device;
+use minoise::kernels::patch_embed::PatchEmbed;
+use minoise::{Error, Result};
 
-use crate::harness::Case;
+use crate::harness::{Case, Output, case, numbers, poisoned};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+/// Batch, channels, patch rows, patch columns, patch size, columns: around 8 patches a lane, 8 and 64 lanes of 1 or 4
+/// columns, the 64 patches of a job of the twin.
+const SIZES: [[usize; 6]; 8] = [
+    [1, 1, 1, 1, 1, 1],
+    [2, 3, 2, 4, 2, 32],
+    [3, 3, 3, 3, 4, 33],
+    [2, 1, 1, 7, 3, 36],
+    [1, 3, 5, 13, 2, 260],
+    [2, 2, 3, 5, 5, 65],
+    [1, 3, 2, 2, 16, 64],
+    [5, 3, 2, 3, 7, 4],
+];
+
+fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -> Result<Vec<Output>> {
+    let (h, w, depth, patches) = (ph * p, pw * p, c * p * p, ph * pw);
+    let images = numbers(1, b * c * h * w);
+    let weight = numbers(2, depth * d);
+    let [bias, cls] = [3, 4].map(|seed| numbers(seed, d));
+    let (extra, pos) = (numbers(5, registers * d), numbers(6, (1 + patches) * d));
+    let special = 1 + registers;
+    // One rounding for cls + pos[0], none for registers, the sum's for patches.
+    let mut bound = vec![f64::MIN_POSITIVE; b * (special + patches) * d];
+    for image in 0..b {
+        let token = |t: usize| (image * (special + patches) + t) * d;
+        bound[token(0)..][..d].fill(f64::from(f32::EPSILON));
+        for t in 0..patches {
+            let mut size: Vec<_> = bias.iter().zip(&pos[(1 + t) * d..]).map(|(b, p)| b.abs() + p.abs()).collect();
+            for k in 0..depth {
+                let (channel, i, j) = (k / (p * p), k / p % p, k % p);
+                let pixel = ((image * c + channel) * h + t / pw * p + i) * w + t % pw * p + j;
+                for (size, weight) in size.iter_mut().zip(&weight[k * d..]) {
+                    *size += (images[pixel] * weight).abs();
+                }
+            }
+            let rounding = (depth + 2) as f64 * f64::from(f32::EPSILON) / 2.0;
+            let sizes = size.iter().map(|s| rounding * f64::from(*s));
+            bound[token(special + t)..][..d].iter_mut().zip(sizes).for_each(|(b, s)| *b = s);
+        }
+    }
+    let (images, weight) = (device.upload(&images, &[b, c, h, w])?, device.upload(&weight, &[depth, d])?);
+    let (bias, cls) = (device.upload(&bias, &[d])?, device.upload(&cls, &[d])?);
+    let (extra, pos) = (device.upload(&extra, &[registers, d])?, device.upload(&pos, &[1 + patches, d])?);
+    let out = poisoned(device, &[b, special + patches, d])?;
+    let registers = (registers > 0).then_some(&extra);
+    let kernel = PatchEmbed {
+        images: &images,
+        weight: &weight,
+        bias: &bias,
+        cls: &cls,
+        registers,
+        pos: &pos,
+        out: &out,
+        patch: p,
+    };
+    device.run(&kernel.checked()?)?;
+    Ok(vec![Output { name: "out", tensor: out, bound }])
 }
 
-pub fn examples(_: &Device) -> Result<()> {
+/// Images of 6 x 10 pixels have no whole patches of 4; the error names them.
+fn refuses(device: &Device) -> Result<Vec<Output>> {
+    let [images, weight] = [[1, 1, 6, 10], [1, 1, 16, 8]].map(|shape| device.reals(&shape));
+    let (images, weight, rest) = (images?, weight?, device.reals(&[8])?);
+    let [bias, cls, pos, out] = [&rest; 4];
+    let kernel = PatchEmbed { images: &images, weight: &weight, bias, cls, registers: None, pos, out, patch: 4 };
+    assert!(matches!(kernel.checked(), Err(Error::Shape { arg: "images", .. })));
+    assert!(matches!(PatchEmbed { patch: 2, ..kernel }.checked(), Err(Error::Shape { arg: "weight", .. })));
+    Ok(Vec::new())
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = vec![case("patch_embed refuses images without whole patches".into(), refuses)];
+    for size in SIZES {
+        for registers in [0, 4] {
+            let name = format!("patch_embed {size:?}, {registers} registers");
+            all.push(case(name, move |d| tokens(d, size, registers)));
+        }
+    }
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    for size in &SIZES[1..3] {
+        tokens(device, *size, 0)?;
+        tokens(device, *size, 4)?;
+    }
     Ok(())
 }

@@ -1,0 +1,22 @@
+// out[b] = x[b][0]
+// One thread copies one element; threads beyond the end do nothing.
+import package::lib::math::{linear_group};
+import package::plan::{WG};
+
+struct Params {
+    n: u32,
+    cols: u32,
+    tokens: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [b, tokens, cols]
+@group(0) @binding(2) var<storage, read_write> out: array<f32>; // [b, cols], n elements
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let i = linear_group(group, groups) * WG + lane;
+    if i >= params.n { return; }
+    out[i] = x[i / params.cols * params.tokens * params.cols + i % params.cols];
+}

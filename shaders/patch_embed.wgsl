@@ -1,0 +1,70 @@
+// out[b][0] = cls + pos[0];  out[b][1 + r] = registers[r]
+// out[b][1 + R + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]
+// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; group.y = 0 makes the other
+// tokens. Patches beyond the last repeat it and are not stored.
+import package::plan::{PATCHES, WG};
+
+struct Params {
+    channels: u32, height: u32, width: u32,
+    patch_size: u32,
+    patches: u32,
+    registers: u32,
+    cols: u32, // in units
+}
+
+@if(WIDE) alias Unit = vec4<f32>;
+@if(!WIDE) alias Unit = f32;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> images: array<f32>; // [b, channels, height, width]
+@group(0) @binding(2) var<storage, read> weight: array<Unit>; // [channels patch_size^2, cols]
+@group(0) @binding(3) var<storage, read> bias: array<Unit>; // [cols]
+@group(0) @binding(4) var<storage, read> cls: array<Unit>; // [cols]
+@if(REGISTERS) @group(0) @binding(5) var<storage, read> registers: array<Unit>; // [registers, cols]
+@group(0) @binding(6) var<storage, read> pos: array<Unit>; // [1 + patches, cols]
+@group(0) @binding(7) var<storage, read_write> out: array<Unit>; // [b, 1 + registers + patches, cols]
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let col = group.x * WG + lane;
+    if col >= params.cols { return; }
+    let special = 1u + params.registers;
+    let out_base = group.z * (special + params.patches) * params.cols + col;
+    if group.y == 0u {
+        out[out_base] = cls[col] + pos[col];
+        @if(REGISTERS) for (var r = 0u; r < params.registers; r++) {
+            out[out_base + (1u + r) * params.cols] = registers[r * params.cols + col];
+        }
+        return;
+    }
+    let first = (group.y - 1u) * PATCHES;
+    let across = params.width / params.patch_size;
+    let channel_size = params.height * params.width;
+    var corner: array<u32, PATCHES>;
+    var acc: array<Unit, PATCHES>;
+    for (var t = 0u; t < PATCHES; t++) {
+        let patch_index = min(first + t, params.patches - 1u);
+        let pixel = patch_index / across * params.width + patch_index % across;
+        corner[t] = group.z * params.channels * channel_size + pixel * params.patch_size;
+        acc[t] = Unit(0.0);
+    }
+    var at = col;
+    for (var c = 0u; c < params.channels; c++) {
+        for (var i = 0u; i < params.patch_size; i++) {
+            let line = c * channel_size + i * params.width;
+            for (var j = 0u; j < params.patch_size; j++) {
+                let w = weight[at];
+                for (var t = 0u; t < PATCHES; t++) {
+                    acc[t] = fma(Unit(images[corner[t] + line + j]), w, acc[t]);
+                }
+                at += params.cols;
+            }
+        }
+    }
+    for (var t = 0u; t < PATCHES; t++) {
+        if first + t < params.patches {
+            let value = acc[t] + bias[col] + pos[(1u + first + t) * params.cols + col];
+            out[out_base + (special + first + t) * params.cols] = value;
+        }
+    }
+}

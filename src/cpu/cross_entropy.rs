@@ -1,1 +1,34 @@
+//! Twin of `cross_entropy`.
 
+use rayon::prelude::*;
+
+use super::layernorm::sum_pairs;
+use super::vectorise;
+use crate::device::{Io, Real};
+use crate::kernels::cross_entropy::CrossEntropy;
+
+pub fn cross_entropy<R: Real>(k: &CrossEntropy<'_>, io: Io<'_, R>) {
+    let (logits, labels) = (io.real(0), io.ints(1));
+    let [loss, dlogits] = io.outs();
+    if logits.is_empty() {
+        return;
+    }
+    let cols = k.logits.cols();
+    let share = R::of(1.0) / R::of(labels.len() as f64);
+    let rows = dlogits.par_chunks_exact_mut(cols).zip(logits.par_chunks_exact(cols)).zip(labels);
+    let losses: Vec<R> = rows
+        .map(|((d, x), &label)| {
+            let largest = x.iter().fold(x[0], |a, b| Real::max(a, *b));
+            let mut sum = share;
+            vectorise(|| {
+                d.iter_mut().zip(x).for_each(|(d, x)| *d = Real::exp(*x - largest));
+                sum = sum_pairs(d, d, |d, _| d);
+                d.iter_mut().for_each(|d| *d = *d / sum * share);
+            });
+            let label = label as usize;
+            d[label] -= share;
+            Real::ln(sum) + (largest - x[label])
+        })
+        .collect();
+    loss[k.slot] = losses.into_iter().sum::<R>() * share;
+}

@@ -1,1 +1,24 @@
+//! Twin of `sgd`.
 
+use rayon::prelude::*;
+
+use super::add::CHUNK;
+use super::vectorise;
+use crate::device::{Io, Real};
+use crate::kernels::sgd::Sgd;
+
+pub fn sgd<R: Real>(k: &Sgd<'_>, io: Io<'_, R>) {
+    let grad = io.real(0);
+    let [param, velocity] = io.outs();
+    let param = &mut param[k.offset..][..grad.len()];
+    let (lr, momentum, weight_decay) = (R::of(k.lr), R::of(k.momentum), R::of(k.weight_decay));
+    let state = param.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK));
+    state.zip(grad.par_chunks(CHUNK)).for_each(|((param, velocity), grad)| {
+        vectorise(|| {
+            for ((p, v), g) in param.iter_mut().zip(velocity).zip(grad) {
+                *v = momentum * *v + (*g + weight_decay * *p);
+                *p -= lr * *v;
+            }
+        });
+    });
+}

@@ -1,1 +1,113 @@
+//! Sums over the rows of a matrix: gradients of biases and of layer normalisation, means of prototypes.
 
+use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Result, cpu, params};
+
+params! {
+    /// Uniforms of `column_sum.wgsl`; strides and offsets in elements.
+    pub struct ColumnSumParams {
+        rows: u32, cols: u32,
+        x_offset: u32, x_ld: u32,
+        out_offset: u32,
+        accumulate: u32,
+        scale: f32,
+    }
+}
+
+/// `out[out_offset + j] (+)= scale sum_r x[x_offset + r x_ld + j]`, each term times `xhat[r][j]` where `normalised`:
+/// then the sum is the gradient of layer normalisation's gamma.
+///
+/// # Shapes
+/// x holds a matrix [rows, cols] of row stride x_ld; the input of layer normalisation [rows, cols], stats [rows, 2].
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnSum<'a> {
+    pub x: &'a Tensor,
+    /// Element of the first row.
+    pub x_offset: usize,
+    /// Elements from one row to the next.
+    pub x_ld: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub out: &'a Tensor,
+    pub out_offset: usize,
+    /// Input and stats of the layer normalisation whose output x is the gradient of.
+    pub normalised: Option<(&'a Tensor, &'a Tensor)>,
+    pub scale: f32,
+    /// Adds to `out` instead of overwriting it.
+    pub accumulate: bool,
+}
+
+impl<'a> ColumnSum<'a> {
+    /// All rows of `x` into the whole of `out`.
+    pub fn of(x: &'a Tensor, out: &'a Tensor) -> Self {
+        Self {
+            x,
+            x_offset: 0,
+            x_ld: x.cols(),
+            rows: x.rows(),
+            cols: x.cols(),
+            out,
+            out_offset: 0,
+            normalised: None,
+            scale: 1.0,
+            accumulate: false,
+        }
+    }
+
+    fn check(&self) {
+        let (rows, cols) = (self.rows, self.cols);
+        debug_assert!(self.out_offset + cols <= self.out.len());
+        debug_assert!(rows == 0 || self.x_offset + (rows - 1) * self.x_ld + cols <= self.x.len());
+        if let Some((z, stats)) = self.normalised {
+            debug_assert_eq!([z.len(), stats.len()], [rows * cols, rows * 2]);
+        }
+    }
+}
+
+impl Kernel for ColumnSum<'_> {
+    const NAME: &'static str = "column_sum";
+    type Params = ColumnSumParams;
+
+    fn params(&self) -> ColumnSumParams {
+        ColumnSumParams {
+            rows: self.rows as u32,
+            cols: self.cols as u32,
+            x_offset: self.x_offset as u32,
+            x_ld: self.x_ld as u32,
+            out_offset: self.out_offset as u32,
+            accumulate: self.accumulate.into(),
+            scale: self.scale,
+        }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        self.check();
+        let mut all = vec![read(1, self.x)];
+        if let Some((z, stats)) = self.normalised {
+            all.extend([read(2, z), read(3, stats)]);
+        }
+        all.push(write(4, self.out));
+        all
+    }
+
+    /// Few rows need few lanes a column.
+    fn plan(&self, _: &Caps) -> Result<Plan> {
+        let cols = 16;
+        let workgroup = cols * if self.rows < 256 { 4 } else { 16 };
+        Ok(Plan {
+            shader: "column_sum",
+            constants: vec![
+                ("NORMALISED", Constant::Flag(self.normalised.is_some())),
+                ("COLS", Constant::U32(cols)),
+                ("WG", Constant::U32(workgroup)),
+            ],
+            workgroup,
+            shared_bytes: 4 * workgroup,
+            groups: [self.cols.div_ceil(cols as usize) as u32, 1, 1],
+        })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::column_sum::column_sum(self, io);
+    }
+}

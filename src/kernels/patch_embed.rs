@@ -1,1 +1,140 @@
+//! From images to the tokens of a vision transformer.
 
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Error, Result, cpu, params};
+
+params! {
+    /// Uniforms of `patch_embed.wgsl`; cols in units of one or four columns.
+    pub struct PatchEmbedParams {
+        channels: u32, height: u32, width: u32,
+        patch_size: u32,
+        patches: u32,
+        registers: u32,
+        cols: u32,
+    }
+}
+
+/// `out[b][0] = cls + pos[0]`, `out[b][1 + r] = registers[r]`, and for patch t, in row order,
+/// `out[b][1 + R + t] = sum_(c, i, j) patch[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]`.
+///
+/// # Shapes
+/// images [b, c, h, w] with h and w divisible by the patch size p, weight [c p p, d], bias and cls [d], registers [R, d],
+/// pos [1 + patches, d], out [b, 1 + R + patches, d].
+///
+/// Source: Dosovitskiy et al., "An Image is Worth 16x16 Words"; registers from Darcet et al., "Vision Transformers Need
+/// Registers".
+#[derive(Clone, Copy, Debug)]
+pub struct PatchEmbed<'a> {
+    pub images: &'a Tensor,
+    /// The transposed weight of the convolution.
+    pub weight: &'a Tensor,
+    pub bias: &'a Tensor,
+    pub cls: &'a Tensor,
+    pub registers: Option<&'a Tensor>,
+    pub pos: &'a Tensor,
+    pub out: &'a Tensor,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+}
+
+impl PatchEmbed<'_> {
+    /// Returns the kernel if all its shapes fit together.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] naming the first operand that does not fit.
+    pub fn checked(self) -> Result<Self> {
+        let op = "patch_embed";
+        let (p, d) = (self.patch, self.weight.cols());
+        let &[b, c, h, w] = self.images.shape() else {
+            return Err(Error::shape(op, "images", "[b, c, h, w]", self.images.shape()));
+        };
+        if p == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
+            let expected = format!("[b, c, h, w] with h and w divisible by {p}");
+            return Err(Error::shape(op, "images", expected, self.images.shape()));
+        }
+        let patches = (h / p) * (w / p);
+        let registers = self.registers.map_or(0, Tensor::rows);
+        let expected = [
+            ("weight", self.weight, vec![c * p * p, d]),
+            ("bias", self.bias, vec![d]),
+            ("cls", self.cls, vec![d]),
+            ("registers", self.registers.unwrap_or(self.cls), vec![registers.max(1), d]),
+            ("pos", self.pos, vec![1 + patches, d]),
+            ("out", self.out, vec![b, 1 + registers + patches, d]),
+        ];
+        for (name, tensor, shape) in expected {
+            if tensor.len() != shape.iter().product::<usize>() || tensor.cols() != d {
+                return Err(Error::shape(op, name, shape, tensor.shape()));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Batch, channels, height and width of the images.
+    pub(crate) fn image_shape(&self) -> [usize; 4] {
+        self.images.shape().try_into().expect("images have four dimensions")
+    }
+
+    /// Patches of an image, and registers.
+    pub(crate) fn tokens(&self) -> (usize, usize) {
+        let [_, _, h, w] = self.image_shape();
+        ((h / self.patch) * (w / self.patch), self.registers.map_or(0, Tensor::rows))
+    }
+
+    /// Columns that a lane makes together.
+    fn unit(&self) -> usize {
+        if self.weight.cols().is_multiple_of(4) { 4 } else { 1 }
+    }
+}
+
+impl Kernel for PatchEmbed<'_> {
+    const NAME: &'static str = "patch_embed";
+    type Params = PatchEmbedParams;
+
+    fn params(&self) -> PatchEmbedParams {
+        let [_, c, h, w] = self.image_shape();
+        let (patches, registers) = self.tokens();
+        PatchEmbedParams {
+            channels: c as u32,
+            height: h as u32,
+            width: w as u32,
+            patch_size: self.patch as u32,
+            patches: patches as u32,
+            registers: registers as u32,
+            cols: (self.weight.cols() / self.unit()) as u32,
+        }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let mut all = vec![read(1, self.images), read(2, self.weight), read(3, self.bias), read(4, self.cls)];
+        all.extend(self.registers.map(|r| read(5, r)));
+        all.extend([read(6, self.pos), write(7, self.out)]);
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let (per_lane, (patches, _)) = (8, self.tokens());
+        let workgroup = if caps.class == DeviceClass::SoftwareGpu { 8 } else { 64 };
+        let groups = [
+            (self.weight.cols() / self.unit()).div_ceil(workgroup),
+            1 + patches.div_ceil(per_lane),
+            self.image_shape()[0],
+        ];
+        Ok(Plan {
+            shader: "patch_embed",
+            constants: vec![
+                ("WIDE", Constant::Flag(self.unit() == 4)),
+                ("REGISTERS", Constant::Flag(self.registers.is_some())),
+                ("PATCHES", Constant::U32(per_lane as u32)),
+                ("WG", Constant::U32(workgroup as u32)),
+            ],
+            workgroup: workgroup as u32,
+            shared_bytes: 0,
+            groups: groups.map(|x| x as u32),
+        })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::patch_embed::patch_embed(self, io);
+    }
+}
