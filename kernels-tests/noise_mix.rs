@@ -1,12 +1,317 @@
+//! The fused noise layer against a plain evaluation of its formula, on all noises, layouts and edges. Other noise
+//! tests take their problems and their arithmetic with error bounds from here.
+
 use minoise::Result;
-use minoise::device::Device;
+use minoise::cpu::philox;
+use minoise::device::{Device, Tensor};
+use minoise::kernels::noise::{Noise, PhiLayout};
+use minoise::kernels::noise_mix::NoiseMix;
+use minoise::kernels::philox_normal::Stream;
 
-use crate::harness::Case;
+use crate::harness::{Case, Output, case, numbers, poisoned};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+pub const EPS: f64 = f32::EPSILON as f64;
+/// Error of a normal number in f32, see `philox_normal`.
+pub const NORMAL: f64 = 4e-6;
+pub const SAMPLE: Noise = Noise::Sample { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77 };
+
+/// A matrix of numbers with a bound of the error that f32 arithmetic makes in each.
+#[derive(Clone)]
+pub struct Bounded {
+    pub cols: usize,
+    pub value: Vec<f64>,
+    pub error: Vec<f64>,
 }
 
-pub fn examples(_: &Device) -> Result<()> {
+impl Bounded {
+    pub fn exact(value: Vec<f64>, cols: usize) -> Self {
+        Self { cols, error: vec![0.0; value.len()], value }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.value.len() / self.cols
+    }
+
+    /// `self other`, sums of length k in any order: (k + 4) eps sum |a||b| beside what the operands bring.
+    pub fn times(&self, other: &Self) -> Self {
+        let (m, k, n) = (self.rows(), self.cols, other.cols);
+        assert_eq!(k, other.rows());
+        let mut out = Self::exact(vec![0.0; m * n], n);
+        let c = (k + 4) as f64 * EPS;
+        for i in 0..m {
+            let (value, error) = (&mut out.value[i * n..][..n], &mut out.error[i * n..][..n]);
+            for d in 0..k {
+                let (a, ea) = (self.value[i * k + d], self.error[i * k + d]);
+                let (b, eb) = (&other.value[d * n..][..n], &other.error[d * n..][..n]);
+                for j in 0..n {
+                    value[j] += a * b[j];
+                    error[j] += (c * a.abs() + ea) * b[j].abs() + (a.abs() + ea) * eb[j];
+                }
+            }
+        }
+        out
+    }
+
+    pub fn transposed(&self) -> Self {
+        let (m, n) = (self.rows(), self.cols);
+        let turn = |x: &[f64]| (0..m * n).map(|i| x[i % m * n + i / m]).collect();
+        Self { cols: m, value: turn(&self.value), error: turn(&self.error) }
+    }
+
+    /// Element by element; `f` maps (value, error) pairs and one rounding is added.
+    pub fn zip(&self, other: &Self, f: impl Fn((f64, f64), (f64, f64)) -> (f64, f64)) -> Self {
+        let mut out = self.clone();
+        let rows = other.rows();
+        for i in 0..self.value.len() {
+            let j = if rows == 1 { i % self.cols } else { i };
+            let (v, e) = f((self.value[i], self.error[i]), (other.value[j], other.error[j]));
+            (out.value[i], out.error[i]) = (v, e + 2.0 * EPS * v.abs());
+        }
+        out
+    }
+
+    /// The sum; `other` may be one row.
+    pub fn plus(&self, other: &Self) -> Self {
+        self.zip(other, |(a, ea), (b, eb)| (a + b, ea + eb + EPS * (a.abs() + b.abs())))
+    }
+
+    pub fn hadamard(&self, other: &Self) -> Self {
+        self.zip(other, |(a, ea), (b, eb)| (a * b, ea * b.abs() + eb * (a.abs() + ea)))
+    }
+
+    pub fn map(&self, f: impl Fn(f64, f64) -> (f64, f64)) -> Self {
+        self.zip(self, |(a, ea), _| f(a, ea))
+    }
+
+    pub fn scaled(&self, w: f64) -> Self {
+        self.map(|a, e| (a * w, e * w.abs()))
+    }
+
+    /// GELU: slope below 1.13; erf is exact to 3e-7, which |u| / 2 multiplies.
+    pub fn gelu(&self) -> Self {
+        self.map(|u, e| (u * cdf(u), 1.13 * e + (2e-7 + 4.0 * EPS) * u.abs()))
+    }
+
+    /// Its derivative: slope below 0.8, the same error of erf, and exp within a few eps.
+    pub fn gelu_grad(&self) -> Self {
+        self.map(|u, e| (cdf(u) + u * (-0.5 * u * u).exp() * 0.398_942_280_401_432_7, 0.8 * e + 2e-7 + 8.0 * EPS))
+    }
+}
+
+fn cdf(u: f64) -> f64 {
+    0.5 * (1.0 + libm::erf(u * std::f64::consts::FRAC_1_SQRT_2))
+}
+
+/// Sizes of one problem.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub rows: usize,
+    pub d1: usize,
+    pub d2: usize,
+    pub modules: usize,
+    pub layers: usize,
+}
+
+/// One module in plain matrices, without padding: (mu, sigma).
+pub struct Maps {
+    pub w1: [Bounded; 2],
+    pub b1: [Bounded; 2],
+    pub w2: [Bounded; 2],
+    pub b2: [Bounded; 2],
+}
+
+/// Inputs of the noise layer.
+pub struct Problem {
+    pub shape: Shape,
+    pub layout: PhiLayout,
+    pub x: Vec<f32>,
+    pub proj: Vec<f32>,
+    pub phi: Vec<f32>,
+    pub omega: Vec<f32>,
+}
+
+/// The same on a device.
+pub struct Tensors {
+    pub x: Tensor,
+    pub proj: Tensor,
+    pub phi: Tensor,
+    pub omega: Tensor,
+}
+
+impl Problem {
+    pub fn new(shape: Shape) -> Self {
+        let Shape { rows, d1, d2, modules, layers } = shape;
+        let layout = PhiLayout::new(d2, layers).expect("layout");
+        let e = layout.e;
+        let (down, up) = (numbers(11, d1 * d2), numbers(12, d2 * d1));
+        let mut proj = vec![0.0; 2 * d1 * e];
+        for i in 0..d1 {
+            for j in 0..d2 {
+                proj[i * e + j] = down[i * d2 + j] / (d1 as f32).sqrt();
+                proj[d1 * e + j * d1 + i] = up[j * d1 + i] / (d2 as f32).sqrt();
+            }
+        }
+        let mut phi = Vec::new();
+        for module in 0..modules {
+            let mut row = vec![0.0; layout.len()];
+            for (i, name) in layout.names().iter().enumerate() {
+                let n: usize = layout.shape(name).iter().product();
+                let scale = if name.ends_with("bias") { 0.5 } else { 2.0 / (d2 as f64).sqrt() };
+                let data = numbers(100 + (module * 8 + i) as u64, n);
+                let data: Vec<f64> = data.into_iter().map(|x| f64::from(x) * scale).collect();
+                layout.pack(name, &data, &mut row).expect("pack");
+            }
+            phi.extend(row.into_iter().map(|x| x as f32));
+        }
+        let omega: Vec<f32> = numbers(13, modules).iter().map(|a| a.exp()).collect();
+        let sum: f32 = omega.iter().sum();
+        let omega = omega.iter().map(|a| a / sum).collect();
+        Self { shape, layout, x: numbers(14, rows * d1), proj, phi, omega }
+    }
+
+    /// Uploads, with one row of phi more than there are modules.
+    pub fn upload(&self, device: &Device) -> Result<Tensors> {
+        let Shape { rows, d1, modules, .. } = self.shape;
+        let mut phi = self.phi.clone();
+        phi.resize((modules + 1) * self.layout.len(), f32::NAN);
+        Ok(Tensors {
+            x: device.upload(&self.x, &[rows, d1])?,
+            proj: device.upload(&self.proj, &[2, d1 * self.layout.e])?,
+            phi: device.upload(&phi, &[modules + 1, self.layout.len()])?,
+            omega: device.upload(&self.omega, &[modules])?,
+        })
+    }
+
+    /// x [rows, d1], D [d1, d2], U [d2, d1].
+    pub fn outer(&self) -> [Bounded; 3] {
+        let Shape { d1, d2, .. } = self.shape;
+        let wide = |x: &[f32]| x.iter().map(|&x| x.into()).collect::<Vec<f64>>();
+        let down = self.proj[..d1 * self.layout.e].chunks(self.layout.e).flat_map(|row| wide(&row[..d2])).collect();
+        let up = wide(&self.proj[d1 * self.layout.e..][..d2 * d1]);
+        [Bounded::exact(wide(&self.x), d1), Bounded::exact(down, d2), Bounded::exact(up, d1)]
+    }
+
+    pub fn maps(&self, module: usize) -> Maps {
+        let row: Vec<f64> = self.phi[module * self.layout.len()..][..self.layout.len()].iter().map(|&x| x.into()).collect();
+        let both = |part: &str| {
+            ["mu", "sigma"].map(|kind| {
+                let data = self.layout.unpack(&format!("{kind}.{part}"), &row).unwrap_or(vec![0.0; self.shape.d2]);
+                let all = Bounded::exact(data, self.shape.d2);
+                // Weight files have [out, in].
+                if part.ends_with("weight") { all.transposed() } else { all }
+            })
+        };
+        Maps { w1: both("fc1.weight"), b1: both("fc1.bias"), w2: both("fc2.weight"), b2: both("fc2.bias") }
+    }
+
+    /// What multiplies sigma, [rows, d2].
+    pub fn eps(&self, noise: Noise, module: usize) -> Bounded {
+        let Shape { rows, d2, .. } = self.shape;
+        let mut value = vec![1.0; rows * d2];
+        let mut error = 0.0;
+        match noise {
+            Noise::Mean => value.fill(0.0),
+            Noise::Plain => {}
+            Noise::Sample { seed, layer, step } => {
+                philox::normals(Stream { seed, layer, task: module as u32, step }, 0, &mut value);
+                error = NORMAL;
+            }
+        }
+        Bounded { cols: d2, error: vec![error; value.len()], value }
+    }
+
+    /// (g, u) of mu and sigma: the input of the last layer and what stands before GELU.
+    pub fn hidden(&self, h: &Bounded, maps: &Maps) -> [(Bounded, Option<Bounded>); 2] {
+        [0, 1].map(|kind| {
+            if self.shape.layers == 1 {
+                return (h.clone(), None);
+            }
+            let u = h.times(&maps.w1[kind]).plus(&maps.b1[kind]);
+            (u.gelu(), Some(u))
+        })
+    }
+
+    /// The layer by its formula.
+    pub fn forward(&self, noise: Noise) -> Bounded {
+        let [x, down, up] = self.outer();
+        let h = x.times(&down);
+        let mut mixed = Bounded::exact(vec![0.0; h.value.len()], h.cols);
+        for module in 0..self.shape.modules {
+            let maps = self.maps(module);
+            let [mu, sigma] = self.hidden(&h, &maps);
+            let mu = mu.0.times(&maps.w2[0]).plus(&maps.b2[0]);
+            let sigma = sigma.0.times(&maps.w2[1]).plus(&maps.b2[1]);
+            let z = mu.plus(&self.eps(noise, module).hadamard(&sigma));
+            mixed = mixed.plus(&z.scaled(self.omega[module].into()));
+        }
+        x.plus(&mixed.times(&up))
+    }
+}
+
+/// On the f64 device: the twin equals the formula.
+pub fn check_oracle(device: &Device, tensor: &Tensor, want: &Bounded) -> Result<()> {
+    if device.name().contains("f64") {
+        let got: Vec<f64> = pollster::block_on(device.read(tensor))?;
+        for (i, (x, y)) in got.iter().zip(&want.value).enumerate() {
+            assert!((x - y).abs() < 1e-9 * (1.0 + y.abs()), "twin[{i}]: {x} for {y}");
+        }
+    }
+    Ok(())
+}
+
+fn forward(device: &Device, shape: Shape, noise: Noise) -> Result<Vec<Output>> {
+    let problem = Problem::new(shape);
+    let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+    let y = poisoned(device, &[shape.rows, shape.d1])?;
+    let (layout, modules) = (problem.layout, shape.modules);
+    device.run(&NoiseMix { x, proj, phi, omega, y: &y, layout, modules, noise })?;
+    let want = problem.forward(noise);
+    check_oracle(device, &y, &want)?;
+    Ok(vec![Output { name: "y", tensor: y, bound: want.error }])
+}
+
+pub const fn shape(rows: usize, d1: usize, d2: usize, modules: usize, layers: usize) -> Shape {
+    Shape { rows, d1, d2, modules, layers }
+}
+
+/// Tiles have 1 to 8 rows a thread: around those, primes, widths divisible by 4 and not, many modules.
+pub const SHAPES: [Shape; 14] = [
+    shape(1, 48, 24, 1, 2),
+    shape(7, 60, 21, 5, 2),
+    shape(7, 60, 21, 5, 1),
+    shape(8, 96, 48, 3, 2),
+    shape(9, 192, 96, 10, 2),
+    shape(17, 384, 192, 2, 1),
+    shape(13, 768, 192, 2, 2),
+    shape(5, 1024, 256, 1, 2),
+    shape(3, 48, 21, 64, 2),
+    shape(67, 60, 24, 4, 1),
+    shape(131, 48, 22, 2, 2),
+    shape(64, 48, 23, 1, 1),
+    shape(6, 4, 1, 2, 2),
+    shape(33, 52, 30, 50, 1),
+];
+
+pub const NOISES: [(&str, Noise); 3] = [("mean", Noise::Mean), ("plain", Noise::Plain), ("sample", SAMPLE)];
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for shape in SHAPES {
+        for (name, noise) in NOISES {
+            all.push(case(format!("noise_mix {shape:?} {name}"), move |d| forward(d, shape, noise)));
+        }
+    }
+    // More than 65,535 workgroups of 8 rows.
+    let many = shape(65_536 * 8 + 3, 4, 4, 1, 2);
+    all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, many, SAMPLE)));
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    for shape in [shape(7, 60, 21, 5, 2), shape(7, 60, 21, 5, 1), shape(8, 96, 96, 1, 2), shape(2, 48, 256, 1, 2)] {
+        for (_, noise) in NOISES {
+            forward(device, shape, noise)?;
+        }
+    }
     Ok(())
 }

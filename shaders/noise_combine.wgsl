@@ -1,0 +1,63 @@
+// Forward:   mixed = [keep] mixed + omega_i z,  z = mu + eps s
+// BACKWARD:  dmaps = omega_i (dz | dz eps),  domega[group][i] = the group's part of <dz, z>
+//   maps = mu | s (SIGMA, else mu alone: z = mu); eps = 1 without SAMPLE.
+// One thread makes four neighbouring units of a row.
+import package::lib::math::{linear_group};
+import package::plan::{WG};
+
+struct Params {
+    rows: u32,
+    quads: u32,
+    maps_quads: u32,
+    module: u32,
+    modules: u32,
+    keep: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> maps: array<vec4<f32>>; // [rows, 2e] or [rows, e]
+@group(0) @binding(2) var<storage, read> omega: array<f32>; // [modules]
+@if(SAMPLE) @group(0) @binding(3) var<storage, read> eps: array<vec4<f32>>; // [rows, e]
+@if(!BACKWARD) @group(0) @binding(4) var<storage, read_write> mixed: array<vec4<f32>>; // [rows, e]
+@if(BACKWARD) @group(0) @binding(4) var<storage, read> dz: array<vec4<f32>>; // [rows, e]
+@if(BACKWARD) @group(0) @binding(5) var<storage, read_write> dmaps: array<vec4<f32>>; // like maps
+@if(BACKWARD) @group(0) @binding(6) var<storage, read_write> domega: array<f32>; // [groups, modules]
+
+@if(BACKWARD) var<workgroup> sums: array<f32, WG>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile = linear_group(group, groups);
+    if tile * WG >= params.rows * params.quads { return; }
+    let i = tile * WG + lane;
+    @if(BACKWARD) var sum = 0.0;
+    if i < params.rows * params.quads {
+        let at = i / params.quads * params.maps_quads + i % params.quads;
+        let weight = omega[params.module];
+        var z = maps[at];
+        @if(SAMPLE) { z = fma(eps[i], maps[at + params.quads], z); }
+        @if(SIGMA && !SAMPLE) { z += maps[at + params.quads]; }
+        @if(!BACKWARD) {
+            if params.keep != 0u { mixed[i] = fma(vec4<f32>(weight), z, mixed[i]); } else { mixed[i] = weight * z; }
+        }
+        @if(BACKWARD) {
+            sum = dot(dz[i], z);
+            dmaps[at] = weight * dz[i];
+            @if(SAMPLE) { dmaps[at + params.quads] = weight * dz[i] * eps[i]; }
+            @if(SIGMA && !SAMPLE) { dmaps[at + params.quads] = weight * dz[i]; }
+        }
+    }
+    @if(BACKWARD) {
+        sums[lane] = sum;
+        workgroupBarrier();
+        if lane == 0u {
+            var total = 0.0;
+            for (var j = 0u; j < WG; j++) { total += sums[j]; }
+            domega[tile * params.modules + params.module] = total;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+// dx = dy + dh D^T,  dz = dy U^T,  per module i:
+//   TWO:  u = h W1 + b1, g = gelu(u), dg = [dz | dz eps] W2^T, du = omega_i dg gelu'(u), dh += du W1^T
+//   else: g = h, dg as above, dh += omega_i dg
+//   domega[group][i] = sum over the group's rows of <dg, g> + <dz, b2mu> + <dz eps, b2sigma>
+// With NEWEST, the last module's operands: h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds (else h | dmu | ds),
+//   dmu = omega dz, ds = omega dz eps; and domega.
+// eps: 0 with MEAN, normal numbers with SAMPLE, else 1. Tiles and edges as in noise_mix.wgsl.
+import package::lib::math::{linear_group};
+import package::lib::philox::{philox, box_muller, normals_at};
+import package::plan::{ROWS, PER_THREAD, COLS, WG};
+
+struct Params {
+    rows: u32, d1: u32, e: u32, d2: u32,
+    modules: u32,
+    phi_row: u32,
+    seed_low: u32, seed_high: u32,
+    upper: u32,
+    step: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(2) var<storage, read> proj: array<vec4<f32>>; // D [d1, e], U [e, d1]
+@group(0) @binding(3) var<storage, read> phi: array<vec4<f32>>; // [modules, phi_row]: W1 [e, 2e], b1 [2e], W2 [2][e, e], b2 [2e]
+@group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
+@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [rows, d1]
+@if(NEWEST) @group(0) @binding(7) var<storage, read_write> operands: array<vec4<f32>>; // [rows, 7e] or [rows, 3e]
+@if(NEWEST) @group(0) @binding(8) var<storage, read_write> domega: array<f32>; // [groups, modules]
+
+// Number of maps that take part, and where the gradient of s stands.
+@if(MEAN) const KINDS: u32 = 1u;
+@if(!MEAN) const KINDS: u32 = 2u;
+@if(SAMPLE) const GRADS: u32 = 2u;
+@if(!SAMPLE) const GRADS: u32 = 1u;
+
+var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], at the end dh
+var<workgroup> grad_tile: array<vec4<f32>, GRADS * ROWS * COLS>; // dz [ROWS][e], dz eps [ROWS][e]
+@if(TWO) var<workgroup> du_tile: array<vec4<f32>, ROWS * COLS * 2u>; // [ROWS][2e]
+@if(NEWEST) var<workgroup> sums: array<f32, WG>;
+
+// acc + a W for four rows of W.
+fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
+    return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
+}
+
+// Four neighbouring elements of four rows, `step` apart.
+fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
+}
+
+fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
+}
+
+// (gelu(u), gelu'(u)) from one exponential; the polynomial is that of erf in lib/math.
+fn gelu_both(u: f32) -> vec2<f32> {
+    let bell = exp(-0.5 * u * u);
+    let t = 1.0 / (1.0 + 0.23164190 * abs(u));
+    let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    let cdf = 0.5 + 0.5 * sign(u) * (1.0 - p * bell);
+    return vec2<f32>(u * cdf, cdf + 0.39894228 * u * bell);
+}
+
+@if(SAMPLE)
+fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
+    let seed = vec2<u32>(params.seed_low, params.seed_high);
+    let upper = vec2<u32>(params.upper + module_index, params.step);
+    @if(ALIGNED) { return box_muller(philox(row * COLS + col, seed, upper)); }
+    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile = linear_group(group, groups);
+    let row0 = tile * ROWS;
+    if row0 >= params.rows { return; }
+    let last = params.rows - 1u;
+    let col = lane % COLS;
+    // With one group of threads this is the same for all lanes, and a compiler sees it.
+    let first = select(lane / COLS * PER_THREAD, 0u, WG == COLS);
+    let inner = params.d1 / 4u;
+    let units = params.e / 4u;
+    @if(TWO) let fields = 7u;
+    @if(!TWO) let fields = 3u;
+
+    var dh: array<vec4<f32>, PER_THREAD>;
+    var dz: array<vec4<f32>, PER_THREAD>;
+    for (var r = 0u; r < PER_THREAD; r++) {
+        dh[r] = vec4<f32>(0.0);
+        dz[r] = vec4<f32>(0.0);
+    }
+    for (var k = 0u; k < inner; k++) {
+        let down = proj_rows(4u * k * units + col, units);
+        let up = transpose(proj_rows((4u * units + 4u * col) * inner + k, inner));
+        for (var r = 0u; r < PER_THREAD; r++) {
+            let at = min(row0 + first + r, last) * inner + k;
+            dh[r] = multiply_add(x[at], down, dh[r]);
+            dz[r] = multiply_add(dy[at], up, dz[r]);
+        }
+    }
+    for (var r = 0u; r < PER_THREAD; r++) {
+        h_tile[(first + r) * units + col] = dh[r];
+        grad_tile[(first + r) * units + col] = dz[r];
+        @if(NEWEST) if row0 + first + r < params.rows { operands[(row0 + first + r) * fields * units + col] = dh[r]; }
+        dh[r] = vec4<f32>(0.0);
+    }
+
+    for (var i = 0u; i < params.modules; i++) {
+        let base = i * params.phi_row / 4u;
+        let weight = omega[i];
+        @if(SAMPLE) for (var r = 0u; r < PER_THREAD; r++) {
+            let at = (first + r) * units + col;
+            grad_tile[ROWS * COLS + at] = grad_tile[at] * noise(row0 + first + r, col, i);
+        }
+        workgroupBarrier();
+        @if(NEWEST) var sum = 0.0;
+        @if(TWO) let w2 = base + 8u * units * units + 2u * units;
+        @if(!TWO) let w2 = base;
+        for (var kind = 0u; kind < KINDS; kind++) {
+            let grads = min(kind, GRADS - 1u) * ROWS * COLS;
+            var dg: array<vec4<f32>, PER_THREAD>;
+            @if(TWO) var u: array<vec4<f32>, PER_THREAD>;
+            for (var r = 0u; r < PER_THREAD; r++) {
+                dg[r] = vec4<f32>(0.0);
+                @if(TWO) { u[r] = phi[base + 8u * units * units + kind * units + col]; }
+            }
+            for (var k = 0u; k < units; k++) {
+                @if(TWO) let w1_rows = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
+                let w2_cols = transpose(phi_rows(w2 + 4u * (kind * units + col) * units + k, units));
+                for (var r = 0u; r < PER_THREAD; r++) {
+                    let at = (first + r) * units + k;
+                    @if(TWO) { u[r] = multiply_add(h_tile[at], w1_rows, u[r]); }
+                    dg[r] = multiply_add(grad_tile[grads + at], w2_cols, dg[r]);
+                }
+            }
+            @if(NEWEST) let b2 = phi[w2 + (8u * units + kind) * units + col];
+            for (var r = 0u; r < PER_THREAD; r++) {
+                let row = row0 + first + r;
+                let at = (first + r) * units + col;
+                @if(TWO) let x = gelu_both(u[r].x);
+                @if(TWO) let y = gelu_both(u[r].y);
+                @if(TWO) let z = gelu_both(u[r].z);
+                @if(TWO) let w = gelu_both(u[r].w);
+                @if(TWO) let g = vec4<f32>(x.x, y.x, z.x, w.x);
+                @if(TWO) let du = weight * dg[r] * vec4<f32>(x.y, y.y, z.y, w.y);
+                @if(!TWO) let g = h_tile[at];
+                @if(TWO) { du_tile[(first + r) * 2u * units + kind * units + col] = du; }
+                @if(!TWO) { dh[r] += weight * dg[r]; }
+                @if(NEWEST) if row < params.rows {
+                    let dm = grad_tile[grads + at];
+                    sum += dot(g, dg[r]) + dot(dm, b2);
+                    if i == params.modules - 1u {
+                        let to = row * fields * units + col;
+                        @if(TWO) {
+                            operands[to + (1u + kind) * units] = g;
+                            operands[to + (3u + kind) * units] = du;
+                        }
+                        operands[to + (fields - 2u + kind) * units] = weight * dm;
+                    }
+                }
+            }
+        }
+        @if(NEWEST) { sums[lane] = sum; }
+        workgroupBarrier();
+        @if(NEWEST) if lane == i % WG {
+            var total = 0.0;
+            for (var j = 0u; j < WG; j++) { total += sums[j]; }
+            domega[tile * params.modules + i] = total;
+        }
+        @if(TWO) for (var k = 0u; k < KINDS * units; k++) {
+            let w1_cols = transpose(phi_rows(base + 8u * col * units + k, 2u * units));
+            for (var r = 0u; r < PER_THREAD; r++) {
+                dh[r] = multiply_add(du_tile[(first + r) * 2u * units + k], w1_cols, dh[r]);
+            }
+        }
+    }
+
+    @if(MEAN && NEWEST) for (var r = 0u; r < PER_THREAD; r++) {
+        let row = row0 + first + r;
+        if row < params.rows {
+            let to = row * fields * units + col;
+            @if(TWO) {
+                operands[to + 2u * units] = vec4<f32>(0.0);
+                operands[to + 4u * units] = vec4<f32>(0.0);
+            }
+            operands[to + (fields - 1u) * units] = vec4<f32>(0.0);
+        }
+    }
+    workgroupBarrier();
+    for (var r = 0u; r < PER_THREAD; r++) { h_tile[(first + r) * units + col] = dh[r]; }
+    workgroupBarrier();
+    for (var c = col; c < inner; c += COLS) {
+        var acc: array<vec4<f32>, PER_THREAD>;
+        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + first + r, last) * inner + c]; }
+        for (var k = 0u; k < units; k++) {
+            let w = transpose(proj_rows(4u * c * units + k, units));
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(h_tile[(first + r) * units + k], w, acc[r]); }
+        }
+        for (var r = 0u; r < PER_THREAD; r++) {
+            if row0 + first + r < params.rows { dx[(row0 + first + r) * inner + c] = acc[r]; }
+        }
+    }
+}

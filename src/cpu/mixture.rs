@@ -1,1 +1,16 @@
+//! Twin of `mixture`.
 
+use crate::device::{Io, Real};
+use crate::kernels::mixture::Mixture;
+
+pub fn mixture<R: Real>(k: &Mixture<'_>, io: Io<'_, R>) {
+    let logits = io.real(0);
+    let [omega] = io.outs();
+    let n = k.modules().max(1);
+    for (a, omega) in logits.chunks(n).zip(omega.chunks_mut(n)) {
+        let top = a[1..].iter().fold(a[0], |top, x| Real::max(top, *x));
+        omega.iter_mut().zip(a).for_each(|(omega, a)| *omega = Real::exp(*a - top));
+        let sum: R = omega.iter().copied().sum();
+        omega.iter_mut().for_each(|omega| *omega /= sum);
+    }
+}

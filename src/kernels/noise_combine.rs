@@ -1,1 +1,104 @@
+//! Sampling and mixture of one module, as steps of their own: the unfused form of the noise layer.
 
+use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use crate::{Result, cpu, params};
+
+/// Threads of a workgroup; each makes four neighbouring units.
+const WG: usize = 64;
+
+params! {
+    /// Uniforms of `noise_combine.wgsl`.
+    pub struct NoiseCombineParams {
+        rows: u32,
+        /// e / 4
+        quads: u32,
+        /// (Elements of a row of `maps`) / 4.
+        maps_quads: u32,
+        module: u32,
+        modules: u32,
+        /// Whether earlier contents of the result are kept.
+        keep: u32,
+    }
+}
+
+/// Which way the step goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Direction<'a> {
+    /// `mixed = [keep] mixed + omega_i (mu + eps s)`.
+    Forward { mixed: &'a Tensor, keep: bool },
+    /// `dmaps = omega_i (dz | dz eps)`, `domega[group][i]` = the group's part of `<dz, mu + eps s>`.
+    Backward { dz: &'a Tensor, dmaps: &'a Tensor, domega: &'a Tensor },
+}
+
+/// One module's step from `maps` = (mu | s) to the mixture, or back.
+///
+/// # Shapes
+/// maps, dmaps [rows, 2e] or, without sigma, [rows, e]; eps, mixed, dz [rows, e], e a multiple of 4; omega [>= modules];
+/// domega [[`groups`], modules]. Without `eps`, sigma (where there is one) counts once.
+#[derive(Clone, Copy, Debug)]
+pub struct NoiseCombine<'a> {
+    pub maps: &'a Tensor,
+    pub omega: &'a Tensor,
+    pub eps: Option<&'a Tensor>,
+    pub direction: Direction<'a>,
+    pub e: usize,
+    pub module: usize,
+    pub modules: usize,
+}
+
+/// Rows of the partial sums of omega's gradient.
+pub fn groups(rows: usize, e: usize) -> usize {
+    (rows * e).div_ceil(4 * WG)
+}
+
+impl NoiseCombine<'_> {
+    pub(crate) fn sigma(&self) -> bool {
+        self.maps.cols() > self.e
+    }
+}
+
+impl Kernel for NoiseCombine<'_> {
+    const NAME: &'static str = "noise_combine";
+    type Params = NoiseCombineParams;
+
+    fn params(&self) -> NoiseCombineParams {
+        NoiseCombineParams {
+            rows: self.maps.rows() as u32,
+            quads: self.e as u32 / 4,
+            maps_quads: self.maps.cols() as u32 / 4,
+            module: self.module as u32,
+            modules: self.modules as u32,
+            keep: matches!(self.direction, Direction::Forward { keep: true, .. }).into(),
+        }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let mut all = vec![read(1, self.maps), read(2, self.omega)];
+        all.extend(self.eps.map(|eps| read(3, eps)));
+        match self.direction {
+            Direction::Forward { mixed, .. } => all.push(write(4, mixed)),
+            Direction::Backward { dz, dmaps, domega } => all.extend([read(4, dz), write(5, dmaps), write(6, domega)]),
+        }
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let backward = matches!(self.direction, Direction::Backward { .. });
+        Ok(Plan {
+            shader: "noise_combine",
+            constants: vec![
+                ("SIGMA", Constant::Flag(self.sigma())),
+                ("SAMPLE", Constant::Flag(self.eps.is_some())),
+                ("BACKWARD", Constant::Flag(backward)),
+                ("WG", Constant::U32(WG as u32)),
+            ],
+            workgroup: WG as u32,
+            shared_bytes: if backward { 4 * WG as u32 } else { 0 },
+            groups: grid(groups(self.maps.rows(), self.e), caps),
+        })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::noise_combine::noise_combine(self, io);
+    }
+}

@@ -71,7 +71,7 @@ impl Tile {
         // Software devices want an address that all lanes share, so that all their threads take the same rows.
         let (most_rows, most_groups) = if caps.class == DeviceClass::SoftwareGpu { (8, 1) } else { (4, 128 / cols) };
         let groups = most_groups.clamp(1, caps.max_invocations as usize / cols);
-        let groups = groups.min(fitting);
+        let groups = groups.min(fitting).min(cpu::noise_mix::TILE / most_rows);
         let per_thread = [8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
         Ok(Self { rows: groups * per_thread, per_thread, cols })
