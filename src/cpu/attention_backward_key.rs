@@ -21,7 +21,7 @@ pub fn attention_backward_key<R: Real>(a: &AttentionBackwardKey<'_>, io: Io<'_, 
         head.scores(p, q, k, sizes.scale());
         head.scores(ds, dy, v, 1.0);
         score_gradients(p, ds, &lse[head.score..][..n], &delta[head.score..][..n]);
-        let parts = [(1, (&*ds, true), q, sizes.scale()), (2, (&*p, true), dy, 1.0)];
+        let parts = [(1, (&ds[..], true), q, sizes.scale()), (2, (&p[..], true), dy, 1.0)];
         for (part, weights, values, alpha) in parts {
             head.combine(rows, weights, values, alpha);
             // SAFETY: heads own disjoint columns of the k and v parts of `dqkv`.
