@@ -174,7 +174,7 @@ impl Tape {
                     }
                     if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
                         let da = device.reals(logits.value.shape())?;
-                        device.run(&MixtureBackward { omega: &n.omega, domega, da: &da })?;
+                        device.run(&MixtureBackward::new(domega, &n.omega, &da, 0)?)?;
                         pending.give(logits, &da)?;
                     }
                 }

@@ -128,7 +128,7 @@ impl Tape {
             Weights::Fixed(omega) => (omega.clone(), None),
             Weights::Softmax(a) => {
                 let omega = self.device.reals(a.shape())?;
-                self.device.run(&Mixture { logits: a, omega: &omega })?;
+                self.device.run(&Mixture::new(a, &omega)?)?;
                 (omega, Some(self.var(a)))
             }
         };
