@@ -367,7 +367,7 @@ impl Device {
                 DType::U32 => Storage::U32(pollster::block_on(self.read_u32(b.tensor))?),
                 DType::F16 => {
                     let bytes = pollster::block_on(gpu.read(b.tensor.buffer.gpu(), b.tensor.len().div_ceil(2) * 4))?;
-                    let halves: &[half::f16] = bytemuck::cast_slice(&bytes);
+                    let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
                     Storage::F32(halves[..b.tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
                 DType::Real => Storage::F32(pollster::block_on(self.read(b.tensor))?),
@@ -471,8 +471,8 @@ impl Device {
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 let bytes = gpu.read(tensor.buffer.gpu(), n * 4).await?;
-                let words: &[f32] = bytemuck::cast_slice(&bytes);
-                Ok(words.iter().map(|&x| T::of(f64::from(x))).collect())
+                let words: Vec<f32> = bytemuck::pod_collect_to_vec(&bytes);
+                Ok(words.into_iter().map(|x| T::of(f64::from(x))).collect())
             }
             Backend::Cpu(_) => Ok(match &*tensor.buffer.cpu().read().expect("storage") {
                 Storage::F32(data) => data[..n].iter().map(|&x| T::of(f64::from(x))).collect(),
@@ -491,7 +491,7 @@ impl Device {
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 let bytes = gpu.read(tensor.buffer.gpu(), n * 4).await?;
-                Ok(bytemuck::cast_slice(&bytes).to_vec())
+                Ok(bytemuck::pod_collect_to_vec(&bytes))
             }
             Backend::Cpu(_) => match &*tensor.buffer.cpu().read().expect("storage") {
                 Storage::U32(data) => Ok(data[..n].to_vec()),
