@@ -192,7 +192,8 @@ impl Problem {
     }
 
     pub fn maps(&self, module: usize) -> Maps {
-        let row: Vec<f64> = self.phi[module * self.layout.len()..][..self.layout.len()].iter().map(|&x| x.into()).collect();
+        let row: Vec<f64> =
+            self.phi[module * self.layout.len()..][..self.layout.len()].iter().map(|&x| x.into()).collect();
         let both = |part: &str| {
             ["mu", "sigma"].map(|kind| {
                 let data = self.layout.unpack(&format!("{kind}.{part}"), &row).unwrap_or(vec![0.0; self.shape.d2]);

@@ -1,12 +1,231 @@
+//! Backward pass of the fused noise layer: against its formula, and the formula against central differences.
+
 use minoise::Result;
-use minoise::device::Device;
+use minoise::device::{Device, Precision, Tensor};
+use minoise::kernels::noise::{Noise, NoiseLayer, Path};
+use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
-use crate::harness::Case;
+use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::noise_mix::{Bounded, EPS, NOISES, Problem, SAMPLE, SHAPES, Shape, Tensors, check_oracle, shape};
 
-pub fn cases() -> Vec<Case> {
-    Vec::new()
+/// Bound of what must be exactly zero.
+const ZERO: f64 = 1e-30;
+
+/// All gradients by the formulas, padded as the kernels lay them out.
+pub struct Wanted {
+    pub dx: Bounded,
+    pub operands: Bounded,
+    /// [1, modules]
+    pub domega: Bounded,
+    /// [1, P], newest module
+    pub phi: Bounded,
 }
 
-pub fn examples(_: &Device) -> Result<()> {
+/// Sum of all elements, in any order.
+fn total(terms: &Bounded) -> (f64, f64) {
+    let n = terms.value.len() as f64;
+    let size: f64 = terms.value.iter().map(|x| x.abs()).sum();
+    (terms.value.iter().sum(), terms.error.iter().sum::<f64>() + n * EPS * size)
+}
+
+fn column_sums(x: &Bounded) -> Bounded {
+    Bounded::exact(vec![1.0; x.rows()], x.rows()).times(x)
+}
+
+pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
+    let Shape { rows, d1, d2, modules, layers } = problem.shape;
+    let (layout, e) = (problem.layout, problem.layout.e);
+    let [x, down, up] = problem.outer();
+    let dy = Bounded::exact(dy.iter().map(|&x| x.into()).collect(), d1);
+    let (h, dz) = (x.times(&down), dy.times(&up.transposed()));
+    let mut dh = Bounded::exact(vec![0.0; rows * d2], d2);
+    let mut domega = Bounded::exact(vec![0.0; modules], modules);
+    let mut operands = Bounded { cols: operand_cols(layout), value: vec![], error: vec![] };
+    operands.value.resize(rows * operands.cols, 0.0);
+    operands.error.resize(rows * operands.cols, ZERO);
+    let mut phi = Bounded { cols: layout.len(), value: vec![0.0; layout.len()], error: vec![ZERO; layout.len()] };
+    for module in 0..modules {
+        let (maps, weight) = (problem.maps(module), f64::from(problem.omega[module]));
+        let hidden = problem.hidden(&h, &maps);
+        let grads = [dz.clone(), dz.hadamard(&problem.eps(noise, module))];
+        for (kind, (g, u)) in hidden.iter().enumerate() {
+            let used = kind == 0 || noise != Noise::Mean;
+            // Without sigma its operands are zeros.
+            let g = if used { g.clone() } else { g.map(|_, _| (0.0, ZERO)) };
+            let dg = grads[kind].times(&maps.w2[kind].transposed());
+            for terms in [dg.hadamard(&g), grads[kind].hadamard(&maps.b2[kind])] {
+                let (value, error) = total(&terms);
+                domega.value[module] += value;
+                domega.error[module] += error + 2.0 * EPS * value.abs();
+            }
+            let du = match u {
+                Some(u) => dg.hadamard(&u.gelu_grad()).scaled(weight),
+                None => dg.scaled(weight),
+            };
+            dh = dh.plus(&if layers == 2 { du.times(&maps.w1[kind].transposed()) } else { du.clone() });
+            if module + 1 < modules {
+                continue;
+            }
+            let dm = grads[kind].scaled(weight);
+            let fields = operands.cols / e;
+            let mut put = |field: usize, from: &Bounded| {
+                for (i, (value, error)) in from.value.iter().zip(&from.error).enumerate() {
+                    let to = i / d2 * fields * e + field * e + i % d2;
+                    (operands.value[to], operands.error[to]) = (*value, error.max(ZERO));
+                }
+            };
+            put(0, &h);
+            put(fields - 2 + kind, &dm);
+            if layers == 2 {
+                put(1 + kind, &g);
+                put(3 + kind, &du);
+            }
+            let name = ["mu", "sigma"][kind];
+            let mut pack = |part: &str, x: &Bounded| {
+                let name = format!("{name}.{part}");
+                layout.pack(&name, &x.value, &mut phi.value).expect("pack");
+                layout.pack(&name, &x.error, &mut phi.error).expect("pack");
+            };
+            // Weight files have [out, in]: the transposes of h^T du and g^T dm.
+            pack("fc2.weight", &dm.transposed().times(&g));
+            pack("fc2.bias", &column_sums(&dm));
+            if layers == 2 {
+                pack("fc1.weight", &du.transposed().times(&h));
+                pack("fc1.bias", &column_sums(&du));
+            }
+        }
+    }
+    phi.error.iter_mut().for_each(|e| *e = e.max(ZERO));
+    Wanted { dx: dy.plus(&dh.times(&down.transposed())), operands, domega, phi }
+}
+
+fn run(device: &Device, shape: Shape, noise: Noise, newest: bool) -> Result<Vec<Output>> {
+    let problem = Problem::new(shape);
+    let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+    let dy = numbers(21, shape.rows * shape.d1);
+    let want = backward(&problem, &dy, noise);
+    let dy = &device.upload(&dy, &[shape.rows, shape.d1])?;
+    let dx = poisoned(device, &[shape.rows, shape.d1])?;
+    let (layout, modules) = (problem.layout, shape.modules);
+    let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
+    let n = groups(shape.rows, layout, noise, device.caps())?;
+    let domega = poisoned(device, &[n, modules])?;
+    let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
+    device.run(&NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise })?;
+    check_oracle(device, &dx, &want.dx)?;
+    let mut all = vec![Output { name: "dx", tensor: dx, bound: want.dx.error }];
+    if newest {
+        check_oracle(device, &operands, &want.operands)?;
+        let sums = sum_rows(device, &domega)?;
+        check_oracle(device, &sums, &want.domega)?;
+        all.push(Output { name: "operands", tensor: operands, bound: want.operands.error });
+        all.push(Output { name: "domega", tensor: sums, bound: want.domega.error });
+    }
+    Ok(all)
+}
+
+/// Partial sums added up on the host: how many there are depends on the device.
+pub fn sum_rows(device: &Device, partials: &Tensor) -> Result<Tensor> {
+    let all: Vec<f64> = pollster::block_on(device.read(partials))?;
+    let n = partials.cols();
+    let sums: Vec<f64> = (0..n).map(|i| all.iter().skip(i).step_by(n).sum()).collect();
+    device.upload(&sums, &[n])
+}
+
+/// Gradients of both paths on the f64 device against central differences of `<dy, y>`.
+fn differences(shape: Shape, noise: Noise, path: Path) -> Result<()> {
+    let device = Device::cpu(Precision::F64);
+    let problem = Problem::new(shape);
+    let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
+    let (layout, modules) = (problem.layout, shape.modules);
+    let proj = device.upload(&problem.proj, &[problem.proj.len()])?;
+    let dy = wide(&numbers(21, shape.rows * shape.d1));
+    let inputs = [wide(&problem.x), wide(&problem.phi), wide(&problem.omega)];
+    let tensors = |inputs: &[Vec<f64>; 3]| -> Result<[Tensor; 3]> {
+        Ok([
+            device.upload(&inputs[0], &[shape.rows, shape.d1])?,
+            device.upload(&inputs[1], &[modules, layout.len()])?,
+            device.upload(&inputs[2], &[modules])?,
+        ])
+    };
+    let loss = |inputs: &[Vec<f64>; 3]| -> Result<f64> {
+        let [x, phi, omega] = &tensors(inputs)?;
+        let y = NoiseLayer { proj: &proj, phi, omega, layout, modules, noise }.forward(&device, x, path)?;
+        let y: Vec<f64> = pollster::block_on(device.read(&y))?;
+        Ok(y.iter().zip(&dy).map(|(y, dy)| y * dy).sum())
+    };
+    let [x, phi, omega] = &tensors(&inputs)?;
+    let layer = NoiseLayer { proj: &proj, phi, omega, layout, modules, noise };
+    let dy_tensor = device.upload(&dy, &[shape.rows, shape.d1])?;
+    let got = layer.backward(&device, x, &dy_tensor, path, true)?;
+    let read = |t: &Tensor| pollster::block_on(device.read::<f64>(t));
+    let domega = sum_rows(&device, &got.domega.expect("domega"))?;
+    let gradients = [read(&got.dx)?, read(&got.phi.expect("phi"))?, read(&domega)?];
+    let newest = (modules - 1) * layout.len();
+    for (which, gradient) in gradients.iter().enumerate() {
+        let offset = if which == 1 { newest } else { 0 };
+        let used: Vec<usize> = match which {
+            1 => layout.names().iter().flat_map(|name| elements(layout, name)).collect(),
+            _ => (0..gradient.len()).step_by(3).collect(),
+        };
+        for i in used {
+            let (mut plus, mut minus, step) = (inputs.clone(), inputs.clone(), 1e-4);
+            plus[which][offset + i] += step;
+            minus[which][offset + i] -= step;
+            let want = (loss(&plus)? - loss(&minus)?) / (2.0 * step);
+            let error = (gradient[i] - want).abs();
+            assert!(error < 1e-6 * (1.0 + want.abs()), "input {which}[{i}]: {} for {want}", gradient[i]);
+        }
+    }
+    Ok(())
+}
+
+/// Every 5th element of a parameter in a row of phi.
+fn elements(layout: minoise::kernels::noise::PhiLayout, name: &str) -> Vec<usize> {
+    let n: usize = layout.shape(name).iter().product();
+    let mut row = vec![0.0; layout.len()];
+    layout.pack(name, &vec![1.0; n], &mut row).expect("pack");
+    (0..row.len()).filter(|&i| row[i] != 0.0).step_by(5).collect()
+}
+
+pub fn cases() -> Vec<Case> {
+    let mut all = Vec::new();
+    for shape in SHAPES {
+        for (name, noise) in NOISES {
+            all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true)));
+        }
+    }
+    for shape in [shape(7, 60, 21, 5, 2), shape(9, 192, 96, 3, 1)] {
+        all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| run(d, shape, SAMPLE, false)));
+    }
+    let many = shape(65_536 * 8 + 3, 4, 4, 1, 2);
+    all.push(case(format!("noise_mix_backward {many:?}"), move |d| run(d, many, SAMPLE, true)));
+    for layers in [1, 2] {
+        for (name, noise) in NOISES {
+            for path in [Path::Fused, Path::Unfused] {
+                let shape = shape(5, 8, 6, 3, layers);
+                all.push(case(format!("noise differences {layers} layers {name} {path:?}"), move |device| {
+                    // Differences need f64; the other devices are compared with that one.
+                    if device.name().contains("f64") {
+                        differences(shape, noise, path)?
+                    }
+                    Ok(Vec::new())
+                }));
+            }
+        }
+    }
+    all
+}
+
+pub fn examples(device: &Device) -> Result<()> {
+    for shape in [shape(7, 60, 21, 5, 2), shape(7, 60, 21, 5, 1), shape(8, 96, 96, 1, 2), shape(2, 48, 256, 1, 2)] {
+        for (_, noise) in NOISES {
+            let problem = Problem::new(shape);
+            let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+            let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: shape.modules, noise };
+            layer.backward(device, x, x, Path::Fused, true)?;
+            layer.backward(device, x, x, Path::Fused, false)?;
+        }
+    }
     Ok(())
 }

@@ -1,15 +1,22 @@
-//! The noise layer: parameters, and its two equal paths (one fused kernel, or a chain of products).
+//! The noise layer: parameters, and its two equal paths (fused kernels, or a chain of products).
 
 mod layout;
+mod unfused;
 
 pub use layout::PhiLayout;
 
+use super::column_sum::ColumnSum;
+use super::gemm::{Gemm, Layout, Mat};
+use super::noise_mix::NoiseMix;
+use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 use super::philox_normal::Stream;
+use crate::device::{Device, Tensor};
+use crate::{Error, Result};
 
 /// What multiplies sigma.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noise {
-    /// eps = 0: the mean, for evaluation; sigma is not computed.
+    /// eps = 0: the mean, for evaluation; sigma is not computed and gets zero gradients.
     Mean,
     /// eps = 1 (profile `official`).
     Plain,
@@ -24,5 +31,164 @@ impl Noise {
             Self::Sample { seed, layer, step } => Stream { seed, layer, task: task as u32, step },
             _ => Stream { seed: 0, layer: 0, task: 0, step: 0 },
         }
+    }
+
+    fn samples(self) -> bool {
+        matches!(self, Self::Sample { .. })
+    }
+
+    /// Maps of a module that are computed: mu, and sigma unless the mean is asked for.
+    fn kinds(self) -> usize {
+        if self == Self::Mean { 1 } else { 2 }
+    }
+}
+
+/// How a noise layer is computed; both give the same up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    /// One dispatch each way, nothing of size modules x tokens in memory.
+    Fused,
+    /// Products, noise and mixture as dispatches of their own.
+    Unfused,
+}
+
+/// Gradients of a noise layer.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// [rows, d1].
+    pub dx: Tensor,
+    /// [P], of the newest module.
+    pub phi: Option<Tensor>,
+    /// Partial sums [any, modules] of `<dz, z_i>`, for [`super::mixture_backward::MixtureBackward`].
+    pub domega: Option<Tensor>,
+}
+
+/// One noise layer with its parameters:
+/// `y = x + (sum_i omega_i (mu_i(h) + eps_i sigma_i(h))) U`, `h = x D`.
+///
+/// # Shapes
+/// proj: D [d1, e], then U [e, d1]; phi [>= modules, P], see [`PhiLayout`]; omega [>= modules].
+#[derive(Clone, Copy, Debug)]
+pub struct NoiseLayer<'a> {
+    pub proj: &'a Tensor,
+    pub phi: &'a Tensor,
+    pub omega: &'a Tensor,
+    pub layout: PhiLayout,
+    pub modules: usize,
+    pub noise: Noise,
+}
+
+/// What the gradients of a module's weights are products of; matrices [rows, ..], sigma's part e columns behind mu's.
+struct Operands<'a> {
+    h: Mat<'a>,
+    g: Mat<'a>,
+    du: Mat<'a>,
+    dmaps: Mat<'a>,
+    kinds: usize,
+}
+
+impl NoiseLayer<'_> {
+    /// `y` for tokens `x` [rows, d1].
+    ///
+    /// # Errors
+    /// [`Error::Shape`], [`Error::Unsupported`] where d1 is not a multiple of 4, and what the device refuses.
+    pub fn forward(&self, device: &Device, x: &Tensor, path: Path) -> Result<Tensor> {
+        self.check(x)?;
+        let y = device.reals(x.shape())?;
+        let Self { proj, phi, omega, layout, modules, noise } = *self;
+        match path {
+            Path::Fused => device.run(&NoiseMix { x, proj, phi, omega, y: &y, layout, modules, noise })?,
+            Path::Unfused => self.forward_unfused(device, x, &y)?,
+        }
+        Ok(y)
+    }
+
+    /// Gradients for `dy` [rows, d1]; those of the newest module and of omega if `want_params`.
+    ///
+    /// # Errors
+    /// As [`NoiseLayer::forward`].
+    pub fn backward(
+        &self,
+        device: &Device,
+        x: &Tensor,
+        dy: &Tensor,
+        path: Path,
+        want_params: bool,
+    ) -> Result<Gradients> {
+        self.check(x)?;
+        if dy.shape() != x.shape() {
+            return Err(Error::shape("noise", "dy", x.shape(), dy.shape()));
+        }
+        match path {
+            Path::Fused => self.backward_fused(device, x, dy, want_params),
+            Path::Unfused => self.backward_unfused(device, x, dy, want_params),
+        }
+    }
+
+    fn check(&self, x: &Tensor) -> Result<()> {
+        let (d1, e) = (x.cols(), self.layout.e);
+        if !d1.is_multiple_of(4) {
+            return Err(Error::Unsupported(format!("noise: embed_dim {d1} is not a multiple of 4")));
+        }
+        if self.modules == 0 {
+            return Err(Error::Unsupported("noise: a layer without modules is the identity".into()));
+        }
+        if self.proj.len() != 2 * d1 * e {
+            return Err(Error::shape("noise", "proj", [2 * d1 * e], self.proj.shape()));
+        }
+        if self.phi.cols() != self.layout.len() || self.phi.rows() < self.modules {
+            return Err(Error::shape("noise", "phi", [self.modules, self.layout.len()], self.phi.shape()));
+        }
+        if self.omega.len() < self.modules {
+            return Err(Error::shape("noise", "omega", [self.modules], self.omega.shape()));
+        }
+        Ok(())
+    }
+
+    fn backward_fused(&self, device: &Device, x: &Tensor, dy: &Tensor, want_params: bool) -> Result<Gradients> {
+        let Self { proj, phi, omega, layout, modules, noise } = *self;
+        let (rows, ld) = (x.rows(), operand_cols(layout));
+        let dx = device.reals(x.shape())?;
+        let mut kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: None, layout, modules, noise };
+        if !want_params {
+            device.run(&kernel)?;
+            return Ok(Gradients { dx, phi: None, domega: None });
+        }
+        let operands = device.reals(&[rows, ld])?;
+        let domega = device.reals(&[groups(rows, layout, noise, device.caps())?, modules])?;
+        kernel.newest = Some(NewestOutputs { operands: &operands, domega: &domega });
+        device.run(&kernel)?;
+        let at = |field: usize| Mat::at(&operands, field * layout.e, ld);
+        let phi = match layout.layers {
+            2 => Operands { h: at(0), g: at(1).every(layout.e), du: at(3), dmaps: at(5), kinds: 2 },
+            _ => Operands { h: at(0), g: at(0), du: at(0), dmaps: at(1), kinds: 2 },
+        };
+        let phi = self.phi_gradient(device, rows, phi)?;
+        Ok(Gradients { dx, phi: Some(phi), domega: Some(domega) })
+    }
+
+    /// `dW1 = h^T du, dW2 = g^T dmaps`, biases their column sums.
+    fn phi_gradient(&self, device: &Device, rows: usize, of: Operands<'_>) -> Result<Tensor> {
+        let (layout, e) = (self.layout, self.layout.e);
+        let width = of.kinds * e;
+        let out = &if of.kinds == 2 { device.reals(&[layout.len()])? } else { device.zeros(&[layout.len()])? };
+        let bias = |from: Mat<'_>, out_offset: usize| {
+            device.run(&ColumnSum {
+                x_offset: from.offset,
+                x_ld: from.ld,
+                rows,
+                cols: width,
+                out_offset,
+                ..ColumnSum::of(from.tensor, out)
+            })
+        };
+        if layout.layers == 2 {
+            device.run(&Gemm::of(Layout::TN, [e, width, rows], of.h, of.du, Mat::at(out, 0, 2 * e)))?;
+            bias(of.du, layout.b1())?;
+        }
+        let (dmaps, to) = (of.dmaps.every(e), Mat::at(out, layout.w2(), e).every(e * e));
+        device.run(&Gemm { batch: of.kinds, ..Gemm::of(Layout::TN, [e, e, rows], of.g, dmaps, to) })?;
+        bias(of.dmaps, layout.b2())?;
+        Ok(out.clone())
     }
 }

@@ -14,7 +14,7 @@ params! {
         quads: u32,
         /// (Elements of a row of `maps`) / 4.
         maps_quads: u32,
-        module: u32,
+        index: u32,
         modules: u32,
         /// Whether earlier contents of the result are kept.
         keep: u32,
@@ -24,20 +24,19 @@ params! {
 /// Which way the step goes.
 #[derive(Clone, Copy, Debug)]
 pub enum Direction<'a> {
-    /// `mixed = [keep] mixed + omega_i (mu + eps s)`.
-    Forward { mixed: &'a Tensor, keep: bool },
-    /// `dmaps = omega_i (dz | dz eps)`, `domega[group][i]` = the group's part of `<dz, mu + eps s>`.
-    Backward { dz: &'a Tensor, dmaps: &'a Tensor, domega: &'a Tensor },
+    /// `mixed = [keep] mixed + omega_i z`.
+    Forward { maps: &'a Tensor, mixed: &'a Tensor, keep: bool },
+    /// `dmaps = omega_i (dz | dz eps)`; with `scores` = (maps, domega), `domega[group][i]` = the group's part of `<dz, z>`.
+    Backward { dz: &'a Tensor, dmaps: &'a Tensor, scores: Option<(&'a Tensor, &'a Tensor)> },
 }
 
-/// One module's step from `maps` = (mu | s) to the mixture, or back.
+/// One module's step from `maps` = (mu | s) to the mixture of `z = mu + eps s`, or back.
 ///
 /// # Shapes
 /// maps, dmaps [rows, 2e] or, without sigma, [rows, e]; eps, mixed, dz [rows, e], e a multiple of 4; omega [>= modules];
 /// domega [[`groups`], modules]. Without `eps`, sigma (where there is one) counts once.
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseCombine<'a> {
-    pub maps: &'a Tensor,
     pub omega: &'a Tensor,
     pub eps: Option<&'a Tensor>,
     pub direction: Direction<'a>,
@@ -52,8 +51,16 @@ pub fn groups(rows: usize, e: usize) -> usize {
 }
 
 impl NoiseCombine<'_> {
+    /// (mu | s), or its gradient.
+    pub(crate) fn maps(&self) -> &Tensor {
+        match self.direction {
+            Direction::Forward { maps, .. } => maps,
+            Direction::Backward { dmaps, .. } => dmaps,
+        }
+    }
+
     pub(crate) fn sigma(&self) -> bool {
-        self.maps.cols() > self.e
+        self.maps().cols() > self.e
     }
 }
 
@@ -63,38 +70,44 @@ impl Kernel for NoiseCombine<'_> {
 
     fn params(&self) -> NoiseCombineParams {
         NoiseCombineParams {
-            rows: self.maps.rows() as u32,
+            rows: self.maps().rows() as u32,
             quads: self.e as u32 / 4,
-            maps_quads: self.maps.cols() as u32 / 4,
-            module: self.module as u32,
+            maps_quads: self.maps().cols() as u32 / 4,
+            index: self.module as u32,
             modules: self.modules as u32,
             keep: matches!(self.direction, Direction::Forward { keep: true, .. }).into(),
         }
     }
 
     fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.maps), read(2, self.omega)];
-        all.extend(self.eps.map(|eps| read(3, eps)));
+        let mut all = vec![read(1, self.omega)];
+        all.extend(self.eps.map(|eps| read(2, eps)));
         match self.direction {
-            Direction::Forward { mixed, .. } => all.push(write(4, mixed)),
-            Direction::Backward { dz, dmaps, domega } => all.extend([read(4, dz), write(5, dmaps), write(6, domega)]),
+            Direction::Forward { maps, mixed, .. } => all.extend([read(3, maps), write(5, mixed)]),
+            Direction::Backward { dz, dmaps, scores } => {
+                all.extend(scores.map(|s| read(3, s.0)));
+                all.extend([read(4, dz), write(5, dmaps)]);
+                all.extend(scores.map(|s| write(6, s.1)));
+            }
         }
         all
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let backward = matches!(self.direction, Direction::Backward { .. });
+        let scores = matches!(self.direction, Direction::Backward { scores: Some(_), .. });
         Ok(Plan {
             shader: "noise_combine",
             constants: vec![
                 ("SIGMA", Constant::Flag(self.sigma())),
                 ("SAMPLE", Constant::Flag(self.eps.is_some())),
                 ("BACKWARD", Constant::Flag(backward)),
+                ("SCORES", Constant::Flag(scores)),
                 ("WG", Constant::U32(WG as u32)),
             ],
             workgroup: WG as u32,
-            shared_bytes: if backward { 4 * WG as u32 } else { 0 },
-            groups: grid(groups(self.maps.rows(), self.e), caps),
+            shared_bytes: if scores { 4 * WG as u32 } else { 0 },
+            groups: grid(groups(self.maps().rows(), self.e), caps),
         })
     }
 

@@ -1,0 +1,152 @@
+//! The noise layer as a chain of dispatches: the reference of the fused kernels and the other arm of their benchmark.
+
+use super::{Gradients, NoiseLayer, Operands};
+use crate::Result;
+use crate::device::{Device, Tensor};
+use crate::kernels::activation_backward::ActivationBackward;
+use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
+use crate::kernels::philox_normal::PhiloxNormal;
+
+/// Buffers of one module, used again by the next.
+struct Module {
+    /// Values before GELU [rows, width], for the backward pass.
+    u: Option<Tensor>,
+    /// Input of the last layer [rows, width]; with one layer that is h.
+    g: Option<Tensor>,
+    /// (mu | sigma) [rows, width].
+    maps: Tensor,
+    eps: Option<Tensor>,
+}
+
+impl NoiseLayer<'_> {
+    /// Columns of (mu | sigma).
+    fn width(&self) -> usize {
+        self.noise.kinds() * self.layout.e
+    }
+
+    fn buffers(&self, device: &Device, rows: usize, backward: bool) -> Result<Module> {
+        let wide = || device.reals(&[rows, self.width()]);
+        let two = self.layout.layers == 2;
+        Ok(Module {
+            u: (two && backward).then(wide).transpose()?,
+            g: two.then(wide).transpose()?,
+            maps: wide()?,
+            eps: self.noise.samples().then(|| device.reals(&[rows, self.layout.e])).transpose()?,
+        })
+    }
+
+    /// h = x D.
+    fn down(&self, device: &Device, x: &Tensor) -> Result<Tensor> {
+        let e = self.layout.e;
+        let h = device.reals(&[x.rows(), e])?;
+        let mnk = [x.rows(), e, x.cols()];
+        device.run(&Gemm::of(Layout::NN, mnk, Mat::of(x), Mat::at(self.proj, 0, e), Mat::of(&h)))?;
+        Ok(h)
+    }
+
+    /// g = gelu(h W1 + b1) of both maps in one product.
+    fn hidden(&self, device: &Device, h: &Tensor, module: usize, to: &Module) -> Result<()> {
+        let Some(g) = &to.g else { return Ok(()) };
+        let (layout, e, at) = (self.layout, self.layout.e, module * self.layout.len());
+        let mnk = [h.rows(), self.width(), e];
+        device.run(&Gemm {
+            bias: Some(Mat::at(self.phi, at + layout.b1(), 0)),
+            activation: Activation::Gelu,
+            pre: to.u.as_ref(),
+            ..Gemm::of(Layout::NN, mnk, Mat::of(h), Mat::at(self.phi, at, 2 * e), Mat::of(g))
+        })
+    }
+
+    /// (mu | sigma) = g W2 + b2.
+    fn last(&self, device: &Device, h: &Tensor, module: usize, to: &Module) -> Result<()> {
+        let (layout, e, at) = (self.layout, self.layout.e, module * self.layout.len());
+        let g = to.g.as_ref().map_or(Mat::of(h), |g| Mat::of(g).every(e));
+        let w2 = Mat::at(self.phi, at + layout.w2(), e).every(e * e);
+        device.run(&Gemm {
+            bias: Some(Mat::at(self.phi, at + layout.b2(), 0).every(e)),
+            batch: self.noise.kinds(),
+            ..Gemm::of(Layout::NN, [h.rows(), e, e], g, w2, Mat::of(&to.maps).every(e))
+        })
+    }
+
+    fn draw(&self, device: &Device, module: usize, to: &Module) -> Result<()> {
+        let Some(eps) = &to.eps else { return Ok(()) };
+        device.run(&PhiloxNormal { out: eps, d2: self.layout.d2, stream: self.noise.stream(module) })
+    }
+
+    fn combine<'a>(&'a self, buffers: &'a Module, module: usize, direction: Direction<'a>) -> NoiseCombine<'a> {
+        let (e, modules) = (self.layout.e, self.modules);
+        NoiseCombine { omega: self.omega, eps: buffers.eps.as_ref(), direction, e, module, modules }
+    }
+
+    pub(super) fn forward_unfused(&self, device: &Device, x: &Tensor, y: &Tensor) -> Result<()> {
+        let (rows, d1, e) = (x.rows(), x.cols(), self.layout.e);
+        let h = self.down(device, x)?;
+        let (m, mixed) = (self.buffers(device, rows, false)?, device.reals(&[rows, e])?);
+        for i in 0..self.modules {
+            self.hidden(device, &h, i, &m)?;
+            self.last(device, &h, i, &m)?;
+            self.draw(device, i, &m)?;
+            let direction = Direction::Forward { maps: &m.maps, mixed: &mixed, keep: i > 0 };
+            device.run(&self.combine(&m, i, direction))?;
+        }
+        let up = Mat::at(self.proj, d1 * e, d1);
+        let product = Gemm::of(Layout::NN, [rows, d1, e], Mat::of(&mixed), up, Mat::of(y));
+        device.run(&Gemm { residual: Some(x), ..product })
+    }
+
+    pub(super) fn backward_unfused(
+        &self,
+        device: &Device,
+        x: &Tensor,
+        dy: &Tensor,
+        want_params: bool,
+    ) -> Result<Gradients> {
+        let (rows, d1, e, width) = (x.rows(), x.cols(), self.layout.e, self.width());
+        let h = self.down(device, x)?;
+        let (dz, dh, dx) = (device.reals(&[rows, e])?, device.reals(&[rows, e])?, device.reals(x.shape())?);
+        let up = Mat::at(self.proj, d1 * e, d1);
+        device.run(&Gemm::of(Layout::NT, [rows, e, d1], Mat::of(dy), up, Mat::of(&dz)))?;
+        let m = self.buffers(device, rows, true)?;
+        let wide = || device.reals(&[rows, width]);
+        let (dmaps, dg, du) = (wide()?, wide()?, wide()?);
+        let domega = want_params.then(|| device.reals(&[groups(rows, e), self.modules])).transpose()?;
+        for i in 0..self.modules {
+            let at = i * self.layout.len();
+            self.hidden(device, &h, i, &m)?;
+            if want_params {
+                self.last(device, &h, i, &m)?;
+            }
+            self.draw(device, i, &m)?;
+            let scores = domega.as_ref().map(|domega| (&m.maps, domega));
+            device.run(&self.combine(&m, i, Direction::Backward { dz: &dz, dmaps: &dmaps, scores }))?;
+            let w2 = |kind: usize| Mat::at(self.phi, at + self.layout.w2() + kind * e * e, e).every(e * e);
+            if let Some(u) = &m.u {
+                let (from, to) = (Mat::of(&dmaps).every(e), Mat::of(&dg).every(e));
+                let product = Gemm::of(Layout::NT, [rows, e, e], from, w2(0), to);
+                device.run(&Gemm { batch: self.noise.kinds(), ..product })?;
+                device.run(&ActivationBackward::new(Activation::Gelu, u, &dg, &du)?)?;
+                let w1 = Mat::at(self.phi, at, 2 * e);
+                let product = Gemm::of(Layout::NT, [rows, e, width], Mat::of(&du), w1, Mat::of(&dh));
+                device.run(&Gemm { accumulate: i > 0, ..product })?;
+            } else {
+                for kind in 0..self.noise.kinds() {
+                    let from = Mat::at(&dmaps, kind * e, width);
+                    let product = Gemm::of(Layout::NT, [rows, e, e], from, w2(kind), Mat::of(&dh));
+                    device.run(&Gemm { accumulate: i + kind > 0, ..product })?;
+                }
+            }
+        }
+        let product = Gemm::of(Layout::NT, [rows, d1, e], Mat::of(&dh), Mat::at(self.proj, 0, e), Mat::of(&dx));
+        device.run(&Gemm { residual: Some(dy), ..product })?;
+        if !want_params {
+            return Ok(Gradients { dx, phi: None, domega: None });
+        }
+        // The buffers still hold the newest module's values.
+        let g = m.g.as_ref().map_or(Mat::of(&h), |g| Mat::of(g).every(e));
+        let newest =
+            Operands { h: Mat::of(&h), g, du: Mat::of(&du), dmaps: Mat::of(&dmaps), kinds: self.noise.kinds() };
+        Ok(Gradients { dx, phi: Some(self.phi_gradient(device, rows, newest)?), domega })
+    }
+}
