@@ -182,7 +182,8 @@ impl Tape {
                 Node::ClassToken { x } => {
                     let dx = device.reals(x.value.shape())?;
                     device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
-                    pending.give(&x, &dx)?;
+                    // Recorded as [B, N, d1]; the tokens flow on as rows.
+                    pending.give(&x, &dx.reshape(&[dx.rows(), dx.cols()]))?;
                 }
             }
         }
