@@ -132,7 +132,7 @@ fn gradients_are_differences(layers: usize) -> Result<(), Failed> {
         for k in 0..4 {
             // Entries of padding have gradient zero and stay where they are: both sides agree on that too.
             let i = (k * 7919 + 13) % gradient.len();
-            let mut at = |x: f64| -> Result<f64> {
+            let at = |x: f64| -> Result<f64> {
                 let mut moved = start.clone();
                 moved[offset + i] += x;
                 device.write(&tensor, &moved)?;

@@ -60,7 +60,7 @@ fn product(device: &Device, layout: Layout, mnk: [usize; 3], full: bool) -> Resu
         alpha: 0.75,
         ..Gemm::new(layout, &a, &b, &out)?
     })?;
-    // The slope of GELU is below 1.13; erf adds 3e-7 |x| / 2 <= 2 eps |x|.
+    // The slope of GELU is below 1.13; erf adds 6e-7 |x| / 2 <= 3 eps |x|.
     let bound = bound(layout, mnk, &da, &db, 8.0)?.into_iter().map(|x| 3.0 * x).collect::<Vec<_>>();
     Ok(vec![Output { name: "out", tensor: out, bound: bound.clone() }, Output { name: "pre", tensor: pre, bound }])
 }

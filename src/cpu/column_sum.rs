@@ -13,7 +13,7 @@ pub fn column_sum<R: Real>(k: &ColumnSum<'_>, io: Io<'_, R>) {
     let x = io.real(0);
     let normalised = k.normalised.map(|_| (io.real(1), io.real(2)));
     let [out] = io.outs();
-    let scale = R::of(k.scale.into());
+    let scale = R::of(k.scale);
     out[k.out_offset..][..k.cols].par_chunks_mut(COLS).enumerate().for_each(|(block, out)| {
         let (col, cols) = (block * COLS, out.len());
         let mut sums = [R::of(0.0); COLS];

@@ -62,7 +62,8 @@ pub fn sin_cos_turns(turns: f32) -> (f32, f32) {
     (sin, cos)
 }
 
-/// Gauss error function, absolute error below 3e-7 (Abramowitz and Stegun 7.1.26).
+/// Gauss error function, absolute error below 6e-7: 1.5e-7 of the formula (Abramowitz and Stegun 7.1.26), the rest
+/// rounding, where 1 - p cancels.
 #[inline(always)]
 pub fn erf(x: f32) -> f32 {
     let a = x.abs();
@@ -102,7 +103,7 @@ mod tests {
         });
         assert!(turn < 2e-7, "sin_cos_turns {turn:e}");
         let erf = worst(-6.0..6.0, |x| (f64::from(super::erf(x)) - libm::erf(f64::from(x))).abs());
-        assert!(erf < 3e-7, "erf {erf:e}");
+        assert!(erf < 6e-7, "erf {erf:e}");
         assert_eq!(super::exp(-1e9), super::exp(-87.3));
     }
 }

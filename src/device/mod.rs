@@ -85,7 +85,7 @@ impl Device {
             return Ok(Self::cpu(Precision::F32));
         }
         let instance = select::instance();
-        let adapters = select::enumerate(&instance);
+        let adapters = select::enumerate(&instance, selector.backends());
         let reports: Vec<_> = adapters.iter().map(AdapterReport::of).collect();
         match selector.choose(&reports)?.0 {
             None => Ok(Self::cpu(Precision::F32)),

@@ -74,6 +74,14 @@ impl From<&str> for Selector {
 }
 
 impl Selector {
+    /// Backends to look at: GL is slower and poorer than the others, and is taken only when named.
+    pub(super) fn backends(&self) -> wgpu::Backends {
+        match self {
+            Self::Named(_) => wgpu::Backends::all(),
+            _ => wgpu::Backends::all() - wgpu::Backends::GL,
+        }
+    }
+
     /// `--device` if given, else `MINOISE_DEVICE`, else auto.
     pub fn from_flag_or_env(flag: Option<&str>) -> Self {
         let env = std::env::var("MINOISE_DEVICE").ok();
@@ -87,7 +95,7 @@ impl Selector {
     pub fn choose(&self, adapters: &[AdapterReport]) -> Result<(Option<usize>, String)> {
         let best = || {
             (0..adapters.len())
-                .filter(|&i| adapters[i].caps.class == DeviceClass::Gpu)
+                .filter(|&i| adapters[i].caps.class == DeviceClass::Gpu && adapters[i].backend != "gl")
                 .min_by_key(|&i| (adapters[i].rank(), i))
         };
         let unknown = |wanted: &str| {
@@ -119,16 +127,16 @@ pub(super) fn instance() -> wgpu::Instance {
     wgpu::Instance::new(descriptor)
 }
 
-/// All adapters, Vulkan, Metal and DX12 before GL.
-pub(super) fn enumerate(instance: &wgpu::Instance) -> Vec<wgpu::Adapter> {
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+/// All adapters of `backends`, Vulkan, Metal and DX12 before GL.
+pub(super) fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
     adapters.sort_by_key(|a| a.get_info().backend == wgpu::Backend::Gl);
     adapters
 }
 
 /// Every adapter of every backend on this machine.
 pub fn adapters() -> Vec<AdapterReport> {
-    enumerate(&instance()).iter().map(AdapterReport::of).collect()
+    enumerate(&instance(), wgpu::Backends::all()).iter().map(AdapterReport::of).collect()
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub struct ColumnSum<'a> {
     pub out_offset: usize,
     /// Input and stats of the layer normalisation whose output x is the gradient of.
     pub normalised: Option<(&'a Tensor, &'a Tensor)>,
-    pub scale: f32,
+    pub scale: f64,
     /// Adds to `out` instead of overwriting it.
     pub accumulate: bool,
 }
@@ -76,7 +76,7 @@ impl Kernel for ColumnSum<'_> {
             x_ld: self.x_ld as u32,
             out_offset: self.out_offset as u32,
             accumulate: self.accumulate.into(),
-            scale: self.scale,
+            scale: self.scale as f32,
         }
     }
 

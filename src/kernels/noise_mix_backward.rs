@@ -16,8 +16,10 @@ pub struct NewestOutputs<'a> {
 
 /// Gradient of [`super::noise_mix::NoiseMix`] by x, with everything recomputed that it needs:
 ///
-///     dz = dy U^T,  dg_i = [dz | dz eps_i] W2_i^T,  du_i = omega_i dg_i gelu'(u_i),  dh = sum_i du_i W1_i^T,
-///     dx = dy + dh D^T,  <dz, z_i> = <dg_i, g_i> + <dz, b2mu_i> + <dz eps_i, b2sigma_i>
+/// ```text
+/// dz = dy U^T,  dg_i = [dz | dz eps_i] W2_i^T,  du_i = omega_i dg_i gelu'(u_i),  dh = sum_i du_i W1_i^T,
+/// dx = dy + dh D^T,  <dz, z_i> = <dg_i, g_i> + <dz, b2mu_i> + <dz eps_i, b2sigma_i>
+/// ```
 ///
 /// For the newest module it also writes the operands of the gradients of its weights,
 /// `h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds` (with one layer `h | dmu | ds`), where dmu = omega dz, ds = omega dz eps.

@@ -103,7 +103,7 @@ impl Core {
         let all: Vec<usize> = (0..samples.len()).collect();
         for (i, idx) in all.chunks(self.fit_batch).enumerate() {
             let (images, labels) = self.images(samples, idx)?;
-            self.pass_batch(&images, &labels, statistics, &prototype, 1.0 / samples.len() as f32, i)?;
+            self.pass_batch(&images, &labels, statistics, &prototype, 1.0 / samples.len() as f64, i)?;
             device.flush()?;
             observer.advance(idx.len());
         }
@@ -118,7 +118,7 @@ impl Core {
         labels: &Tensor,
         statistics: Option<&Statistics>,
         prototype: &Tensor,
-        scale: f32,
+        scale: f64,
         batch: usize,
     ) -> Result<()> {
         let device = self.device();
