@@ -7,7 +7,12 @@ const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden"
 
 fn minoise(args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_minoise"));
-    command.env("MINOISE_DEVICE", "cpu").env("XDG_RUNTIME_DIR", std::env::temp_dir()).args(args).output().expect("the program starts")
+    command
+        .env("MINOISE_DEVICE", "cpu")
+        .env("XDG_RUNTIME_DIR", std::env::temp_dir())
+        .args(args)
+        .output()
+        .expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> String {

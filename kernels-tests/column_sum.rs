@@ -40,8 +40,7 @@ fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<V
             if normalised { x * xhat } else { x }
         });
         // A term rounds up to three times, the sum once for every row; then the scale and the old value.
-        let error =
-            EPS / 2.0 * ((rows + 5) as f64 * scale * size + 2.0 * f64::from(before[j + out_offset].abs()));
+        let error = EPS / 2.0 * ((rows + 5) as f64 * scale * size + 2.0 * f64::from(before[j + out_offset].abs()));
         bound[out_offset + j] = error;
     }
     let len = x.len();

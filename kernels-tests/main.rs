@@ -4,6 +4,7 @@
 //! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words.
 
 mod autograd;
+mod devices;
 mod golden;
 mod harness;
 mod shaders;
@@ -42,6 +43,7 @@ fn main() {
     let cases = MODULES.iter().flat_map(|m| m.0()).collect();
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
     trials.extend(autograd::trials(&devices));
+    trials.extend(devices::trials(&devices));
     trials.extend(golden::trials(&devices, &Device::cpu(Precision::F64)));
     harness::run(cases, &devices, trials);
 }

@@ -192,12 +192,7 @@ impl Tape {
 }
 
 /// Adds the sum over rows of `dy` (times the normalised input, for a LayerNorm's scale) to the gradient of `var`.
-fn column_sum(
-    pending: &mut Pending,
-    var: &Var,
-    dy: &Tensor,
-    normalised: Option<(&Tensor, &Tensor)>,
-) -> Result<()> {
+fn column_sum(pending: &mut Pending, var: &Var, dy: &Tensor, normalised: Option<(&Tensor, &Tensor)>) -> Result<()> {
     let device = pending.device.clone();
     if let Some((out, accumulate)) = pending.sink(var, var.value.shape())? {
         device.run(&ColumnSum {

@@ -37,11 +37,28 @@ pub(super) enum Node {
         activation: Activation,
         saved: Option<Tensor>,
     },
-    LayerNorm { x: Var, gamma: Var, beta: Var, stats: Tensor },
-    Attention { qkv: Var, out: Tensor, lse: Tensor, batch: usize, tokens: usize, heads: usize },
+    LayerNorm {
+        x: Var,
+        gamma: Var,
+        beta: Var,
+        stats: Tensor,
+    },
+    Attention {
+        qkv: Var,
+        out: Tensor,
+        lse: Tensor,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+    },
     Noise(Box<NoiseNode>),
-    ClassToken { x: Var },
-    CrossEntropy { logits: Var, dlogits: Tensor },
+    ClassToken {
+        x: Var,
+    },
+    CrossEntropy {
+        logits: Var,
+        dlogits: Tensor,
+    },
 }
 
 #[derive(Debug)]

@@ -28,7 +28,12 @@ fn print(adapter: &AdapterReport) -> Result<()> {
     let yes = |x: bool| if x { "yes" } else { "no" };
     let subgroup = if c.subgroup.1 == 0 { "none".into() } else { format!("{}..{}", c.subgroup.0, c.subgroup.1) };
     line(&adapter.label())?;
-    line(&format!("  type {}, storage binding {} MiB, buffer {} MiB", adapter.kind, c.max_binding >> 20, c.max_buffer >> 20))?;
+    line(&format!(
+        "  type {}, storage binding {} MiB, buffer {} MiB",
+        adapter.kind,
+        c.max_binding >> 20,
+        c.max_buffer >> 20
+    ))?;
     line(&format!(
         "  workgroup memory {} KiB, invocations {}, storage buffers {}, groups a dimension {}",
         c.workgroup_memory >> 10,

@@ -76,13 +76,13 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
         let cols = if g.lower { n.min(rows.end) } else { n };
         let at = g.out.offset + z * g.out.batch + rows.start * g.out.ld;
         let len = (rows.len() - 1) * g.out.ld + n;
-        // SAFETY: jobs own disjoint rows of `out` and `pre`; offsets and strides were checked by the caller of the
-        // kernel and again by the slice bounds here.
         let (lhs, rhs) = (&a[g.a.offset + z * g.a.batch + rows.start * a_rs..], &b[g.b.offset + z * g.b.batch..]);
+        // SAFETY: jobs own disjoint rows of `out` and `pre`.
         let dst = unsafe { out.slice(at, len) };
         let keep = g.accumulate && plain;
         let (before, kept): (Vec<R>, bool) =
             if g.accumulate && !plain { (dst.to_vec(), true) } else { (Vec::new(), false) };
+        // SAFETY: `dst` holds the rows; a and b reach from these offsets to the last element of the product.
         unsafe {
             product(
                 [rows.len(), cols, k],

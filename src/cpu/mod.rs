@@ -54,6 +54,7 @@ pub struct SharedMut<'a, R> {
 
 // SAFETY: access goes through `slice`, whose caller promises disjointness.
 unsafe impl<R: Send> Send for SharedMut<'_, R> {}
+// SAFETY: as for Send.
 unsafe impl<R: Send> Sync for SharedMut<'_, R> {}
 
 impl<'a, R> SharedMut<'a, R> {
@@ -68,7 +69,6 @@ impl<'a, R> SharedMut<'a, R> {
     ///
     /// # Panics
     /// Where the range leaves the slice.
-    #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
     pub unsafe fn slice(&self, at: usize, len: usize) -> &'a mut [R] {
         assert!(at + len <= self.len, "{at} + {len} > {}", self.len);
         // SAFETY: in bounds by the assertion, disjoint by the caller's promise.

@@ -34,6 +34,6 @@ mod tests {
             assert_eq!(images.pixels.len(), images.len() * images.image_len());
             assert!(images.pixels.iter().all(|x| (-1.0..=1.0).contains(x)));
         }
-        assert!(data.train.pixels.iter().any(|&x| x == 1.0) && data.train.pixels.iter().any(|&x| x == -1.0));
+        assert!(data.train.pixels.contains(&1.0) && data.train.pixels.contains(&-1.0));
     }
 }

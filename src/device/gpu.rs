@@ -92,10 +92,8 @@ impl Gpu {
         let last = Arc::new(Mutex::new("start-up"));
         let (p, l) = (poison.clone(), last.clone());
         device.set_device_lost_callback(move |reason, message| {
-            if reason != wgpu::DeviceLostReason::Destroyed {
-                let during = l.lock().expect("last").to_string();
-                p.set(Error::DeviceLost { during, reason: message });
-            }
+            let during = l.lock().expect("last").to_string();
+            p.set(Error::DeviceLost { during, reason: format!("{reason:?}: {message}") });
         });
         let (p, l) = (poison.clone(), last.clone());
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
@@ -149,6 +147,10 @@ impl Gpu {
 
     pub fn compile_stats(&self) -> (f64, usize) {
         (self.compile.lock().expect("compile").as_secs_f64(), self.pipelines.lock().expect("pipelines").len())
+    }
+
+    pub fn destroy(&self) {
+        self.device.destroy();
     }
 
     pub fn create_buffer(&self, bytes: u64) -> wgpu::Buffer {
@@ -286,7 +288,8 @@ impl Gpu {
             },
             cache: None,
         });
-        for failure in [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())].into_iter().flatten() {
+        let failures = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
+        if let Some(failure) = failures.into_iter().flatten().next() {
             return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
         }
         Ok(Pipeline { pipeline, layout })

@@ -457,6 +457,13 @@ impl Device {
         }
     }
 
+    /// Ends a GPU device at once; whatever is asked of it afterwards fails with [`Error::DeviceLost`].
+    pub fn destroy(&self) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.destroy();
+        }
+    }
+
     /// Frees pooled memory that no tensor uses.
     pub fn trim(&self) {
         self.0.pool.trim();

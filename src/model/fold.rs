@@ -70,7 +70,8 @@ pub async fn fold(device: &Device, noise: &NoiseLayers, kind: Noise) -> Result<V
             let mut weight = matmul(&matmul(down, &inner, d1, e, e), up, d1, e, d1);
             let mut bias = matmul(&bias, up, 1, e, d1);
             if let Some(branch) = &layer.branch {
-                let (m, c): (Vec<f64>, Vec<f64>) = (device.read(&branch.weight).await?, device.read(&branch.bias).await?);
+                let (m, c): (Vec<f64>, Vec<f64>) =
+                    (device.read(&branch.weight).await?, device.read(&branch.bias).await?);
                 weight.iter_mut().zip(&m).for_each(|(x, y)| *x += y);
                 bias.iter_mut().zip(&c).for_each(|(x, y)| *x += y);
             }
@@ -114,8 +115,7 @@ impl Folded {
                 tape.linear(x, Linear { bias: Some(&bias), residual: Some(x), ..Linear::new(&weight) })
             }
             Self::Mlp { down, hidden, out, up } => {
-                let [down, w1, b1, w2, b2, up] =
-                    [down, &hidden.0, &hidden.1, &out.0, &out.1, up].map(|t| tape.var(t));
+                let [down, w1, b1, w2, b2, up] = [down, &hidden.0, &hidden.1, &out.0, &out.1, up].map(|t| tape.var(t));
                 let h = tape.linear(x, Linear::new(&down))?;
                 let activation = Activation::Gelu;
                 let g = tape.linear(&h, Linear { bias: Some(&b1), activation, ..Linear::new(&w1) })?;

@@ -41,7 +41,7 @@ impl VitConfig {
         let mlp = w.shape("blocks.0.mlp.fc1.weight")?.first().copied().unwrap_or(0);
         let registers = if w.has("reg_token") { w.shape("reg_token")?.get(1).copied().unwrap_or(0) } else { 0 };
         let layer_scale = w.has("blocks.0.ls1.gamma");
-        if patch != *p2 || patch == 0 || image % patch != 0 {
+        if patch != *p2 || patch == 0 || !image.is_multiple_of(patch) {
             return Err(w.error(format!("images of {image} pixels do not divide into patches of {patch}")));
         }
         if heads == 0 || dim % heads != 0 || dim % 4 != 0 {

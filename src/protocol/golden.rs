@@ -182,6 +182,10 @@ impl Golden {
     /// Refuses case values that would make no sense to a learner.
     pub fn check(&self, case: &RunCase) -> Result<()> {
         let sane = case.gamma > 0.0 && case.fit_batch > 0 && (1..=2).contains(&case.phi_layers);
-        if sane { Ok(()) } else { Err(Error::Weights { file: self.name.clone(), message: "its `case` is out of range".into() }) }
+        if sane {
+            Ok(())
+        } else {
+            Err(Error::Weights { file: self.name.clone(), message: "its `case` is out of range".into() })
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::Result;
 use crate::autograd::Gradients;
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
@@ -12,7 +13,6 @@ use crate::method::{Core, Method, Observer, Phase, Point, Task};
 use crate::model::noise::{Mixture, NoiseLayers};
 use crate::model::vit::transpose;
 use crate::protocol::golden::{Case, Golden, RunCase};
-use crate::Result;
 
 /// Largest error of a group of tensors, relative to the largest entry of each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -87,14 +87,7 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     fn record(&mut self, group: &str, name: &str, error: f64, tolerance: f64) {
-        let new = Check {
-            group: group.into(),
-            tensors: 0,
-            error,
-            tolerance,
-            worst: name.into(),
-            passed: true,
-        };
+        let new = Check { group: group.into(), tensors: 0, error, tolerance, worst: name.into(), passed: true };
         let at = self.checks.iter().position(|c| c.group == group).unwrap_or_else(|| {
             self.checks.push(new.clone());
             self.checks.len() - 1
@@ -112,7 +105,11 @@ impl Judge<'_> {
     fn compare(&mut self, group: &str, name: &str, got: &[f64], single: f64) -> Result<()> {
         let want = self.golden.tensors.get(name)?;
         if want.len() != got.len() {
-            return Err(self.golden.tensors.error(format!("`{name}` has {} entries, the replay {}", want.len(), got.len())));
+            return Err(self.golden.tensors.error(format!(
+                "`{name}` has {} entries, the replay {}",
+                want.len(),
+                got.len()
+            )));
         }
         let scale = want.iter().fold(0.0f64, |m, x| m.max(x.abs()));
         let worst = got.iter().zip(want).map(|(g, w)| (g - w).abs());

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn rows_stand_under_the_header() {
         assert_eq!(header(), "task  classes     A_t     avg   seconds  on the classes of task 0, 1, ...");
-        assert_eq!(row(&metrics(2), 3.14), "   1       20   85.93  100.00       3.1  100.00 98.44");
+        assert_eq!(row(&metrics(2), 3.13), "   1       20   85.93  100.00       3.1  100.00 98.44");
     }
 
     #[test]
