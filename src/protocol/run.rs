@@ -117,6 +117,8 @@ async fn learn_all(
         let predicted = method.core().predict(&test).await?;
         metrics.push(&tasks, &test.labels, &predicted)?;
         seconds.eval += eval_start.elapsed().as_secs_f64();
+        // Tensors grow with every task, so buffers of the old sizes would only pile up.
+        device.trim();
         watch.task(&metrics, task_start.elapsed().as_secs_f64());
     }
     let after = device.stats();
