@@ -140,7 +140,7 @@ fn gradients_are_differences(layers: usize) -> Result<(), Failed> {
             };
             let difference = (at(h)? - at(-h)?) / (2.0 * h);
             let error = (difference - gradient[i]).abs() / scale;
-            if error > 1e-6 {
+            if error.is_nan() || error > 1e-6 {
                 return Err(format!("{name}[{i}]: {} by the tape, {difference} by differences", gradient[i]).into());
             }
         }

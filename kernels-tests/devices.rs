@@ -9,11 +9,29 @@ use minoise::device::{Device, Precision, Selector};
 use minoise::protocol::{self, Metrics, Watch};
 use minoise::report::Results;
 
-struct Silent;
+/// Keeps the predictions after every task.
+#[derive(Default)]
+struct Predictions(Vec<Vec<u32>>);
 
-impl Watch for Silent {
-    fn task(&mut self, _: &Metrics, _: f64) {}
+impl Watch for Predictions {
+    fn task(&mut self, _: &Metrics, predicted: &[u32], _: f64) {
+        self.0.push(predicted.to_vec());
+    }
 }
+
+/// Settings that take other kernels.
+const EVERYWHERE: [&[&str]; 3] =
+    [&["profile=paper"], &["profile=official"], &["f16_weights=true", "fused_noise=false", "eval_noise=sample"]];
+
+/// Settings that take the same kernels in another order.
+const ABLATION: [&[&str]; 6] = [
+    &["noise=false"],
+    &["mixture=sum", "pipeline=two_step"],
+    &["mixture=similarity", "pipeline=two_step"],
+    &["refit=accumulate", "grad_through_analytic=false"],
+    &["phi_layers=1"],
+    &["optimizer=adamw", "lr=0.001"],
+];
 
 /// The icons of the first ten classes.
 fn ten_classes() -> Result<Dataset, Failed> {
@@ -26,26 +44,26 @@ fn ten_classes() -> Result<Dataset, Failed> {
     Ok(Dataset { train: keep(&all.train), test: keep(&all.test), classes: all.classes[..10].to_vec(), name: all.name })
 }
 
-fn run(device: &Device, profile: &str) -> Result<Results, Failed> {
+fn run(device: &Device, more: &[&str]) -> Result<(Results, Predictions), Failed> {
     let sets = ["init_classes=5", "increment=5", "epochs=2", "buffer_size=260", "fit_batch=100"];
-    let mut sets: Vec<String> = sets.map(String::from).to_vec();
-    sets.push(format!("profile={profile}"));
+    let sets: Vec<String> = sets.iter().chain(more).map(|s| s.to_string()).collect();
     let config = Config::load(None, None, &sets)?;
-    Ok(pollster::block_on(protocol::run(&config, device, &ten_classes()?, &mut Silent))?)
+    let mut watch = Predictions::default();
+    let results = pollster::block_on(protocol::run(&config, device, &ten_classes()?, &mut watch))?;
+    Ok((results, watch))
 }
 
-fn repeats_and_agrees(device: &Device, profile: &str) -> Result<(), Failed> {
-    let (a, b) = (run(device, profile)?, run(device, profile)?);
-    if a.confusion != b.confusion || a.accuracy != b.accuracy {
+fn repeats_and_agrees(device: &Device, more: &[&str]) -> Result<(), Failed> {
+    let ((a, first), (_, second)) = (run(device, more)?, run(device, more)?);
+    if first.0 != second.0 {
         return Err("two runs of one seed differ".into());
     }
-    let cpu = run(&Device::cpu(Precision::F32), profile)?;
-    let pairs = a.confusion.iter().flatten().zip(cpu.confusion.iter().flatten());
-    // An image that moves leaves one cell and enters another.
-    let moved = pairs.map(|(x, y)| x.abs_diff(*y)).sum::<u64>() as f64 / 2.0;
-    let images: u64 = cpu.confusion.iter().flatten().sum();
-    if moved > 0.01 * images as f64 {
-        return Err(format!("{moved} of {images} predictions differ from those of the CPU device").into());
+    let (_, other) = run(&Device::cpu(Precision::F64), more)?;
+    for (task, (x, y)) in first.0.iter().zip(&other.0).enumerate() {
+        let moved = x.iter().zip(y).filter(|(x, y)| x != y).count();
+        if x.len() != y.len() || moved as f64 > 0.01 * x.len() as f64 {
+            return Err(format!("task {task}: {moved} of {} predictions differ from the f64 device's", x.len()).into());
+        }
     }
     if a.a_last < 0.8 {
         return Err(format!("A_last is {}, ten classes of icons are easier than that", a.a_last).into());
@@ -72,11 +90,15 @@ fn loss_is_an_error(name: &str) -> Result<(), Failed> {
 pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (label, device) in devices {
-        for profile in ["paper", "official"] {
+        for settings in EVERYWHERE {
             let device = device.clone();
-            let name = format!("run of two tasks, profile {profile} [{label}]");
-            trials.push(Trial::test(name, move || repeats_and_agrees(&device, profile)));
+            let name = format!("run of two tasks, {} [{label}]", settings.join(", "));
+            trials.push(Trial::test(name, move || repeats_and_agrees(&device, settings)));
         }
+    }
+    for settings in ABLATION {
+        let name = format!("run of two tasks, {} [cpu]", settings.join(", "));
+        trials.push(Trial::test(name, || repeats_and_agrees(&Device::cpu(Precision::F32), settings)));
     }
     let gpus: Vec<_> = devices.iter().filter(|d| !d.1.is_cpu()).collect();
     if gpus.is_empty() {

@@ -1,5 +1,6 @@
 //! Runs cases on all devices, compares with the f64 twin, guards the ends of outputs.
 
+use std::cmp::Ordering::{Equal, Less};
 use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -71,6 +72,9 @@ fn compare(device: &Device, work: &Work) -> Result<(), Failed> {
     let got = work(device).map_err(|e| e.to_string())?;
     let oracle = Device::cpu(Precision::F64);
     let want = work(&oracle).map_err(|e| format!("the f64 twin: {e}"))?;
+    if got.is_empty() || got.len() != want.len() {
+        return Err(format!("{} outputs, {} by the twin", got.len(), want.len()).into());
+    }
     for (got, want) in got.iter().zip(&want) {
         let (x, y) = (read(device, &got.tensor), read(&oracle, &want.tensor));
         let bound = |i: usize| want.bound[if want.bound.len() == 1 { 0 } else { i }];
@@ -80,7 +84,7 @@ fn compare(device: &Device, work: &Work) -> Result<(), Failed> {
         });
         if let Some(i) = worst {
             let error = (x[i] - y[i]).abs();
-            if !x[i].is_finite() || !y[i].is_finite() || error > bound(i) {
+            if !x[i].is_finite() || !y[i].is_finite() || !matches!(error.partial_cmp(&bound(i)), Some(Less | Equal)) {
                 let name = got.name;
                 return Err(format!("{name}[{i}]: {} for {}, error {error:e} > {:e}", x[i], y[i], bound(i)).into());
             }

@@ -129,6 +129,8 @@ pub struct Config {
     pub data: String,
     /// `icons` (embedded) or a file.
     pub weights: String,
+    /// Whether the noise layer runs as its fused kernel, or as the chain of products that it replaces (for profiling).
+    pub fused_noise: bool,
     /// Whether the backbone stays in half precision on the device.
     pub f16_weights: bool,
 }
@@ -174,6 +176,7 @@ impl Config {
             seed: 0,
             data: "icons".into(),
             weights: "icons".into(),
+            fused_noise: true,
             f16_weights: false,
         }
     }
@@ -256,6 +259,13 @@ impl Config {
         for (key, value) in [("fit_epochs", self.fit_epochs), ("increment", self.increment)] {
             check(value <= MAX_COUNT, key, value, &format!("from 0 to {MAX_COUNT}"))?;
         }
+        let first_fit = self.pipeline == Pipeline::ThreeStep || self.refit == Refit::Replace;
+        check(
+            first_fit,
+            "refit",
+            "\"accumulate\"",
+            "\"replace\" with pipeline = \"two_step\", which has no first fit",
+        )?;
         check((1..=2).contains(&self.phi_layers), "phi_layers", self.phi_layers, "1 or 2")?;
         for (key, value) in [("data", &self.data), ("weights", &self.weights)] {
             check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
@@ -267,9 +277,16 @@ impl Config {
     fn check_profile(&self) -> Result<()> {
         let fixed: &[&str] = match self.profile {
             Profile::Paper => &["fit_epochs"],
-            Profile::Official => {
-                &["phi_layers", "temperature", "mixture", "pipeline", "refit", "eval_noise", "grad_through_analytic"]
-            }
+            Profile::Official => &[
+                "noise",
+                "phi_layers",
+                "temperature",
+                "mixture",
+                "pipeline",
+                "refit",
+                "eval_noise",
+                "grad_through_analytic",
+            ],
         };
         let tables = [self, &Self::of(self.profile)].map(|c| Table::try_from(c).unwrap_or_default());
         for key in fixed {
@@ -293,7 +310,10 @@ fn check(holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) ->
 
 fn read(file: &Path) -> Result<Table> {
     let text = std::fs::read_to_string(file).map_err(|e| Error::io("read", file, &e))?;
-    text.parse().map_err(|e| Error::Config(format!("file {} is not TOML: {e}", file.display())))
+    text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        Error::Config(format!("file {} is not TOML, line {line}: {}", file.display(), e.message().replace('\n', " ")))
+    })
 }
 
 fn parse_set(set: &str) -> Result<(String, Value)> {

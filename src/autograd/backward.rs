@@ -49,7 +49,7 @@ impl Pending {
     fn give(&mut self, var: &Var, grad: &Tensor) -> Result<()> {
         let Some(node) = var.node else { return Ok(()) };
         match &self.grads[node] {
-            Some(there) => self.device.run(&Add { x: grad, y: there }),
+            Some(there) => self.device.run(&Add::new(grad, there)?),
             None => {
                 self.grads[node] = Some(grad.clone());
                 Ok(())
@@ -89,7 +89,7 @@ impl Tape {
                         (Activation::None, _) | (_, None) => dy.clone(),
                         (_, Some(saved)) => {
                             let du = device.reals(dy.shape())?;
-                            device.run(&ActivationBackward { activation, saved, dy: &dy, dx: &du })?;
+                            device.run(&ActivationBackward::new(activation, saved, &dy, &du)?)?;
                             du
                         }
                     };
@@ -115,14 +115,8 @@ impl Tape {
                     column_sum(&mut pending, &gamma, &dy, Some((&x.value, &stats)))?;
                     column_sum(&mut pending, &beta, &dy, None)?;
                     if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
-                        device.run(&LayerNormBackward {
-                            x: &x.value,
-                            gamma: &gamma.value,
-                            stats: &stats,
-                            dy: &dy,
-                            dx: &dx,
-                            accumulate,
-                        })?;
+                        let norm = LayerNormBackward::new(&x.value, &gamma.value, &stats, &dy, &dx)?;
+                        device.run(&LayerNormBackward { accumulate, ..norm })?;
                     }
                 }
                 // P = softmax(q k^T / sqrt d), delta = sum dy o:
@@ -181,7 +175,7 @@ impl Tape {
                 // Only token 0 receives the gradient.
                 Node::ClassToken { x } => {
                     let dx = device.reals(x.value.shape())?;
-                    device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
+                    device.run(&ClassTokenBackward::new(&dy, &dx)?)?;
                     // Recorded as [B, N, d1]; the tokens flow on as rows.
                     pending.give(&x, &dx.reshape(&[dx.rows(), dx.cols()]))?;
                 }

@@ -89,15 +89,8 @@ impl Tape {
         let out = self.device.reals(x.value.shape())?;
         let tracked = [x, gamma, beta].iter().any(|v| v.node.is_some());
         let stats = if tracked { Some(self.device.reals(&[x.value.rows(), 2])?) } else { None };
-        let (gamma_t, beta_t) = (&gamma.value, &beta.value);
-        self.device.run(&LayerNorm {
-            x: &x.value,
-            gamma: gamma_t,
-            beta: beta_t,
-            out: &out,
-            stats: stats.as_ref(),
-            eps,
-        })?;
+        let norm = LayerNorm::new(&x.value, &gamma.value, &beta.value, &out, eps)?;
+        self.device.run(&LayerNorm { stats: stats.as_ref(), ..norm })?;
         Ok(self.result(out, tracked, || Node::LayerNorm {
             x: x.clone(),
             gamma: gamma.clone(),
@@ -163,7 +156,7 @@ impl Tape {
         let d1 = x.value.cols();
         let whole = x.value.reshape(&[batch, tokens, d1]);
         let out = self.device.reals(&[batch, d1])?;
-        self.device.run(&ClassToken { x: &whole, out: &out })?;
+        self.device.run(&ClassToken::new(&whole, &out)?)?;
         Ok(self.result(out, x.node.is_some(), || Node::ClassToken { x: Var { value: whole, ..x.clone() } }))
     }
 
@@ -171,7 +164,7 @@ impl Tape {
     pub fn cross_entropy(&mut self, logits: &Var, labels: &Tensor, loss: &Tensor, slot: usize) -> Result<Var> {
         debug_assert_eq!(labels.dtype(), DType::U32);
         let dlogits = self.device.reals(logits.value.shape())?;
-        self.device.run(&CrossEntropy { logits: &logits.value, labels, loss, slot, dlogits: &dlogits })?;
+        self.device.run(&CrossEntropy::new(&logits.value, labels, loss, slot, &dlogits)?)?;
         Ok(self.result(loss.clone(), logits.node.is_some(), || Node::CrossEntropy { logits: logits.clone(), dlogits }))
     }
 }

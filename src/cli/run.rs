@@ -15,7 +15,7 @@ struct Table {
 }
 
 impl Watch for Table {
-    fn task(&mut self, metrics: &Metrics, seconds: f64) {
+    fn task(&mut self, metrics: &Metrics, _: &[u32], seconds: f64) {
         let printed = line(&report::row(metrics, seconds));
         self.printed = std::mem::replace(&mut self.printed, Ok(())).and(printed);
         self.last = metrics.clone();
@@ -23,9 +23,8 @@ impl Watch for Table {
 }
 
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
-    let mut sets = args.set;
-    sets.extend(args.seed.map(|seed| format!("seed={seed}")));
-    let config = Config::load(args.profile, args.config.as_deref(), &sets)?;
+    let mut config = Config::load(args.profile, args.config.as_deref(), &args.set)?;
+    config.seed = args.seed.unwrap_or(config.seed);
     if let Some(dir) = &args.out {
         report::check_writable(dir)?;
     }

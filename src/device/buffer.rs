@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, RwLock, Weak};
 
-use super::{Device, Inner, Real};
+use super::{Inner, Real};
 
 /// Host storage of the CPU device.
 #[derive(Debug)]
@@ -48,8 +48,8 @@ struct PoolState {
 pub(super) struct Pool(Mutex<PoolState>);
 
 impl Pool {
-    /// Takes a free buffer of this kind, or makes one.
-    pub fn take(&self, owner: &Arc<Inner>, key: PoolKey, make: impl FnOnce() -> Raw) -> Arc<Buffer> {
+    /// Takes a free buffer of this kind, or makes one; nothing where there is no memory.
+    pub fn take(&self, owner: &Arc<Inner>, key: PoolKey, make: impl FnOnce() -> Option<Raw>) -> Option<Arc<Buffer>> {
         let found = {
             let mut pool = self.0.lock().expect("pool");
             pool.in_use += key.bytes;
@@ -60,8 +60,11 @@ impl Pool {
             pool.peak = pool.peak.max(pool.in_use + pool.pooled);
             found
         };
-        let raw = found.unwrap_or_else(make);
-        Arc::new(Buffer { raw: Some(raw), key, owner: Arc::downgrade(owner) })
+        let Some(raw) = found.or_else(make) else {
+            self.0.lock().expect("pool").in_use -= key.bytes;
+            return None;
+        };
+        Some(Arc::new(Buffer { raw: Some(raw), key, owner: Arc::downgrade(owner) }))
     }
 
     /// Bytes held by live tensors.
@@ -90,10 +93,6 @@ impl Pool {
 }
 
 impl Buffer {
-    pub fn device(&self) -> Device {
-        Device(self.owner.upgrade().expect("a tensor does not outlive its device"))
-    }
-
     pub fn gpu(&self) -> &wgpu::Buffer {
         match self.raw.as_ref() {
             Some(Raw::Gpu(buffer)) => buffer,

@@ -16,13 +16,19 @@ pub enum Precision {
     F64,
 }
 
-/// Uninitialised (in truth zero) storage for `n` elements.
-pub(super) fn storage(dtype: DType, precision: Precision, n: usize) -> Storage {
-    match (dtype, precision) {
-        (DType::U32, _) => Storage::U32(vec![0; n]),
-        (_, Precision::F32) => Storage::F32(vec![0.0; n]),
-        (_, Precision::F64) => Storage::F64(vec![0.0; n]),
+/// Zeroed storage for `n` elements, or nothing where the host has not the memory.
+pub(super) fn storage(dtype: DType, precision: Precision, n: usize) -> Option<Storage> {
+    fn zeros<T: Copy + Default>(n: usize) -> Option<Vec<T>> {
+        let mut data = Vec::new();
+        data.try_reserve_exact(n).ok()?;
+        data.resize(n, T::default());
+        Some(data)
     }
+    Some(match (dtype, precision) {
+        (DType::U32, _) => Storage::U32(zeros(n)?),
+        (_, Precision::F32) => Storage::F32(zeros(n)?),
+        (_, Precision::F64) => Storage::F64(zeros(n)?),
+    })
 }
 
 /// Locks the operands of `kernel` and runs its twin.

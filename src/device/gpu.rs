@@ -26,6 +26,9 @@ struct Pipeline {
     layout: wgpu::BindGroupLayout,
 }
 
+/// A submission to wait for, and whom to tell when the wait is over, whatever came of it.
+type Wanted = (wgpu::SubmissionIndex, oneshot::Sender<()>);
+
 /// Work recorded and not yet submitted.
 #[derive(Debug, Default)]
 struct Recorder {
@@ -66,18 +69,24 @@ pub(super) struct Gpu {
     poison: Arc<Poison>,
     /// Name of the kernel recorded last, for error messages.
     last: Arc<Mutex<&'static str>>,
-    poller: Mutex<mpsc::Sender<wgpu::SubmissionIndex>>,
+    /// Ends with the sender; joined on drop, so that no thread outlives the device.
+    poller: Option<(Mutex<mpsc::Sender<Wanted>>, std::thread::JoinHandle<()>)>,
     twins: Vec<String>,
 }
 
 impl Gpu {
     pub async fn open(adapter: &wgpu::Adapter, caps: &Caps) -> Result<Self> {
-        if caps.storage_buffers < 8 || caps.max_invocations < 64 {
+        let floor = Caps::floor();
+        let enough = caps.storage_buffers >= floor.storage_buffers
+            && caps.max_invocations >= floor.max_invocations
+            && caps.workgroup_memory >= floor.workgroup_memory;
+        if !enough {
             return Err(Error::Unsupported(format!(
-                "adapter {} offers {} storage buffers and {} invocations a workgroup; 8 and 64 are needed; use --device cpu",
+                "adapter {} offers {} storage buffers, {} invocations and {} bytes of memory a workgroup; 8, 256 and 16384 are needed; use --device cpu",
                 adapter.get_info().name,
                 caps.storage_buffers,
-                caps.max_invocations
+                caps.max_invocations,
+                caps.workgroup_memory
             )));
         }
         let descriptor = wgpu::DeviceDescriptor {
@@ -110,17 +119,19 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let (poller, wanted) = mpsc::channel::<wgpu::SubmissionIndex>();
+        let (sender, wanted) = mpsc::channel::<Wanted>();
         let (d, p, l) = (device.clone(), poison.clone(), last.clone());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("minoise-poll".into())
             .spawn(move || {
-                for index in wanted {
+                for (index, done) in wanted {
                     let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
                     if let Err(e) = d.poll(wait) {
                         let during = l.lock().expect("last").to_string();
                         p.set(Error::DeviceLost { during, reason: e.to_string() });
                     }
+                    // A waiter that gave up needs no answer.
+                    let _ = done.send(());
                 }
             })
             .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
@@ -135,7 +146,7 @@ impl Gpu {
             recorder: Mutex::default(),
             poison,
             last,
-            poller: Mutex::new(poller),
+            poller: Some((Mutex::new(sender), thread)),
             twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
         })
     }
@@ -341,25 +352,30 @@ impl Gpu {
 
     fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(TIMEOUT) };
-        self.device.poll(wait).map_err(|e| Error::DeviceLost {
-            during: self.last.lock().expect("last").to_string(),
-            reason: e.to_string(),
-        })?;
-        Ok(())
+        if let Err(e) = self.device.poll(wait) {
+            let during = self.last.lock().expect("last").to_string();
+            self.poison.set(Error::DeviceLost { during, reason: e.to_string() });
+        }
+        self.poison.check()
     }
 
     pub async fn finish(&self) -> Result<()> {
         self.flush()?;
-        let (done, waiting) = oneshot::channel();
-        self.queue.on_submitted_work_done(move || done.send(()).unwrap_or_default());
-        self.poll_for(self.queue.submit([]));
-        let _ = waiting.await;
+        self.poll_for(self.queue.submit([])).await;
         self.poison.check()
     }
 
-    fn poll_for(&self, index: wgpu::SubmissionIndex) {
-        // The receiver lives as long as the process; a failed send would only mean that it is going down.
-        let _ = self.poller.lock().expect("poller").send(index);
+    /// Waits, on the polling thread, until `index` is done or the device is lost.
+    async fn poll_for(&self, index: wgpu::SubmissionIndex) {
+        let (done, waiting) = oneshot::channel();
+        if let Some((sender, _)) = &self.poller {
+            // A thread that is gone drops `done`, which ends the wait below.
+            let _ = sender.lock().expect("poller").send((index, done));
+        }
+        if waiting.await.is_err() {
+            let during = self.last.lock().expect("last").to_string();
+            self.poison.set(Error::DeviceLost { during, reason: "its polling thread ended".into() });
+        }
     }
 
     /// Copies the first `bytes` bytes of `buffer` to the host.
@@ -377,14 +393,26 @@ impl Gpu {
         });
         self.copy(buffer, 0, &staging, 0, padded)?;
         self.flush()?;
-        let (done, mapped) = oneshot::channel();
+        let (done, mut mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| drop(done.send(result)));
-        self.poll_for(self.queue.submit([]));
-        let outcome = mapped.await;
+        self.poll_for(self.queue.submit([])).await;
         self.poison.check()?;
         let lost = |reason: String| Error::DeviceLost { during: "read back".into(), reason };
-        outcome.map_err(|e| lost(e.to_string()))?.map_err(|e| lost(e.to_string()))?;
+        match mapped.try_recv() {
+            Ok(Some(outcome)) => outcome.map_err(|e| lost(e.to_string()))?,
+            _ => return Err(lost("its wait ended without an answer".into())),
+        }
         let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
         Ok(view[..bytes].to_vec())
+    }
+}
+
+impl Drop for Gpu {
+    fn drop(&mut self) {
+        if let Some((sender, thread)) = self.poller.take() {
+            drop(sender);
+            // A panic of that thread was reported when it happened.
+            let _ = thread.join();
+        }
     }
 }

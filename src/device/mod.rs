@@ -91,7 +91,9 @@ impl Device {
             None => Ok(Self::cpu(Precision::F32)),
             Some(i) => {
                 let gpu = pollster::block_on(gpu::Gpu::open(&adapters[i], &reports[i].caps))?;
-                Ok(Self::from_backend(reports[i].label(), reports[i].caps.clone(), Backend::Gpu(Box::new(gpu))))
+                // No optional feature is requested, so none is there.
+                let caps = Caps { subgroup: (0, 0), f16: false, timestamps: false, ..reports[i].caps.clone() };
+                Ok(Self::from_backend(reports[i].label(), caps, Backend::Gpu(Box::new(gpu))))
             }
         }
     }
@@ -164,7 +166,8 @@ impl Device {
             (DType::Real | DType::F16, Backend::Cpu(Precision::F64)) => n as u64 * 8,
             _ => n as u64 * 4,
         }
-        .max(16);
+        .max(1)
+        .next_multiple_of(256);
         let limit = self.0.caps.max_binding.min(self.0.caps.max_buffer);
         if bytes > limit {
             return Err(Error::Limit {
@@ -180,14 +183,15 @@ impl Device {
                 let key = PoolKey { bytes, kind: if dtype == DType::U32 { 1 } else { 0 } };
                 let elements = if dtype == DType::U32 || *precision == Precision::F32 { bytes / 4 } else { bytes / 8 };
                 self.0.pool.take(&self.0, key, || {
-                    Raw::Cpu(std::sync::RwLock::new(cpu::storage(dtype, *precision, elements as usize)))
+                    let storage = cpu::storage(dtype, *precision, elements as usize)?;
+                    Some(Raw::Cpu(std::sync::RwLock::new(storage)))
                 })
             }
             Backend::Gpu(gpu) => {
-                let bytes = bytes.next_multiple_of(256);
-                self.0.pool.take(&self.0, PoolKey { bytes, kind: 0 }, || Raw::Gpu(gpu.create_buffer(bytes)))
+                self.0.pool.take(&self.0, PoolKey { bytes, kind: 0 }, || Some(Raw::Gpu(gpu.create_buffer(bytes))))
             }
         };
+        let buffer = buffer.ok_or_else(|| Error::OutOfMemory { during: format!("a tensor of shape {shape:?}") })?;
         Ok(Tensor::new(buffer, shape, dtype))
     }
 
@@ -267,6 +271,9 @@ impl Device {
     /// See [`Device::upload`].
     pub fn upload_f16(&self, data: &[half::f16], shape: &[usize]) -> Result<Tensor> {
         let tensor = self.empty(shape, DType::F16)?;
+        if data.len() != tensor.len() {
+            return Err(Error::shape("upload", "data", shape, data.len()));
+        }
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 let mut padded = data.to_vec();
@@ -404,7 +411,7 @@ impl Device {
                 subject: self.name().into(),
                 needed,
                 limit,
-                way_out: "use --device cpu",
+                way_out: "use a smaller fit_batch or batch_size, or --device cpu",
             })
         };
         fit("the workgroup memory", plan.shared_bytes.into(), caps.workgroup_memory.into())?;

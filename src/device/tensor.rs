@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::Device;
 use super::buffer::Buffer;
 
 /// Element type of a tensor on the device.
@@ -82,10 +81,5 @@ impl Tensor {
     /// Identity of the buffer: equal for clones and reshapes, different for any two live allocations.
     pub fn id(&self) -> usize {
         Arc::as_ptr(&self.buffer) as usize
-    }
-
-    /// The device that holds this tensor.
-    pub fn device(&self) -> Device {
-        self.buffer.device()
     }
 }

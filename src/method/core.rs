@@ -1,15 +1,15 @@
 //! What both profiles share: the network, the additive statistics, the classifier, passes over data.
 
-use crate::Result;
 use crate::autograd::{Linear, Tape};
 use crate::device::{DType, Device, Tensor};
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::column_sum::ColumnSum;
-use crate::kernels::noise::Noise;
 use crate::method::{Observer, Phase, Samples};
 use crate::model::fold::{Folded, fold};
 use crate::model::head::Statistics;
 use crate::model::network::{Behind, Drawn, Network, sampled};
+use crate::model::noise::Noise;
+use crate::{Error, Result};
 
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
@@ -107,8 +107,12 @@ impl Core {
             device.flush()?;
             observer.advance(idx.len());
         }
-        let prototype = device.read(&prototype).await?;
+        let prototype: Vec<f64> = device.read(&prototype).await?;
         observer.end(Phase::Analytic, None);
+        // ReLU would turn NaN into 0 and hide a divergence behind a classifier that always answers the same.
+        if prototype.iter().any(|x| !x.is_finite()) {
+            return Err(Error::Unsupported("the features are not finite: lower lr, or check the weights".into()));
+        }
         Ok(prototype)
     }
 
@@ -168,7 +172,7 @@ impl Core {
             let (images, _) = self.images(samples, idx)?;
             let logits = self.scores(&images, i)?.logits;
             let out = device.empty(&[idx.len()], DType::U32)?;
-            device.run(&ArgMax { x: &logits, out: &out })?;
+            device.run(&ArgMax::new(&logits, &out)?)?;
             pending.push(out);
         }
         let mut classes = Vec::with_capacity(samples.len());
@@ -198,7 +202,7 @@ impl Core {
                 let (images, labels) = self.images(task.samples, &idx)?;
                 self.pass_batch(&images, &labels, Some(&self.statistics), &prototype, 1.0, 0)?;
                 let logits = self.scores(&images, 0)?.logits;
-                device.run(&ArgMax { x: &logits, out: &device.empty(&[size], DType::U32)? })?;
+                device.run(&ArgMax::new(&logits, &device.empty(&[size], DType::U32)?)?)?;
             }
             if trial == 0 && self.network.noise.modules > 0 {
                 pollster::block_on(self.refold(kind))?;

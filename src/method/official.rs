@@ -2,11 +2,11 @@
 
 use crate::Result;
 use crate::device::Tensor;
-use crate::kernels::noise::Noise;
 use crate::method::core::cosine;
 use crate::method::training::{Main, Training};
 use crate::method::{Core, Init, Method, Observer, Point, Task};
 use crate::model::network::plain;
+use crate::model::noise::Noise;
 use crate::model::noise::softmax;
 use crate::model::optimizer::{Parameter, Rule};
 
@@ -80,7 +80,7 @@ impl Official {
             parameters.extend(noise.layers.iter().map(newest));
         }
         let main = if first { Main::Absent } else { Main::Detached };
-        Ok(Training { parameters, aux, aux_bias, main, noise: Some(plain), rule: self.rule, seed: 0 })
+        Ok(Training { parameters, aux, aux_bias, main, noise: plain, rule: self.rule, seed: 0 })
     }
 }
 

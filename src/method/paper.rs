@@ -3,11 +3,11 @@
 use crate::Result;
 use crate::config::{Mixture as Mixing, Pipeline, Refit};
 use crate::device::Tensor;
-use crate::kernels::noise::Noise;
 use crate::method::core::cosine;
 use crate::method::training::{Main, Training};
 use crate::method::{Core, Init, Method, Observer, Point, Task};
 use crate::model::network::sampled;
+use crate::model::noise::Noise;
 use crate::model::noise::{Mixture, softmax};
 use crate::model::optimizer::{Parameter, Rule};
 
@@ -78,7 +78,7 @@ impl Paper {
             (Pipeline::ThreeStep, true) => Main::Through,
             (Pipeline::ThreeStep, false) => Main::Detached,
         };
-        Training { parameters, aux, aux_bias: None, main, noise: Some(sampled), rule: s.rule, seed: s.seed }
+        Training { parameters, aux, aux_bias: None, main, noise: sampled, rule: s.rule, seed: s.seed }
     }
 
     /// Step 2: module t and the mixture weights.
@@ -131,7 +131,7 @@ impl Method for Paper {
         device.prewarm(|| {
             let m = self.core.weights.cols();
             let mut trial = Self {
-                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, None)?,
+                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, self.core.sample_seed)?,
                 settings: self.settings,
                 init: Box::new(|_, _| Ok(Vec::new())),
             };

@@ -3,9 +3,9 @@
 use crate::Result;
 use crate::autograd::{Gradients, Linear, Tape};
 use crate::device::Tensor;
-use crate::kernels::noise::Noise;
 use crate::method::{Core, Observer, Phase, Point, Task};
 use crate::model::network::{Behind, Drawn};
+use crate::model::noise::Noise;
 use crate::model::optimizer::{Optimizer, Parameter, Rule};
 
 /// Steps between two reads of the losses, which stay on the device meanwhile.
@@ -28,8 +28,7 @@ pub(super) struct Training {
     pub aux: Tensor,
     pub aux_bias: Option<Tensor>,
     pub main: Main,
-    /// Absent without noise modules.
-    pub noise: Option<fn(Drawn, u32) -> Noise>,
+    pub noise: fn(Drawn, u32) -> Noise,
     pub rule: Rule,
     pub seed: u64,
 }
@@ -46,10 +45,7 @@ impl Training {
     ) -> Result<Gradients> {
         let tracked = self.parameters.iter().map(|p| &p.tensor);
         let mut tape = Tape::new(core.device(), tracked);
-        let behind = match self.noise {
-            Some(noise) => Behind::Layers { noise, drawn: Drawn { seed: self.seed, step } },
-            None => Behind::Nothing,
-        };
+        let behind = Behind::Layers { noise: self.noise, drawn: Drawn { seed: self.seed, step } };
         let f = core.network.features(&mut tape, images, behind)?;
         let p = core.network.random_features(&mut tape, &f)?;
         let main = match self.main {

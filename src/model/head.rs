@@ -20,9 +20,11 @@ impl Statistics {
     /// # Errors
     /// [`crate::Error::Limit`] where the Gram matrix exceeds one binding.
     pub fn new(device: &Device, features: usize, gamma: f64) -> Result<Self> {
-        let mut diagonal = vec![0.0f32; features * features];
-        diagonal.iter_mut().step_by(features + 1).for_each(|x| *x = gamma as f32);
-        let gram = device.upload(&diagonal, &[features, features])?;
+        // The device's limit is met before the host allocates as much.
+        let gram = device.reals(&[features, features])?;
+        let mut diagonal = vec![0.0; features * features];
+        diagonal.iter_mut().step_by(features + 1).for_each(|x| *x = gamma);
+        device.write(&gram, &diagonal)?;
         Ok(Self { gram, sums: device.zeros(&[0, features])? })
     }
 
@@ -57,7 +59,7 @@ impl Statistics {
     /// Device errors.
     pub fn add(&self, device: &Device, p: &Tensor, labels: &Tensor) -> Result<()> {
         device.run(&Gemm { accumulate: true, lower: true, ..Gemm::new(Layout::TN, p, p, &self.gram)? })?;
-        device.run(&LabelSum { p, labels, q: &self.sums })
+        device.run(&LabelSum::new(p, labels, &self.sums)?)
     }
 
     /// `W^T = Q^T G^-1` [C, m]; G is used up.

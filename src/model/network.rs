@@ -12,9 +12,7 @@ use crate::model::vit::Vit;
 /// What stands behind the blocks in one forward pass.
 #[derive(Clone, Copy, Debug)]
 pub enum Behind<'a> {
-    /// Nothing: the frozen backbone.
-    Nothing,
-    /// The folded layers.
+    /// The folded layers; without any, the frozen backbone.
     Folded(&'a [Folded]),
     /// The layers themselves; `noise(layer)` says how eps is made.
     Layers { noise: fn(Drawn, u32) -> Noise, drawn: Drawn },
@@ -54,7 +52,6 @@ impl Network {
     /// Device errors.
     pub fn features(&self, tape: &mut Tape, images: &Tensor, behind: Behind<'_>) -> Result<Var> {
         self.vit.features(tape, images, |tape, j, x| match behind {
-            Behind::Nothing => Ok(x),
             Behind::Folded(layers) => layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x)),
             Behind::Layers { noise, drawn } => self.noise.apply(tape, j, &x, noise(drawn, j as u32)),
         })

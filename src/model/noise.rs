@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::autograd::{NoiseOp, Tape, Var, Weights};
 use crate::device::{Device, Tensor};
-use crate::kernels::noise::{Noise, Path, PhiLayout};
+pub use crate::kernels::noise::{Noise, Path, PhiLayout};
 
 /// How mixture weights are made.
 #[derive(Clone, Debug)]

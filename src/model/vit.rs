@@ -59,6 +59,12 @@ impl VitConfig {
             let text = w.metadata.get(key).ok_or_else(|| w.error(format!("its metadata lacks `{key}`")))?;
             text.parse::<f64>().map_err(|_| w.error(format!("its metadata has `{key}` = `{text}`, a number is needed")))
         };
+        for key in ["mean", "std"] {
+            let text = w.metadata.get(key).ok_or_else(|| w.error(format!("its metadata lacks `{key}`")))?;
+            if text.split(',').any(|x| x.trim().parse() != Ok(0.5)) {
+                return Err(w.error(format!("its `{key}` is {text}; images are normalised with 0.5, so 0.5 is needed")));
+            }
+        }
         Self::infer(w, field("image_size")? as usize, field("num_heads")? as usize, field("layernorm_eps")? as f32)
     }
 }

@@ -1,17 +1,14 @@
 //! From settings to a learner: weights, frozen random matrices and initial modules, all from the run's seed.
 
-use std::path::Path;
-
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
 use crate::data::Images;
 use crate::device::Device;
-use crate::kernels::noise::PhiLayout;
 use crate::method::{Core, Init, Official, Paper, Settings};
 use crate::model::network::Network;
-use crate::model::noise::NoiseLayers;
+use crate::model::noise::{NoiseLayers, Path, PhiLayout};
 use crate::model::optimizer::Rule;
 use crate::model::vit::{Vit, VitConfig};
 use crate::model::weights::Weights;
@@ -57,7 +54,7 @@ pub(super) fn rule(config: &Config) -> Rule {
 pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<Core> {
     let weights = match config.weights.as_str() {
         "icons" => Weights::parse("icons", ICONS)?,
-        path => Weights::read(Path::new(path))?,
+        path => Weights::read(path.as_ref())?,
     };
     let vit = VitConfig::from_metadata(&weights)?;
     if [vit.channels, vit.image, vit.image] != [images.channels, images.height, images.width] {
@@ -80,12 +77,13 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
     let projections: Vec<_> = (0..vit.depth).map(&mut projection).collect();
     let layout = PhiLayout::new(d2, config.phi_layers)?;
     let official = config.profile == Profile::Official;
-    let network = Network {
+    let mut network = Network {
         device: device.clone(),
         vit: Vit::load(device, vit, weights, config.f16_weights)?,
         noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
         random: device.upload(&random, &[d1, m])?,
     };
+    network.noise.path = if config.fused_noise { Path::Fused } else { Path::Unfused };
     let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
     Core::new(network, config.gamma, config.fit_batch, sample_seed)
 }

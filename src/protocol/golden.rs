@@ -6,10 +6,9 @@ use serde::Deserialize;
 
 use crate::config::{Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
-use crate::kernels::noise::PhiLayout;
 use crate::method::{Core, Init, Official, Paper, Samples, Settings};
 use crate::model::network::Network;
-use crate::model::noise::NoiseLayers;
+use crate::model::noise::{NoiseLayers, PhiLayout};
 use crate::model::optimizer::Rule;
 use crate::model::vit::{Vit, VitConfig};
 use crate::model::weights::Weights;
@@ -181,7 +180,12 @@ impl Golden {
 impl Golden {
     /// Refuses case values that would make no sense to a learner.
     pub fn check(&self, case: &RunCase) -> Result<()> {
-        let sane = case.gamma > 0.0 && case.fit_batch > 0 && (1..=2).contains(&case.phi_layers);
+        let sane = case.gamma > 0.0
+            && case.fit_batch > 0
+            && match case.profile {
+                Profile::Paper => case.temperature > 0.0 && (1..=2).contains(&case.phi_layers),
+                Profile::Official => case.phi_layers == 1,
+            };
         if sane {
             Ok(())
         } else {

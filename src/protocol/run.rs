@@ -15,8 +15,9 @@ use crate::report::{Bar, Progress, Results, Seconds};
 
 /// Follows a run: called after every task.
 pub trait Watch {
+    /// `predicted` holds the new label given to every test image of the classes seen, in order of the test set;
     /// `seconds` is the time that the task took, learning and judging.
-    fn task(&mut self, metrics: &Metrics, seconds: f64);
+    fn task(&mut self, metrics: &Metrics, predicted: &[u32], seconds: f64);
 }
 
 /// Progress bars and the clock of the noise phase.
@@ -119,7 +120,7 @@ async fn learn_all(
         seconds.eval += eval_start.elapsed().as_secs_f64();
         // Tensors grow with every task, so buffers of the old sizes would only pile up.
         device.trim();
-        watch.task(&metrics, task_start.elapsed().as_secs_f64());
+        watch.task(&metrics, &predicted, task_start.elapsed().as_secs_f64());
     }
     let after = device.stats();
     seconds.noise = meter.noise;

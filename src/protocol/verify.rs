@@ -79,6 +79,7 @@ pub async fn verify(path: &Path, device: &Device, oracle: bool) -> Result<Replay
 
 /// Collects errors by group.
 struct Judge<'a> {
+    device: Device,
     golden: &'a Golden,
     oracle: bool,
     checks: Vec<Check>,
@@ -153,7 +154,7 @@ impl Observer for Judge<'_> {
         let t = self.task;
         let name = |what: &str| format!("task{t}.{what}");
         match point {
-            Point::StepOne(w) => self.transposed(&w.device(), "W, step 1", &name("step1.W"), w),
+            Point::StepOne(w) => self.transposed(&self.device.clone(), "W, step 1", &name("step1.W"), w),
             Point::Similarity(s) => self.compare("similarity", &name("similarity"), s, 1e-4),
             Point::PrototypeBefore(p) => self.compare("prototype", &name("prototype_before"), p, 1e-4),
             Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
@@ -254,7 +255,7 @@ impl Judge<'_> {
         if !self.golden.tensors.has(name) {
             return Ok(());
         }
-        let rows = self.golden.tensors.shape(name)?[0];
+        let rows = self.golden.tensors.get(name)?.len() / noise.layout.d2;
         let layout = noise.layout;
         let eps = device.reals(&[rows, layout.e])?;
         let stream = Stream { seed: case.seed, layer: 1, task: 0, step: 0 };
@@ -273,7 +274,8 @@ fn top(row: &[f64]) -> (usize, f64) {
 }
 
 async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle: bool) -> Result<Vec<Check>> {
-    let mut judge = Judge { golden, oracle, checks: Vec::new(), task: 0 };
+    let device = method.core().device().clone();
+    let mut judge = Judge { device, golden, oracle, checks: Vec::new(), task: 0 };
     judge.normals(case, method.core().device(), &method.core().network.noise).await?;
     let mut seen = 0;
     for (t, classes) in case.task_classes.iter().enumerate() {
