@@ -6,7 +6,7 @@ use minoise::kernels::noise::{Noise, NoiseLayer, Path};
 use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
 use crate::harness::{Case, Output, case, numbers, poisoned};
-use crate::noise_mix::{Bounded, EPS, NOISES, Problem, SAMPLE, SHAPES, Shape, Tensors, check_oracle, shape};
+use crate::noise_mix::{Bounded, EPS, EXAMPLES, NOISES, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape};
 
 /// Bound of what must be exactly zero.
 const ZERO: f64 = 1e-30;
@@ -108,7 +108,7 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool) -> Result<Vec<
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
-    let n = groups(shape.rows, layout, noise, device.caps())?;
+    let n = groups([shape.rows, shape.d1], layout, modules, device.caps())?;
     let domega = poisoned(device, &[n, modules])?;
     let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
     device.run(&NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise })?;
@@ -190,10 +190,8 @@ fn elements(layout: minoise::kernels::noise::PhiLayout, name: &str) -> Vec<usize
 
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for shape in SHAPES {
-        for (name, noise) in NOISES {
-            all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true)));
-        }
+    for (shape, name, noise) in runs() {
+        all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true)));
     }
     for shape in [shape(7, 60, 21, 5, 2), shape(9, 192, 96, 3, 1)] {
         all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| run(d, shape, SAMPLE, false)));
@@ -218,7 +216,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    for shape in [shape(7, 60, 21, 5, 2), shape(7, 60, 21, 5, 1), shape(8, 96, 96, 1, 2), shape(2, 48, 256, 1, 2)] {
+    for shape in EXAMPLES {
         for (_, noise) in NOISES {
             let problem = Problem::new(shape);
             let Tensors { x, proj, phi, omega } = &problem.upload(device)?;

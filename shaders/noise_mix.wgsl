@@ -1,11 +1,13 @@
 // y = x + (sum_i omega_i z_i) U,  z_i = mu_i + eps_i s_i,  h = x D
 //   TWO:  mu_i = gelu(h W1mu + b1mu) W2mu + b2mu, s_i likewise;  else mu_i = h W2mu + b2mu, s_i likewise.
 //   eps_i: 0 with MEAN, normal numbers with SAMPLE, else 1.
-// A workgroup makes ROWS token rows, a thread four neighbouring units (of e, later of d1) of PER_THREAD of them.
+// A workgroup makes ROWS token rows, a thread four neighbouring units (of e, later of d1) of PER_THREAD of them; with
+// PASSES it makes that many tiles of ROWS rows, module by module, so that a module's weights stay in a small cache. h and
+// the mixture then wait in the rows of y (needs d1 >= 2e and TWO), else in workgroup memory and in registers.
 // Edges: rows behind the last repeat it and are not stored.
 import package::lib::math::{gelu, linear_group};
 import package::lib::philox::{philox, box_muller, normals_at};
-import package::plan::{ROWS, PER_THREAD, COLS, WG};
+import package::plan::{ROWS, PER_THREAD, PASSES, COLS, WG};
 
 struct Params {
     rows: u32, d1: u32, e: u32, d2: u32,
@@ -23,21 +25,25 @@ struct Params {
 @group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
-var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], at the end the mixture
-@if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * COLS * 2u>; // [ROWS][2e]
+// Number of maps that take part.
+@if(MEAN) const KINDS: u32 = 1u;
+@if(!MEAN) const KINDS: u32 = 2u;
+
+@if(!WAITING) var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
+@if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], of mu, then of sigma, at the end the mixture
 
 // acc + a W for four rows of W.
-fn multiply_add(a: vec4<f32>, w: array<vec4<f32>, 4>, acc: vec4<f32>) -> vec4<f32> {
+fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
 }
 
 // Four neighbouring elements of four rows of phi, `step` apart.
-fn phi_rows(at: u32, step: u32) -> array<vec4<f32>, 4> {
-    return array<vec4<f32>, 4>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
+fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
 }
 
-fn proj_rows(at: u32, step: u32) -> array<vec4<f32>, 4> {
-    return array<vec4<f32>, 4>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
+fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
 }
 
 fn gelu4(u: vec4<f32>) -> vec4<f32> {
@@ -58,99 +64,104 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let row0 = linear_group(group, groups) * ROWS;
-    if row0 >= params.rows { return; }
+    let tile0 = linear_group(group, groups) * ROWS * PASSES;
+    if tile0 >= params.rows { return; }
     let last = params.rows - 1u;
     let col = lane % COLS;
     // With one group of threads this is the same for all lanes, and a compiler sees it.
     let first = select(lane / COLS * PER_THREAD, 0u, WG == COLS);
     let inner = params.d1 / 4u;
     let units = params.e / 4u;
-
     var z: array<vec4<f32>, PER_THREAD>;
-    for (var r = 0u; r < PER_THREAD; r++) { z[r] = vec4<f32>(0.0); }
-    for (var k = 0u; k < inner; k++) {
-        let w = proj_rows(4u * k * units + col, units);
-        for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(x[min(row0 + first + r, last) * inner + k], w, z[r]); }
+
+    for (var tile = 0u; tile < PASSES; tile++) {
+        let row0 = tile0 + tile * ROWS + first;
+        for (var r = 0u; r < PER_THREAD; r++) { z[r] = vec4<f32>(0.0); }
+        for (var k = 0u; k < inner; k++) {
+            let w = proj_rows(4u * k * units + col, units);
+            for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, z[r]); }
+        }
+        for (var r = 0u; r < PER_THREAD; r++) {
+            @if(WAITING) if row0 + r < params.rows {
+                y[(row0 + r) * inner + col] = z[r];
+                y[(row0 + r) * inner + units + col] = vec4<f32>(0.0);
+            }
+            @if(!WAITING) { h_tile[(first + r) * units + col] = z[r]; }
+            z[r] = vec4<f32>(0.0);
+        }
     }
-    for (var r = 0u; r < PER_THREAD; r++) {
-        h_tile[(first + r) * units + col] = z[r];
-        z[r] = vec4<f32>(0.0);
-    }
+    @if(WAITING) { storageBarrier(); }
     workgroupBarrier();
 
     for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
         let weight = omega[i];
-        var mu: array<vec4<f32>, PER_THREAD>;
-        @if(!MEAN) var sigma: array<vec4<f32>, PER_THREAD>;
-        @if(TWO) {
-            let b1 = base + 8u * units * units + col;
-            for (var r = 0u; r < PER_THREAD; r++) {
-                mu[r] = phi[b1];
-                @if(!MEAN) { sigma[r] = phi[b1 + units]; }
+        @if(TWO) let w2 = base + 8u * units * units + 2u * units;
+        @if(!TWO) let w2 = base;
+        for (var step = 0u; step < KINDS * PASSES; step++) {
+            let kind = step / PASSES;
+            let row0 = tile0 + step % PASSES * ROWS + first;
+            var acc: array<vec4<f32>, PER_THREAD>;
+            @if(TWO) {
+                let b1 = phi[base + (8u * units + kind) * units + col];
+                for (var r = 0u; r < PER_THREAD; r++) { acc[r] = b1; }
+                for (var k = 0u; k < units; k++) {
+                    let w = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
+                    for (var r = 0u; r < PER_THREAD; r++) {
+                        @if(WAITING) let h = y[min(row0 + r, last) * inner + k];
+                        @if(!WAITING) let h = h_tile[(first + r) * units + k];
+                        acc[r] = multiply_add(h, w, acc[r]);
+                    }
+                }
+                for (var r = 0u; r < PER_THREAD; r++) { g_tile[(first + r) * units + col] = gelu4(acc[r]); }
+                workgroupBarrier();
             }
+            let b2 = phi[w2 + (8u * units + kind) * units + col];
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = b2; }
             for (var k = 0u; k < units; k++) {
-                let at = base + 8u * k * units + col;
-                let w_mu = phi_rows(at, 2u * units);
-                @if(!MEAN) let w_sigma = phi_rows(at + units, 2u * units);
+                let w = phi_rows(w2 + 4u * (kind * units + k) * units + col, units);
                 for (var r = 0u; r < PER_THREAD; r++) {
-                    let h = h_tile[(first + r) * units + k];
-                    mu[r] = multiply_add(h, w_mu, mu[r]);
-                    @if(!MEAN) { sigma[r] = multiply_add(h, w_sigma, sigma[r]); }
+                    @if(TWO) let g = g_tile[(first + r) * units + k];
+                    @if(!TWO) let g = h_tile[(first + r) * units + k];
+                    acc[r] = multiply_add(g, w, acc[r]);
                 }
             }
             for (var r = 0u; r < PER_THREAD; r++) {
-                let at = (first + r) * 2u * units + col;
-                g_tile[at] = gelu4(mu[r]);
-                @if(!MEAN) { g_tile[at + units] = gelu4(sigma[r]); }
-            }
-            workgroupBarrier();
-        }
-        @if(TWO) let w2 = base + 8u * units * units + 2u * units + col;
-        @if(!TWO) let w2 = base + col;
-        let b2 = w2 + 8u * units * units;
-        for (var r = 0u; r < PER_THREAD; r++) {
-            mu[r] = phi[b2];
-            @if(!MEAN) { sigma[r] = phi[b2 + units]; }
-        }
-        for (var k = 0u; k < units; k++) {
-            let w_mu = phi_rows(w2 + 4u * k * units, units);
-            @if(!MEAN) let w_sigma = phi_rows(w2 + 4u * (units + k) * units, units);
-            for (var r = 0u; r < PER_THREAD; r++) {
-                @if(TWO) {
-                    let at = (first + r) * 2u * units + k;
-                    mu[r] = multiply_add(g_tile[at], w_mu, mu[r]);
-                    @if(!MEAN) { sigma[r] = multiply_add(g_tile[at + units], w_sigma, sigma[r]); }
+                var scale = vec4<f32>(weight);
+                @if(SAMPLE) if kind == 1u { scale *= noise(row0 + r, col, i); }
+                @if(WAITING) if row0 + r < params.rows {
+                    let at = (row0 + r) * inner + units + col;
+                    y[at] = fma(scale, acc[r], y[at]);
                 }
-                @if(!TWO) {
-                    let h = h_tile[(first + r) * units + k];
-                    mu[r] = multiply_add(h, w_mu, mu[r]);
-                    @if(!MEAN) { sigma[r] = multiply_add(h, w_sigma, sigma[r]); }
-                }
+                @if(!WAITING) { z[r] = fma(scale, acc[r], z[r]); }
             }
+            @if(TWO) { workgroupBarrier(); }
         }
-        for (var r = 0u; r < PER_THREAD; r++) {
-            @if(MEAN) let sampled = mu[r];
-            @if(SAMPLE) let sampled = fma(noise(row0 + first + r, col, i), sigma[r], mu[r]);
-            @if(!MEAN && !SAMPLE) let sampled = mu[r] + sigma[r];
-            z[r] = fma(vec4<f32>(weight), sampled, z[r]);
-        }
-        @if(TWO) { workgroupBarrier(); }
     }
 
-    workgroupBarrier();
-    for (var r = 0u; r < PER_THREAD; r++) { h_tile[(first + r) * units + col] = z[r]; }
-    workgroupBarrier();
-    for (var c = col; c < inner; c += COLS) {
-        var acc: array<vec4<f32>, PER_THREAD>;
-        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + first + r, last) * inner + c]; }
-        for (var k = 0u; k < units; k++) {
-            let w = proj_rows((4u * units + 4u * k) * inner + c, inner);
-            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(h_tile[(first + r) * units + k], w, acc[r]); }
-        }
+    for (var tile = 0u; tile < PASSES; tile++) {
+        let row0 = tile0 + tile * ROWS + first;
+        workgroupBarrier();
         for (var r = 0u; r < PER_THREAD; r++) {
-            if row0 + first + r < params.rows { y[(row0 + first + r) * inner + c] = acc[r]; }
+            @if(WAITING) { z[r] = y[min(row0 + r, last) * inner + units + col]; }
+            @if(TWO) { g_tile[(first + r) * units + col] = z[r]; }
+            @if(!TWO) { h_tile[(first + r) * units + col] = z[r]; }
+        }
+        workgroupBarrier();
+        for (var c = col; c < inner; c += COLS) {
+            var acc: array<vec4<f32>, PER_THREAD>;
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + r, last) * inner + c]; }
+            for (var k = 0u; k < units; k++) {
+                let w = proj_rows((4u * units + 4u * k) * inner + c, inner);
+                for (var r = 0u; r < PER_THREAD; r++) {
+                    @if(TWO) let mixed = g_tile[(first + r) * units + k];
+                    @if(!TWO) let mixed = h_tile[(first + r) * units + k];
+                    acc[r] = multiply_add(mixed, w, acc[r]);
+                }
+            }
+            for (var r = 0u; r < PER_THREAD; r++) {
+                if row0 + r < params.rows { y[(row0 + r) * inner + c] = acc[r]; }
+            }
         }
     }
 }

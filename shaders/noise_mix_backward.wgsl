@@ -4,10 +4,11 @@
 //   domega[group][i] = sum over the group's rows of <dg, g> + <dz, b2mu> + <dz eps, b2sigma>
 // With NEWEST, the last module's operands: h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds (else h | dmu | ds),
 //   dmu = omega dz, ds = omega dz eps; and domega.
-// eps: 0 with MEAN, normal numbers with SAMPLE, else 1. Tiles and edges as in noise_mix.wgsl.
+// eps: 0 with MEAN, normal numbers with SAMPLE, else 1. Tiles, passes and edges as in noise_mix.wgsl;
+//   with PASSES h, dz and dh wait in the rows of dx (needs d1 >= 3e).
 import package::lib::math::{linear_group};
 import package::lib::philox::{philox, box_muller, normals_at};
-import package::plan::{ROWS, PER_THREAD, COLS, WG};
+import package::plan::{ROWS, PER_THREAD, PASSES, COLS, WG};
 
 struct Params {
     rows: u32, d1: u32, e: u32, d2: u32,
@@ -28,15 +29,13 @@ struct Params {
 @if(NEWEST) @group(0) @binding(7) var<storage, read_write> operands: array<vec4<f32>>; // [rows, 7e] or [rows, 3e]
 @if(NEWEST) @group(0) @binding(8) var<storage, read_write> domega: array<f32>; // [groups, modules]
 
-// Number of maps that take part, and where the gradient of s stands.
+// Number of maps that take part.
 @if(MEAN) const KINDS: u32 = 1u;
 @if(!MEAN) const KINDS: u32 = 2u;
-@if(SAMPLE) const GRADS: u32 = 2u;
-@if(!SAMPLE) const GRADS: u32 = 1u;
 
-var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], at the end dh
-var<workgroup> grad_tile: array<vec4<f32>, GRADS * ROWS * COLS>; // dz [ROWS][e], dz eps [ROWS][e]
-@if(TWO) var<workgroup> du_tile: array<vec4<f32>, ROWS * COLS * 2u>; // [ROWS][2e]
+@if(!WAITING) var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
+var<workgroup> grad_tile: array<vec4<f32>, ROWS * COLS>; // dz, then dz eps [ROWS][e], at the end dh
+@if(TWO) var<workgroup> du_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], of mu, then of sigma
 @if(NEWEST) var<workgroup> sums: array<f32, WG>;
 
 // acc + a W for four rows of W.
@@ -76,9 +75,9 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = linear_group(group, groups);
-    let row0 = tile * ROWS;
-    if row0 >= params.rows { return; }
+    let job = linear_group(group, groups);
+    let tile0 = job * ROWS * PASSES;
+    if tile0 >= params.rows { return; }
     let last = params.rows - 1u;
     let col = lane % COLS;
     // With one group of threads this is the same for all lanes, and a compiler sees it.
@@ -87,60 +86,82 @@ fn main(
     let units = params.e / 4u;
     @if(TWO) let fields = 7u;
     @if(!TWO) let fields = 3u;
-
     var dh: array<vec4<f32>, PER_THREAD>;
     var dz: array<vec4<f32>, PER_THREAD>;
-    for (var r = 0u; r < PER_THREAD; r++) {
-        dh[r] = vec4<f32>(0.0);
-        dz[r] = vec4<f32>(0.0);
-    }
-    for (var k = 0u; k < inner; k++) {
-        let down = proj_rows(4u * k * units + col, units);
-        let up = transpose(proj_rows((4u * units + 4u * col) * inner + k, inner));
+
+    for (var tile = 0u; tile < PASSES; tile++) {
+        let row0 = tile0 + tile * ROWS + first;
+        // Here dh holds h.
         for (var r = 0u; r < PER_THREAD; r++) {
-            let at = min(row0 + first + r, last) * inner + k;
-            dh[r] = multiply_add(x[at], down, dh[r]);
-            dz[r] = multiply_add(dy[at], up, dz[r]);
+            dh[r] = vec4<f32>(0.0);
+            dz[r] = vec4<f32>(0.0);
+        }
+        for (var k = 0u; k < inner; k++) {
+            let w = proj_rows(4u * k * units + col, units);
+            for (var r = 0u; r < PER_THREAD; r++) { dh[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, dh[r]); }
+        }
+        for (var k = 0u; k < inner; k++) {
+            let w = transpose(proj_rows((4u * units + 4u * col) * inner + k, inner));
+            for (var r = 0u; r < PER_THREAD; r++) { dz[r] = multiply_add(dy[min(row0 + r, last) * inner + k], w, dz[r]); }
+        }
+        for (var r = 0u; r < PER_THREAD; r++) {
+            if row0 + r < params.rows {
+                @if(NEWEST) { operands[(row0 + r) * fields * units + col] = dh[r]; }
+                @if(WAITING) {
+                    let at = (row0 + r) * inner + col;
+                    dx[at] = dh[r];
+                    dx[at + units] = dz[r];
+                    dx[at + 2u * units] = vec4<f32>(0.0);
+                }
+            }
+            @if(!WAITING) { h_tile[(first + r) * units + col] = dh[r]; }
+            dh[r] = vec4<f32>(0.0);
         }
     }
-    for (var r = 0u; r < PER_THREAD; r++) {
-        h_tile[(first + r) * units + col] = dh[r];
-        grad_tile[(first + r) * units + col] = dz[r];
-        @if(NEWEST) if row0 + first + r < params.rows { operands[(row0 + first + r) * fields * units + col] = dh[r]; }
-        dh[r] = vec4<f32>(0.0);
-    }
+    @if(WAITING) { storageBarrier(); }
 
     for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
         let weight = omega[i];
-        @if(SAMPLE) for (var r = 0u; r < PER_THREAD; r++) {
-            let at = (first + r) * units + col;
-            grad_tile[ROWS * COLS + at] = grad_tile[at] * noise(row0 + first + r, col, i);
-        }
-        workgroupBarrier();
         @if(NEWEST) var sum = 0.0;
         @if(TWO) let w2 = base + 8u * units * units + 2u * units;
         @if(!TWO) let w2 = base;
-        for (var kind = 0u; kind < KINDS; kind++) {
-            let grads = min(kind, GRADS - 1u) * ROWS * COLS;
-            var dg: array<vec4<f32>, PER_THREAD>;
-            @if(TWO) var u: array<vec4<f32>, PER_THREAD>;
+        for (var step = 0u; step < KINDS * PASSES; step++) {
+            let kind = step / PASSES;
+            let row0 = tile0 + step % PASSES * ROWS + first;
             for (var r = 0u; r < PER_THREAD; r++) {
-                dg[r] = vec4<f32>(0.0);
-                @if(TWO) { u[r] = phi[base + 8u * units * units + kind * units + col]; }
+                @if(WAITING) {
+                    let at = min(row0 + r, last) * inner + units + col;
+                    dz[r] = dx[at];
+                    dh[r] = dx[at + units];
+                }
+                var grad = dz[r];
+                @if(SAMPLE) if kind == 1u { grad *= noise(row0 + r, col, i); }
+                grad_tile[(first + r) * units + col] = grad;
             }
+            workgroupBarrier();
+            var dg: array<vec4<f32>, PER_THREAD>;
+            for (var r = 0u; r < PER_THREAD; r++) { dg[r] = vec4<f32>(0.0); }
             for (var k = 0u; k < units; k++) {
-                @if(TWO) let w1_rows = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
-                let w2_cols = transpose(phi_rows(w2 + 4u * (kind * units + col) * units + k, units));
-                for (var r = 0u; r < PER_THREAD; r++) {
-                    let at = (first + r) * units + k;
-                    @if(TWO) { u[r] = multiply_add(h_tile[at], w1_rows, u[r]); }
-                    dg[r] = multiply_add(grad_tile[grads + at], w2_cols, dg[r]);
+                let w = transpose(phi_rows(w2 + 4u * (kind * units + col) * units + k, units));
+                for (var r = 0u; r < PER_THREAD; r++) { dg[r] = multiply_add(grad_tile[(first + r) * units + k], w, dg[r]); }
+            }
+            @if(TWO) var u: array<vec4<f32>, PER_THREAD>;
+            @if(TWO) {
+                let b1 = phi[base + (8u * units + kind) * units + col];
+                for (var r = 0u; r < PER_THREAD; r++) { u[r] = b1; }
+                for (var k = 0u; k < units; k++) {
+                    let w = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
+                    for (var r = 0u; r < PER_THREAD; r++) {
+                        @if(WAITING) let h = dx[min(row0 + r, last) * inner + k];
+                        @if(!WAITING) let h = h_tile[(first + r) * units + k];
+                        u[r] = multiply_add(h, w, u[r]);
+                    }
                 }
             }
             @if(NEWEST) let b2 = phi[w2 + (8u * units + kind) * units + col];
             for (var r = 0u; r < PER_THREAD; r++) {
-                let row = row0 + first + r;
+                let row = row0 + r;
                 let at = (first + r) * units + col;
                 @if(TWO) let x = gelu_both(u[r].x);
                 @if(TWO) let y = gelu_both(u[r].y);
@@ -149,10 +170,10 @@ fn main(
                 @if(TWO) let g = vec4<f32>(x.x, y.x, z.x, w.x);
                 @if(TWO) let du = weight * dg[r] * vec4<f32>(x.y, y.y, z.y, w.y);
                 @if(!TWO) let g = h_tile[at];
-                @if(TWO) { du_tile[(first + r) * 2u * units + kind * units + col] = du; }
+                @if(TWO) { du_tile[at] = du; }
                 @if(!TWO) { dh[r] += weight * dg[r]; }
                 @if(NEWEST) if row < params.rows {
-                    let dm = grad_tile[grads + at];
+                    let dm = grad_tile[at];
                     sum += dot(g, dg[r]) + dot(dm, b2);
                     if i == params.modules - 1u {
                         let to = row * fields * units + col;
@@ -164,45 +185,51 @@ fn main(
                     }
                 }
             }
+            @if(NEWEST) { sums[lane] = sum; }
+            workgroupBarrier();
+            @if(TWO) for (var k = 0u; k < units; k++) {
+                let w = transpose(phi_rows(base + (8u * col + kind) * units + k, 2u * units));
+                for (var r = 0u; r < PER_THREAD; r++) { dh[r] = multiply_add(du_tile[(first + r) * units + k], w, dh[r]); }
+            }
+            @if(WAITING) for (var r = 0u; r < PER_THREAD; r++) {
+                if row0 + r < params.rows { dx[(row0 + r) * inner + 2u * units + col] = dh[r]; }
+            }
         }
-        @if(NEWEST) { sums[lane] = sum; }
-        workgroupBarrier();
         @if(NEWEST) if lane == i % WG {
             var total = 0.0;
             for (var j = 0u; j < WG; j++) { total += sums[j]; }
-            domega[tile * params.modules + i] = total;
-        }
-        @if(TWO) for (var k = 0u; k < KINDS * units; k++) {
-            let w1_cols = transpose(phi_rows(base + 8u * col * units + k, 2u * units));
-            for (var r = 0u; r < PER_THREAD; r++) {
-                dh[r] = multiply_add(du_tile[(first + r) * 2u * units + k], w1_cols, dh[r]);
-            }
+            domega[job * params.modules + i] = total;
         }
     }
 
-    @if(MEAN && NEWEST) for (var r = 0u; r < PER_THREAD; r++) {
-        let row = row0 + first + r;
-        if row < params.rows {
-            let to = row * fields * units + col;
-            @if(TWO) {
-                operands[to + 2u * units] = vec4<f32>(0.0);
-                operands[to + 4u * units] = vec4<f32>(0.0);
+    for (var tile = 0u; tile < PASSES; tile++) {
+        let row0 = tile0 + tile * ROWS + first;
+        @if(MEAN && NEWEST) for (var r = 0u; r < PER_THREAD; r++) {
+            if row0 + r < params.rows {
+                let to = (row0 + r) * fields * units + col;
+                @if(TWO) {
+                    operands[to + 2u * units] = vec4<f32>(0.0);
+                    operands[to + 4u * units] = vec4<f32>(0.0);
+                }
+                operands[to + (fields - 1u) * units] = vec4<f32>(0.0);
             }
-            operands[to + (fields - 1u) * units] = vec4<f32>(0.0);
         }
-    }
-    workgroupBarrier();
-    for (var r = 0u; r < PER_THREAD; r++) { h_tile[(first + r) * units + col] = dh[r]; }
-    workgroupBarrier();
-    for (var c = col; c < inner; c += COLS) {
-        var acc: array<vec4<f32>, PER_THREAD>;
-        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + first + r, last) * inner + c]; }
-        for (var k = 0u; k < units; k++) {
-            let w = transpose(proj_rows(4u * c * units + k, units));
-            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(h_tile[(first + r) * units + k], w, acc[r]); }
-        }
+        workgroupBarrier();
         for (var r = 0u; r < PER_THREAD; r++) {
-            if row0 + first + r < params.rows { dx[(row0 + first + r) * inner + c] = acc[r]; }
+            @if(WAITING) { dh[r] = dx[min(row0 + r, last) * inner + 2u * units + col]; }
+            grad_tile[(first + r) * units + col] = dh[r];
+        }
+        workgroupBarrier();
+        for (var c = col; c < inner; c += COLS) {
+            var acc: array<vec4<f32>, PER_THREAD>;
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + r, last) * inner + c]; }
+            for (var k = 0u; k < units; k++) {
+                let w = transpose(proj_rows(4u * c * units + k, units));
+                for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(grad_tile[(first + r) * units + k], w, acc[r]); }
+            }
+            for (var r = 0u; r < PER_THREAD; r++) {
+                if row0 + r < params.rows { dx[(row0 + r) * inner + c] = acc[r]; }
+            }
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Twin of `noise_mix`: tiles of token rows that stay in cache through the whole layer.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::activation::gelu;
@@ -9,8 +11,10 @@ use crate::device::{Io, Real};
 use crate::kernels::noise::Noise;
 use crate::kernels::noise_mix::NoiseMix;
 
-/// Rows of a tile.
+/// Rows that pass through a module together.
 pub const TILE: usize = 64;
+/// Rows of a job: their tiles take turns at each module, so that its weights stay in cache.
+pub const JOB: usize = 4 * TILE;
 
 /// `dst[m, n] = [keep] dst + scale lhs[m, k] rhs[k, n]` inside slices; `dst` and `lhs` with their leading dimensions,
 /// `rhs` with its (row, column) strides.
@@ -70,12 +74,12 @@ fn add_noise<R: Real>(z: &mut [R], s: &[R], bias: &[R], eps: Option<&[R]>, omega
     );
 }
 
-/// Buffers of one tile.
+/// Buffers of one job: h and the mixture of all its rows, the others for one tile.
 struct Scratch<R> {
     h: Vec<R>,
+    z: Vec<R>,
     g: Vec<R>,
     s: Vec<R>,
-    z: Vec<R>,
     eps: Vec<R>,
     unpadded: Vec<R>,
 }
@@ -87,10 +91,10 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     let (down, up) = proj.split_at(d1 * e);
     let zeros = |n: usize| vec![R::of(0.0); n];
     let scratch = || Scratch {
-        h: zeros(TILE * e),
+        h: zeros(JOB * e),
+        z: zeros(JOB * e),
         g: zeros(TILE * 2 * e),
         s: zeros(TILE * e),
-        z: zeros(TILE * e),
         eps: zeros(TILE * e),
         unpadded: Vec::new(),
     };
@@ -100,34 +104,58 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
         bias.iter_mut().zip(&row[k.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
     }
-    y.par_chunks_mut(TILE * d1).zip(x.par_chunks(TILE * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
+    y.par_chunks_mut(JOB * d1).zip(x.par_chunks(JOB * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
         let rows = x.len() / d1;
         multiply([rows, e, d1], (&mut t.h, e), (x, d1), (down, e, 1), false, one);
         t.z.chunks_mut(e).for_each(|z| z.copy_from_slice(&bias));
-        for (module, phi) in phi.chunks(k.layout.len()).take(k.modules).enumerate() {
-            let (w, w2) = (omega[module], &phi[k.layout.w2()..]);
-            let sigma = k.noise != Noise::Mean;
-            let (g, ld) = if k.layout.layers == 2 {
-                let width = if sigma { 2 * e } else { e };
-                multiply([rows, width, e], (&mut t.g, 2 * e), (&t.h, e), (phi, 2 * e, 1), false, one);
-                bias_gelu(&mut t.g[..rows * 2 * e], &phi[k.layout.b1()..][..2 * e], width);
-                (&t.g, 2 * e)
-            } else {
-                (&t.h, e)
-            };
-            multiply([rows, e, e], (&mut t.z, e), (g, ld), (w2, e, 1), true, w);
-            if sigma {
-                let g = if k.layout.layers == 2 { &g[e..] } else { &g[..] };
-                multiply([rows, e, e], (&mut t.s, e), (g, ld), (&w2[e * e..], e, 1), false, one);
-                let eps = matches!(k.noise, Noise::Sample { .. }).then(|| {
-                    let stream = k.noise.stream(module);
-                    philox::rows(stream, i * TILE, [rows, k.layout.d2, e], &mut t.unpadded, &mut t.eps);
-                    &t.eps[..]
-                });
-                add_noise(&mut t.z[..rows * e], &t.s, &phi[k.layout.b2() + e..][..e], eps, w);
+        for module in 0..k.modules {
+            for tile in (0..rows).step_by(TILE) {
+                add_module(
+                    k,
+                    t,
+                    &phi[module * k.layout.len()..],
+                    omega[module],
+                    module,
+                    i * JOB,
+                    tile..rows.min(tile + TILE),
+                );
             }
         }
         y.copy_from_slice(x);
         multiply([rows, d1, e], (y, d1), (&t.z, e), (up, d1, 1), true, one);
     });
+}
+
+/// Adds one module's part of the mixture for the `tile` of the job that starts at row `job`.
+fn add_module<R: Real>(
+    k: &NoiseMix<'_>,
+    t: &mut Scratch<R>,
+    phi: &[R],
+    omega: R,
+    module: usize,
+    job: usize,
+    tile: Range<usize>,
+) {
+    let (e, layout, one, rows) = (k.layout.e, k.layout, R::of(1.0), tile.len());
+    let (w2, sigma) = (&phi[layout.w2()..], k.noise != Noise::Mean);
+    let (h, z) = (&t.h[tile.start * e..][..rows * e], &mut t.z[tile.start * e..][..rows * e]);
+    let (g, ld) = if layout.layers == 2 {
+        let width = if sigma { 2 * e } else { e };
+        multiply([rows, width, e], (&mut t.g, 2 * e), (h, e), (phi, 2 * e, 1), false, one);
+        bias_gelu(&mut t.g[..rows * 2 * e], &phi[layout.b1()..][..2 * e], width);
+        (&t.g[..], 2 * e)
+    } else {
+        (h, e)
+    };
+    multiply([rows, e, e], (z, e), (g, ld), (w2, e, 1), true, omega);
+    if sigma {
+        let g = if layout.layers == 2 { &g[e..] } else { g };
+        multiply([rows, e, e], (&mut t.s, e), (g, ld), (&w2[e * e..], e, 1), false, one);
+        let eps = matches!(k.noise, Noise::Sample { .. }).then(|| {
+            let stream = k.noise.stream(module);
+            philox::rows(stream, job + tile.start, [rows, layout.d2, e], &mut t.unpadded, &mut t.eps);
+            &t.eps[..]
+        });
+        add_noise(z, &t.s, &phi[layout.b2() + e..][..e], eps, omega);
+    }
 }

@@ -37,64 +37,113 @@ impl NoiseMixParams {
     }
 }
 
-/// How a workgroup covers its tile of token rows: a thread owns four neighbouring units of `per_thread` rows.
+/// How a workgroup covers token rows: a thread owns four neighbouring units of `per_thread` rows of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
-    /// Rows of the workgroup.
-    pub rows: usize,
-    pub per_thread: usize,
+    /// Rows that are computed together.
+    rows: usize,
+    per_thread: usize,
     /// Threads along the units.
-    pub cols: usize,
+    cols: usize,
+    /// Tiles of a workgroup, which take turns at each module's weights. More than one: intermediates wait in the
+    /// rows of the output.
+    passes: usize,
+    /// Elements of workgroup memory.
+    floats: usize,
+}
+
+/// What the choice of a tile depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand {
+    pub kernel: &'static str,
+    pub layout: PhiLayout,
+    /// [rows, d1] of the tokens.
+    pub tokens: [usize; 2],
+    pub modules: usize,
+    /// Vectors of e elements that each row keeps while modules pass, and those of one module.
+    pub kept: usize,
+    pub passing: usize,
+    /// Products with a module's weights, for each of mu and sigma.
+    pub products: usize,
+    /// The kept vectors beyond `in_registers` stand in workgroup memory, unless they wait in the output.
+    pub in_registers: usize,
 }
 
 impl Tile {
-    /// The largest tile whose `row_floats` elements a row fit into workgroup memory.
-    ///
     /// # Errors
-    /// [`Error::Limit`] where not even one row fits.
-    pub fn new(kernel: &str, e: usize, row_floats: usize, caps: &Caps) -> Result<Self> {
+    /// [`Error::Limit`] where not even one row fits into workgroup memory.
+    pub fn new(demand: &Demand, caps: &Caps) -> Result<Self> {
+        let (e, [rows, d1]) = (demand.layout.e, demand.tokens);
+        let software = caps.class == DeviceClass::SoftwareGpu;
         let cols = e / 4;
-        let limit = |what: &str, needed: usize, limit: u32| Error::Limit {
-            what: format!("{what} of kernel `{kernel}` with noise_hidden {e}"),
+        let threads = caps.max_invocations.min(256) as usize;
+        let limit = |what: &str, needed: usize, limit: usize| Error::Limit {
+            what: format!("{what} of kernel `{}` with noise_hidden {e}", demand.kernel),
             subject: "this device".into(),
             needed: needed as u64,
-            limit: limit.into(),
+            limit: limit as u64,
             way_out: "use a smaller noise_hidden or --device cpu",
         };
-        if cols > caps.max_invocations as usize {
-            return Err(limit("the workgroup", cols, caps.max_invocations));
+        if cols > threads {
+            return Err(limit("the workgroup", cols, threads));
         }
-        let fitting = caps.workgroup_memory as usize / (row_floats * 4);
+        // Software devices read weights through small caches, which several tiles must share.
+        let wait = software && demand.layout.layers == 2 && demand.modules > 1 && d1 >= demand.kept * e;
+        let row_floats = e * (demand.passing + if wait { 0 } else { demand.kept - demand.in_registers });
+        // One element for each thread is left for sums.
+        let memory = (caps.workgroup_memory as usize / 4).saturating_sub(threads);
+        let fitting = memory / row_floats;
         if fitting == 0 {
-            return Err(limit("the workgroup memory", row_floats * 4, caps.workgroup_memory));
+            return Err(limit("the workgroup memory", (row_floats + threads) * 4, caps.workgroup_memory as usize));
         }
-        // Software devices want an address that all lanes share, so that all their threads take the same rows.
-        let (most_rows, most_groups) = if caps.class == DeviceClass::SoftwareGpu { (8, 1) } else { (4, 128 / cols) };
-        let groups = most_groups.clamp(1, caps.max_invocations as usize / cols);
-        let groups = groups.min(fitting).min(cpu::noise_mix::TILE / most_rows);
-        let per_thread = [8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
+        // They also want an address that all lanes share, so that all their threads take the same rows.
+        let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / cols) };
+        let groups = most_groups.clamp(1, threads / cols).min(fitting).min(cpu::noise_mix::TILE / most_rows);
+        let per_thread = [16, 12, 8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
-        Ok(Self { rows: groups * per_thread, per_thread, cols })
+        let tile = groups * per_thread;
+        // Enough workgroups for all cores come first; and llvmpipe silently ends all loops of an invocation after 65,535
+        // iterations in total.
+        let iterations = demand.modules * (2 * demand.products * cols + 10 * per_thread);
+        let passes = if wait { (rows / (16 * tile)).min(60_000 / iterations).clamp(1, 8) } else { 1 };
+        Ok(if passes > 1 || !wait {
+            Self { rows: tile, per_thread, cols, passes, floats: tile * row_floats }
+        } else {
+            Self::new(&Demand { modules: 1, ..*demand }, caps)?
+        })
     }
 
     pub fn threads(&self) -> usize {
         self.cols * (self.rows / self.per_thread)
     }
 
-    /// The constants that both shaders import, and the flags of layout and noise.
-    pub fn constants(&self, layout: PhiLayout, noise: Noise) -> Vec<(&'static str, Constant)> {
+    /// Workgroups for `rows` token rows.
+    pub fn groups(&self, rows: usize) -> usize {
+        rows.div_ceil(self.rows * self.passes)
+    }
+
+    /// The plan of a shader that uses workgroup memory for nothing else, with its flags of layout and noise.
+    pub fn plan(&self, shader: &'static str, rows: usize, layout: PhiLayout, noise: Noise, caps: &Caps) -> Plan {
         let number = |name, x: usize| (name, Constant::U32(x as u32));
         let flag = |name, on| (name, Constant::Flag(on));
-        vec![
-            flag("TWO", layout.layers == 2),
-            flag("MEAN", noise == Noise::Mean),
-            flag("SAMPLE", matches!(noise, Noise::Sample { .. })),
-            flag("ALIGNED", layout.d2 == layout.e),
-            number("ROWS", self.rows),
-            number("PER_THREAD", self.per_thread),
-            number("COLS", self.cols),
-            number("WG", self.threads()),
-        ]
+        Plan {
+            shader,
+            constants: vec![
+                flag("TWO", layout.layers == 2),
+                flag("MEAN", noise == Noise::Mean),
+                flag("SAMPLE", matches!(noise, Noise::Sample { .. })),
+                flag("ALIGNED", layout.d2 == layout.e),
+                flag("WAITING", self.passes > 1),
+                number("ROWS", self.rows),
+                number("PER_THREAD", self.per_thread),
+                number("PASSES", self.passes),
+                number("COLS", self.cols),
+                number("WG", self.threads()),
+            ],
+            workgroup: self.threads() as u32,
+            shared_bytes: 4 * self.floats as u32,
+            groups: grid(self.groups(rows), caps),
+        }
     }
 }
 
@@ -130,17 +179,19 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let e = self.layout.e;
-        // h, and with two layers g of mu and sigma.
-        let row_floats = if self.layout.layers == 2 { 3 * e } else { e };
-        let tile = Tile::new(Self::NAME, e, row_floats, caps)?;
-        Ok(Plan {
-            shader: "noise_mix",
-            constants: tile.constants(self.layout, self.noise),
-            workgroup: tile.threads() as u32,
-            shared_bytes: (tile.rows * row_floats * 4) as u32,
-            groups: grid(self.x.rows().div_ceil(tile.rows), caps),
-        })
+        // Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
+        let two = self.layout.layers == 2;
+        let demand = Demand {
+            kernel: Self::NAME,
+            layout: self.layout,
+            tokens: [self.x.rows(), self.x.cols()],
+            modules: self.modules,
+            kept: 2,
+            passing: two.into(),
+            products: 2,
+            in_registers: 1,
+        };
+        Ok(Tile::new(&demand, caps)?.plan("noise_mix", self.x.rows(), self.layout, self.noise, caps))
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {

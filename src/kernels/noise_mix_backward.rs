@@ -1,8 +1,8 @@
 //! Backward pass of the fused noise layer, in one dispatch.
 
 use super::noise::{Noise, PhiLayout};
-use super::noise_mix::{NoiseMixParams, Tile};
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use super::noise_mix::{Demand, NoiseMixParams, Tile};
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
 /// What the gradients of the newest module and of the mixture are made from.
@@ -45,28 +45,22 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
     layout.e * if layout.layers == 2 { 7 } else { 3 }
 }
 
-/// Rows of the partial sums of omega's gradient on a device with `caps`.
+/// Rows of the partial sums of omega's gradient for tokens [rows, d1] on a device with `caps`.
 ///
 /// # Errors
 /// [`crate::Error::Limit`] where the device cannot run this width.
-pub fn groups(rows: usize, layout: PhiLayout, noise: Noise, caps: &Caps) -> Result<usize> {
+pub fn groups(tokens: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
-        DeviceClass::Cpu => rows.div_ceil(cpu::noise_mix::TILE),
-        _ => rows.div_ceil(tile(layout, noise, caps)?.rows),
+        DeviceClass::Cpu => tokens[0].div_ceil(cpu::noise_mix::TILE),
+        _ => tile(tokens, layout, modules, caps)?.groups(tokens[0]),
     })
 }
 
-/// Elements of workgroup memory for each row: h, dz (and dz eps if sampled), and du where there are two layers.
-fn row_floats(layout: PhiLayout, noise: Noise) -> usize {
-    let grads = if matches!(noise, Noise::Sample { .. }) { 2 } else { 1 };
-    layout.e * (1 + grads + if layout.layers == 2 { 2 } else { 0 })
-}
-
-fn tile(layout: PhiLayout, noise: Noise, caps: &Caps) -> Result<Tile> {
-    // One element for each thread is left for the sums of omega's gradient.
-    let left = caps.workgroup_memory - 4 * caps.max_invocations.min(256);
-    let caps = Caps { workgroup_memory: left, max_invocations: caps.max_invocations.min(256), ..caps.clone() };
-    Tile::new("noise_mix_backward", layout.e, row_floats(layout, noise), &caps)
+/// Kept: h, dz, dh. Passing: dz eps, and du where there are two layers.
+fn tile(tokens: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<Tile> {
+    let (kept, passing, in_registers) = (3, layout.layers, 2);
+    let kernel = NoiseMixBackward::NAME;
+    Tile::new(&Demand { kernel, layout, tokens, modules, kept, passing, products: 3, in_registers }, caps)
 }
 
 impl Kernel for NoiseMixBackward<'_> {
@@ -86,17 +80,14 @@ impl Kernel for NoiseMixBackward<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let tile = tile(self.layout, self.noise, caps)?;
-        let mut constants = tile.constants(self.layout, self.noise);
-        constants.push(("NEWEST", Constant::Flag(self.newest.is_some())));
-        let sums = if self.newest.is_some() { tile.threads() } else { 0 };
-        Ok(Plan {
-            shader: "noise_mix_backward",
-            constants,
-            workgroup: tile.threads() as u32,
-            shared_bytes: ((tile.rows * row_floats(self.layout, self.noise) + sums) * 4) as u32,
-            groups: grid(self.x.rows().div_ceil(tile.rows), caps),
-        })
+        let rows = self.x.rows();
+        let tile = tile([rows, self.x.cols()], self.layout, self.modules, caps)?;
+        let mut plan = tile.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
+        plan.constants.push(("NEWEST", Constant::Flag(self.newest.is_some())));
+        if self.newest.is_some() {
+            plan.shared_bytes += 4 * plan.workgroup;
+        }
+        Ok(plan)
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
