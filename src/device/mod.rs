@@ -11,8 +11,9 @@ mod select;
 mod shader;
 mod tensor;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
@@ -67,8 +68,13 @@ struct Inner {
     pool: Pool,
     backend: Backend,
     dispatches: AtomicU64,
-    capturing: AtomicBool,
-    captured: Mutex<Vec<Captured>>,
+    /// Executes nothing.
+    planner: bool,
+}
+
+thread_local! {
+    /// The device whose dispatches this thread captures, and what it captured: other threads go on executing.
+    static CAPTURE: RefCell<Option<(usize, Vec<Captured>)>> = const { RefCell::new(None) };
 }
 
 /// A handle to one device; clones share it.
@@ -110,8 +116,8 @@ impl Device {
 
     /// A device that executes nothing and plans for `caps`; for looking at plans with [`Device::capture`].
     pub fn planner(caps: Caps) -> Self {
-        let device = Self::from_backend("planner".into(), caps, Backend::Cpu(Precision::F32));
-        device.0.capturing.store(true, Ordering::Relaxed);
+        let mut device = Self::from_backend("planner".into(), caps, Backend::Cpu(Precision::F32));
+        Arc::get_mut(&mut device.0).expect("a new handle has no clones").planner = true;
         device
     }
 
@@ -122,8 +128,7 @@ impl Device {
             pool: Pool::default(),
             backend,
             dispatches: AtomicU64::new(0),
-            capturing: AtomicBool::new(false),
-            captured: Mutex::new(Vec::new()),
+            planner: false,
         }))
     }
 
@@ -338,8 +343,8 @@ impl Device {
     /// # Errors
     /// What the plan refuses, shader errors, and any earlier failure of the queue.
     pub fn run<K: Kernel>(&self, kernel: &K) -> Result<()> {
-        let capturing = self.0.capturing.load(Ordering::Relaxed);
-        if self.is_cpu() && !capturing {
+        let capturing = CAPTURE.with_borrow(|c| c.as_ref().is_some_and(|(device, _)| *device == self.id()));
+        if self.is_cpu() && !capturing && !self.0.planner {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
             return match self.0.backend {
                 Backend::Cpu(Precision::F32) => cpu::run::<f32, K>(kernel),
@@ -351,10 +356,10 @@ impl Device {
         if capturing {
             let bindings = kernel.tensors().iter().map(|b| (b.binding, b.access, b.tensor.dtype())).collect();
             let seen = Captured { kernel: K::NAME, plan, fields: K::Params::FIELDS, bindings };
-            self.0.captured.lock().expect("captured").push(seen);
+            CAPTURE.with_borrow_mut(|c| c.as_mut().expect("capturing").1.push(seen));
             return Ok(());
         }
-        if plan.groups.contains(&0) {
+        if self.0.planner || plan.groups.contains(&0) {
             return Ok(());
         }
         self.0.dispatches.fetch_add(1, Ordering::Relaxed);
@@ -424,11 +429,14 @@ impl Device {
     /// # Errors
     /// Those of `work`.
     pub fn capture(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Captured>> {
-        let before = self.0.capturing.swap(true, Ordering::Relaxed);
-        self.0.captured.lock().expect("captured").clear();
+        let before = CAPTURE.replace(Some((self.id(), Vec::new())));
         let result = work();
-        self.0.capturing.store(before, Ordering::Relaxed);
-        result.map(|()| std::mem::take(&mut *self.0.captured.lock().expect("captured")))
+        let captured = CAPTURE.replace(before);
+        result.map(|()| captured.map(|(_, list)| list).unwrap_or_default())
+    }
+
+    fn id(&self) -> usize {
+        Arc::as_ptr(&self.0) as usize
     }
 
     /// Compiles, in parallel, every pipeline that `work` would use. Nothing to do on the CPU device.
