@@ -38,10 +38,10 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
         let (omega, out) = (softmax(&a)?, device.reals(&[modules])?);
         device.run(&MixtureBackward::new(&device.upload(&domega, &[1, modules])?, &omega, &out, 0)?)?;
         let got: Vec<f64> = pollster::block_on(device.read(&out))?;
-        for i in 0..modules {
+        for (i, got) in got.into_iter().enumerate() {
             let moved = |by: f64| (0..modules).map(|j| a[j] + if i == j { by } else { 0.0 }).collect::<Vec<_>>();
             let want = (loss(&moved(1e-5))? - loss(&moved(-1e-5))?) / 2e-5;
-            assert!((got[i] - want).abs() < 1e-9, "da[{i}]: {} for {want}", got[i]);
+            assert!((got - want).abs() < 1e-9, "da[{i}]: {got} for {want}");
         }
     }
     Ok(Vec::new())

@@ -1,12 +1,12 @@
 //! The fused noise layer against a plain evaluation of its formula, on all noises, layouts and edges. Other noise
 //! tests take their problems and their arithmetic with error bounds from here.
 
-use minoise::Result;
 use minoise::cpu::philox;
-use minoise::device::{Device, Tensor};
-use minoise::kernels::noise::{Noise, PhiLayout};
+use minoise::device::{Caps, Device, Kernel, Tensor};
+use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
 use minoise::kernels::noise_mix::NoiseMix;
 use minoise::kernels::philox_normal::Stream;
+use minoise::{Error, Result};
 
 use crate::harness::{Case, Output, case, numbers, poisoned};
 
@@ -271,11 +271,25 @@ fn forward(device: &Device, shape: Shape, noise: Noise) -> Result<Vec<Output>> {
     Ok(vec![Output { name: "y", tensor: y, bound: want.error }])
 }
 
+/// What cannot run is refused before anything is created: widths beyond a workgroup, rows that are not whole vectors.
+fn refusals(device: &Device) -> Result<Vec<Output>> {
+    let layout = PhiLayout::new(1028, 1)?;
+    let some = device.reals(&[1, 4])?;
+    let (x, proj, phi, omega, y) = (&some, &some, &some, &some, &some);
+    let wide = NoiseMix { x, proj, phi, omega, y, layout, modules: 1, noise: SAMPLE };
+    assert!(matches!(wide.plan(&Caps::floor()), Err(Error::Limit { .. })));
+    let layer = NoiseLayer { proj, phi, omega, layout, modules: 1, noise: SAMPLE };
+    let odd = device.reals(&[2, 6])?;
+    assert!(matches!(layer.forward(device, &odd, Path::Fused), Err(Error::Unsupported(_))));
+    assert!(matches!(layer.forward(device, x, Path::Fused), Err(Error::Shape { arg: "proj", .. })));
+    Ok(Vec::new())
+}
+
 pub const fn shape(rows: usize, d1: usize, d2: usize, modules: usize, layers: usize) -> Shape {
     Shape { rows, d1, d2, modules, layers }
 }
 
-/// Tiles have 1 to 8 rows a thread: around those, primes, widths divisible by 4 and not, many modules.
+/// Tiles have 1 to 16 rows a thread: around those, primes, widths divisible by 4 and not, many modules.
 pub const SHAPES: [Shape; 16] = [
     shape(1, 48, 24, 1, 2),
     shape(7, 60, 21, 5, 2),
@@ -319,8 +333,9 @@ pub fn cases() -> Vec<Case> {
     for (shape, name, noise) in runs() {
         all.push(case(format!("noise_mix {shape:?} {name}"), move |d| forward(d, shape, noise)));
     }
-    // More than 65,535 workgroups of 8 rows.
-    let many = shape(65_536 * 8 + 3, 4, 4, 1, 2);
+    all.push(case("noise_mix refusals".into(), refusals));
+    // More than 65,535 workgroups, also of 16 rows.
+    let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
     all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, many, SAMPLE)));
     all
 }

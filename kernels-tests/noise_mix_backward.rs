@@ -196,7 +196,7 @@ pub fn cases() -> Vec<Case> {
     for shape in [shape(7, 60, 21, 5, 2), shape(9, 192, 96, 3, 1)] {
         all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| run(d, shape, SAMPLE, false)));
     }
-    let many = shape(65_536 * 8 + 3, 4, 4, 1, 2);
+    let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
     all.push(case(format!("noise_mix_backward {many:?}"), move |d| run(d, many, SAMPLE, true)));
     for layers in [1, 2] {
         for (name, noise) in NOISES {

@@ -19,6 +19,7 @@ pub fn words(stream: Stream, block: u32) -> [[u32; LANES]; 4] {
     }
     let mut key = [stream.seed as u32, (stream.seed >> 32) as u32];
     for _ in 0..10 {
+        #[expect(clippy::needless_range_loop, reason = "four arrays in step")]
         for lane in 0..LANES {
             let p0 = u64::from(c[0][lane]) * u64::from(MULTIPLIER[0]);
             let p1 = u64::from(c[2][lane]) * u64::from(MULTIPLIER[1]);
