@@ -6,9 +6,11 @@
 run: tools
 	cargo run --release -- run
 
-# Every test; GPU tests use the devices there are (on Debian, mesa-vulkan-drivers brings a software one).
+# Every test; GPU tests use the devices there are (on Debian, mesa-vulkan-drivers brings a software one). The kernels run
+# twice: with all checks in the shaders, and unchecked as in release.
 test: tools
 	cargo test
+	MINOISE_CHECKED=0 cargo test --test kernels
 
 bench: tools
 	cargo bench
