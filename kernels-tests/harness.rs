@@ -72,7 +72,8 @@ fn compare(device: &Device, work: &Work) -> Result<(), Failed> {
     let got = work(device).map_err(|e| e.to_string())?;
     let oracle = Device::cpu(Precision::F64);
     let want = work(&oracle).map_err(|e| format!("the f64 twin: {e}"))?;
-    if got.is_empty() || got.len() != want.len() {
+    // Cases about refusals assert by themselves and leave no output.
+    if got.len() != want.len() {
         return Err(format!("{} outputs, {} by the twin", got.len(), want.len()).into());
     }
     for (got, want) in got.iter().zip(&want) {

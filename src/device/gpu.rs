@@ -49,11 +49,16 @@ enum Step {
 struct Poison(Mutex<Option<Error>>);
 
 impl Poison {
+    /// The first error counts, but for a loss: what failed before its report was a consequence.
     fn set(&self, error: Error) {
-        self.0.lock().expect("poison").get_or_insert(error);
+        let mut held = self.0.lock().expect("poison");
+        let lost = |e: &Error| matches!(e, Error::DeviceLost { .. });
+        if held.as_ref().is_none_or(|before| lost(&error) && !lost(before)) {
+            *held = Some(error);
+        }
     }
-    fn check(&self) -> Result<()> {
-        self.0.lock().expect("poison").clone().map_or(Ok(()), Err)
+    fn get(&self) -> Option<Error> {
+        self.0.lock().expect("poison").clone()
     }
 }
 
@@ -160,6 +165,16 @@ impl Gpu {
         (self.compile.lock().expect("compile").as_secs_f64(), self.pipelines.lock().expect("pipelines").len())
     }
 
+    /// The failure of the queue, if there is one.
+    fn check(&self) -> Result<()> {
+        let Some(error) = self.poison.get() else { return Ok(()) };
+        // A lost device first shows as invalid objects; polling delivers the report of the loss itself.
+        if matches!(error, Error::Validation { .. }) {
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
+        Err(self.poison.get().unwrap_or(error))
+    }
+
     pub fn destroy(&self) {
         self.device.destroy();
     }
@@ -189,13 +204,13 @@ impl Gpu {
     }
 
     fn record(&self, step: Step) -> Result<()> {
-        self.poison.check()?;
+        self.check()?;
         self.recorder.lock().expect("recorder").steps.push(step);
         Ok(())
     }
 
     pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], tensors: &[Bound<'_>]) -> Result<()> {
-        self.poison.check()?;
+        self.check()?;
         let pipeline = self.pipeline(plan, tensors.iter().map(|b| (b.binding, b.access)))?;
         let mut recorder = self.recorder.lock().expect("recorder");
         if recorder.params.len() as u64 >= self.slot * BATCH {
@@ -307,7 +322,7 @@ impl Gpu {
     }
 
     pub fn flush(&self) -> Result<()> {
-        self.poison.check()?;
+        self.check()?;
         self.submit(&mut self.recorder.lock().expect("recorder"))
     }
 
@@ -347,7 +362,7 @@ impl Gpu {
             let oldest = recorder.in_flight.pop_front();
             self.wait(oldest)?;
         }
-        self.poison.check()
+        self.check()
     }
 
     fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
@@ -356,13 +371,13 @@ impl Gpu {
             let during = self.last.lock().expect("last").to_string();
             self.poison.set(Error::DeviceLost { during, reason: e.to_string() });
         }
-        self.poison.check()
+        self.check()
     }
 
     pub async fn finish(&self) -> Result<()> {
         self.flush()?;
         self.poll_for(self.queue.submit([])).await;
-        self.poison.check()
+        self.check()
     }
 
     /// Waits, on the polling thread, until `index` is done or the device is lost.
@@ -380,7 +395,7 @@ impl Gpu {
 
     /// Copies the first `bytes` bytes of `buffer` to the host.
     pub async fn read(&self, buffer: &wgpu::Buffer, bytes: usize) -> Result<Vec<u8>> {
-        self.poison.check()?;
+        self.check()?;
         if bytes == 0 {
             return Ok(Vec::new());
         }
@@ -396,7 +411,7 @@ impl Gpu {
         let (done, mut mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| drop(done.send(result)));
         self.poll_for(self.queue.submit([])).await;
-        self.poison.check()?;
+        self.check()?;
         let lost = |reason: String| Error::DeviceLost { during: "read back".into(), reason };
         match mapped.try_recv() {
             Ok(Some(outcome)) => outcome.map_err(|e| lost(e.to_string()))?,
