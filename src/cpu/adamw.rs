@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::add::CHUNK;
-use super::vectorise;
 use crate::device::{Io, Real};
 use crate::kernels::adamw::AdamW;
 
@@ -18,7 +17,7 @@ pub fn adamw<R: Real>(k: &AdamW<'_>, io: Io<'_, R>) {
     let moments = first.par_chunks_mut(CHUNK).zip(second.par_chunks_mut(CHUNK));
     let state = param.par_chunks_mut(CHUNK).zip(moments);
     state.zip(grad.par_chunks(CHUNK)).for_each(|((param, (first, second)), grad)| {
-        vectorise(|| {
+        vectorise!({
             for ((p, (m, v)), g) in param.iter_mut().zip(first.iter_mut().zip(second)).zip(grad) {
                 *m = beta1 * *m + rest1 * *g;
                 *v = beta2 * *v + rest2 * *g * *g;

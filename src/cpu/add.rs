@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::vectorise;
 use crate::device::{Io, Real};
 
 /// Elements that one job of an elementwise twin takes.
@@ -12,6 +11,10 @@ pub fn add<R: Real>(io: Io<'_, R>) {
     let x = io.real(0);
     let [y] = io.outs();
     y.par_chunks_mut(CHUNK).zip(x.par_chunks(CHUNK)).for_each(|(y, x)| {
-        vectorise(|| y.iter_mut().zip(x).for_each(|(y, x)| *y += *x));
+        vectorise!({
+            for (y, x) in y.iter_mut().zip(x) {
+                *y += *x;
+            }
+        });
     });
 }

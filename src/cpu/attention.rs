@@ -1,9 +1,10 @@
 //! Twin of `attention`: exact softmax, one (image, head) at a time with its score matrix in cache.
 
+use faer::Accum;
 use rayon::prelude::*;
 
-use super::gemm::product;
-use super::{SharedMut, vectorise};
+use super::SharedMut;
+use super::gemm::{matrix, matrix_mut, product};
 use crate::device::{Io, Out, Real};
 use crate::kernels::attention::{Attention, Sizes};
 
@@ -39,10 +40,14 @@ fn softmax<R: Real>(scores: &mut [R], lse: &mut [R]) {
     let tokens = lse.len();
     for (row, lse) in scores.chunks_exact_mut(tokens).zip(lse) {
         let highest = lanes(row, row[0], |a, b| if b > a { b } else { a });
-        row.iter_mut().for_each(|x| *x = Real::exp(*x - highest));
+        for x in row.iter_mut() {
+            *x = Real::exp(*x - highest);
+        }
         let sum = lanes(row, R::of(0.0), |a, b| a + b);
         let inverse = R::of(1.0) / sum;
-        row.iter_mut().for_each(|x| *x *= inverse);
+        for x in row {
+            *x *= inverse;
+        }
         *lse = highest + Real::ln(sum);
     }
 }
@@ -76,32 +81,19 @@ impl Head {
         self.row * 3 * self.sizes.width() + part * self.sizes.width() + self.col
     }
 
-    /// Elements from the first to behind the last of a head, rows `ld` apart.
-    pub fn extent(&self, ld: usize) -> usize {
-        (self.sizes.tokens - 1) * ld + self.sizes.dim
-    }
-
     /// `scores = alpha a b^T`, a and b [tokens, dim] with row strides.
     pub fn scores<R: Real>(&self, scores: &mut [R], (a, lda): (&[R], usize), (b, ldb): (&[R], usize), alpha: f64) {
         let (n, dim) = (self.sizes.tokens, self.sizes.dim);
-        assert!(scores.len() == n * n && a.len() >= self.extent(lda) && b.len() >= self.extent(ldb));
-        // SAFETY: the assertion; `scores` is borrowed mutably.
-        unsafe {
-            let out = (scores.as_mut_ptr(), n, 1);
-            product([n, n, dim], out, (a.as_ptr(), lda, 1), (b.as_ptr(), 1, ldb), false, R::of(alpha));
-        }
+        let (a, b) = (matrix(a, n, dim, lda), matrix(b, n, dim, ldb).transpose());
+        product(matrix_mut(scores, n, n, n), Accum::Replace, a, b, R::of(alpha));
     }
 
     /// `out = alpha w b`, or `alpha w^T b`; w [tokens, tokens], b and out [tokens, dim], the rows of b `ldb` apart.
     pub fn combine<R: Real>(&self, out: &mut [R], (w, transposed): (&[R], bool), (b, ldb): (&[R], usize), alpha: f64) {
         let (n, dim) = (self.sizes.tokens, self.sizes.dim);
-        assert!(w.len() == n * n && out.len() == n * dim && b.len() >= self.extent(ldb));
-        let (rs, cs) = if transposed { (1, n) } else { (n, 1) };
-        // SAFETY: the assertion; `out` is borrowed mutably.
-        unsafe {
-            let out = (out.as_mut_ptr(), dim, 1);
-            product([n, dim, n], out, (w.as_ptr(), rs, cs), (b.as_ptr(), ldb, 1), false, R::of(alpha));
-        }
+        let w = matrix(w, n, n, n);
+        let w = if transposed { w.transpose() } else { w };
+        product(matrix_mut(out, n, dim, dim), Accum::Replace, w, matrix(b, n, dim, ldb), R::of(alpha));
     }
 
     /// Writes `rows` [tokens, dim] to this head's place, which starts at element `at` with rows `ld` apart.
@@ -129,7 +121,7 @@ pub fn attention<R: Real>(a: &Attention<'_>, io: Io<'_, R>) {
     Head::all(sizes).for_each_init(scratch, |(p, row_lse, rows), head| {
         let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
         head.scores(p, q, k, sizes.scale());
-        vectorise(|| softmax(p, row_lse));
+        vectorise!(softmax(p, row_lse));
         head.combine(rows, (p, false), v, 1.0);
         // SAFETY: heads own disjoint columns of `out` and disjoint parts of `lse`.
         unsafe {

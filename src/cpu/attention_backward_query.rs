@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::SharedMut;
 use super::attention::{Head, lanes};
-use super::{SharedMut, vectorise};
 use crate::device::{Io, Real};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 
@@ -11,18 +11,15 @@ use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 /// `ds = p (dp - delta)`.
 pub(super) fn score_gradients<R: Real>(p: &mut [R], ds: &mut [R], lse: &[R], delta: &[R]) {
     let n = lse.len();
-    vectorise(
-        #[inline(always)]
-        || {
-            let rows = p.chunks_exact_mut(n).zip(ds.chunks_exact_mut(n));
-            for ((p, ds), (lse, delta)) in rows.zip(lse.iter().zip(delta)) {
-                for (p, ds) in p.iter_mut().zip(ds) {
-                    *p = Real::exp(*p - *lse);
-                    *ds = *p * (*ds - *delta);
-                }
+    vectorise!({
+        let rows = p.chunks_exact_mut(n).zip(ds.chunks_exact_mut(n));
+        for ((p, ds), (lse, delta)) in rows.zip(lse.iter().zip(delta)) {
+            for (p, ds) in p.iter_mut().zip(ds) {
+                *p = Real::exp(*p - *lse);
+                *ds = *p * (*ds - *delta);
             }
-        },
-    );
+        }
+    });
 }
 
 pub fn attention_backward_query<R: Real>(a: &AttentionBackwardQuery<'_>, io: Io<'_, R>) {

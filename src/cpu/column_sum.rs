@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::vectorise;
 use crate::device::{Io, Real};
 use crate::kernels::column_sum::ColumnSum;
 
@@ -17,11 +16,15 @@ pub fn column_sum<R: Real>(k: &ColumnSum<'_>, io: Io<'_, R>) {
     out[k.out_offset..][..k.cols].par_chunks_mut(COLS).enumerate().for_each(|(block, out)| {
         let (col, cols) = (block * COLS, out.len());
         let mut sums = [R::of(0.0); COLS];
-        vectorise(|| {
+        vectorise!({
             for row in 0..k.rows {
                 let x = &x[k.x_offset + row * k.x_ld + col..][..cols];
                 match normalised {
-                    None => sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += *x),
+                    None => {
+                        for (sum, x) in sums.iter_mut().zip(x) {
+                            *sum += *x;
+                        }
+                    }
                     Some((z, stats)) => {
                         let z = &z[row * k.cols + col..][..cols];
                         let (mean, rstd) = (stats[2 * row], stats[2 * row + 1]);

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::layernorm::sum_pairs;
-use super::vectorise;
 use crate::device::{Io, Real};
 use crate::kernels::cross_entropy::CrossEntropy;
 
@@ -20,10 +19,14 @@ pub fn cross_entropy<R: Real>(k: &CrossEntropy<'_>, io: Io<'_, R>) {
         .map(|((d, x), &label)| {
             let largest = x.iter().fold(x[0], |a, b| Real::max(a, *b));
             let mut sum = share;
-            vectorise(|| {
-                d.iter_mut().zip(x).for_each(|(d, x)| *d = Real::exp(*x - largest));
+            vectorise!({
+                for (d, x) in d.iter_mut().zip(x) {
+                    *d = Real::exp(*x - largest);
+                }
                 sum = sum_pairs(d, d, |d, _| d);
-                d.iter_mut().for_each(|d| *d = *d / sum * share);
+                for d in d.iter_mut() {
+                    *d = *d / sum * share;
+                }
             });
             let label = label as usize;
             d[label] -= share;

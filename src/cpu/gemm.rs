@@ -1,6 +1,6 @@
-//! Twin of `gemm`: row blocks through the `gemm` crate, the epilogue while a block is still in cache.
+//! Twin of `gemm`: row blocks through faer, the epilogue while a block is still in cache.
 
-use gemm::Parallelism;
+use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::{SharedMut, activation::activate, blocks};
@@ -10,42 +10,20 @@ use crate::kernels::gemm::{Activation, Gemm, Layout};
 /// Bytes of a row block of the result: small enough to stay in the second-level cache.
 const BLOCK_BYTES: usize = 256 << 10;
 
-/// `dst[m, n] = alpha dst + beta lhs rhs` with (row, column) strides, on the calling thread.
-///
-/// # Safety
-/// The strides must stay inside the allocations, and `dst` must not overlap the others.
-pub unsafe fn product<R: Real>(
-    [m, n, k]: [usize; 3],
-    (dst, dst_rs, dst_cs): (*mut R, usize, usize),
-    (lhs, lhs_rs, lhs_cs): (*const R, usize, usize),
-    (rhs, rhs_rs, rhs_cs): (*const R, usize, usize),
-    keep: bool,
-    beta: R,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            dst,
-            dst_cs as isize,
-            dst_rs as isize,
-            keep,
-            lhs,
-            lhs_cs as isize,
-            lhs_rs as isize,
-            rhs,
-            rhs_cs as isize,
-            rhs_rs as isize,
-            R::of(1.0),
-            beta,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
+/// The matrix of `rows` rows of `cols` elements at the start of a slice, rows `ld` apart.
+pub fn matrix<R>(x: &[R], rows: usize, cols: usize, ld: usize) -> MatRef<'_, R> {
+    MatRef::from_row_major_slice_with_stride(x, rows, cols, ld).as_dyn_stride()
+}
+
+/// As [`matrix`], to be written.
+pub fn matrix_mut<R>(x: &mut [R], rows: usize, cols: usize, ld: usize) -> MatMut<'_, R> {
+    // Not `from_row_major_slice_with_stride_mut`, which in faer 0.24.4 mixes up rows and columns.
+    MatMut::from_column_major_slice_with_stride_mut(x, cols, rows, ld).transpose_mut().as_dyn_stride_mut()
+}
+
+/// `dst = [dst +] scale lhs rhs` on the calling thread.
+pub fn product<R: Real>(dst: MatMut<'_, R>, accum: Accum, lhs: MatRef<'_, R>, rhs: MatRef<'_, R>, scale: R) {
+    faer::linalg::matmul::matmul(dst, accum, lhs, rhs, scale, Par::Seq);
 }
 
 pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
@@ -67,8 +45,6 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
     if m == 0 || n == 0 {
         return;
     }
-    let (a_rs, a_cs) = if g.layout == Layout::TN { (1, g.a.ld) } else { (g.a.ld, 1) };
-    let (b_rs, b_cs) = if g.layout == Layout::NT { (1, g.b.ld) } else { (g.b.ld, 1) };
     let ranges = blocks(m, (BLOCK_BYTES / (n * size_of::<R>())).clamp(16, 256));
     let jobs: Vec<_> = (0..g.batch).flat_map(|z| ranges.iter().map(move |r| (z, r.clone()))).collect();
     let plain = bias.is_none() && residual.is_none() && pre.is_none() && g.activation == Activation::None;
@@ -76,23 +52,22 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
         let cols = if g.lower { n.min(rows.end) } else { n };
         let at = g.out.offset + z * g.out.batch + rows.start * g.out.ld;
         let len = (rows.len() - 1) * g.out.ld + n;
-        let (lhs, rhs) = (&a[g.a.offset + z * g.a.batch + rows.start * a_rs..], &b[g.b.offset + z * g.b.batch..]);
+        let (lhs, rhs) = (&a[g.a.offset + z * g.a.batch..], &b[g.b.offset + z * g.b.batch..]);
+        let lhs = if g.layout == Layout::TN {
+            matrix(&lhs[rows.start..], k, rows.len(), g.a.ld).transpose()
+        } else {
+            matrix(&lhs[rows.start * g.a.ld..], rows.len(), k, g.a.ld)
+        };
+        let rhs = if g.layout == Layout::NT {
+            matrix(rhs, cols, k, g.b.ld).transpose()
+        } else {
+            matrix(rhs, k, cols, g.b.ld)
+        };
         // SAFETY: jobs own disjoint rows of `out` and `pre`.
         let dst = unsafe { out.slice(at, len) };
-        let keep = g.accumulate && plain;
-        let (before, kept): (Vec<R>, bool) =
-            if g.accumulate && !plain { (dst.to_vec(), true) } else { (Vec::new(), false) };
-        // SAFETY: `dst` holds the rows; a and b reach from these offsets to the last element of the product.
-        unsafe {
-            product(
-                [rows.len(), cols, k],
-                (dst.as_mut_ptr(), g.out.ld, 1),
-                (lhs.as_ptr(), a_rs, a_cs),
-                (rhs.as_ptr(), b_rs, b_cs),
-                keep,
-                R::of(g.alpha.into()),
-            );
-        }
+        let accum = if g.accumulate && plain { Accum::Add } else { Accum::Replace };
+        let before = if g.accumulate && !plain { dst.to_vec() } else { Vec::new() };
+        product(matrix_mut(dst, rows.len(), cols, g.out.ld), accum, lhs, rhs, R::of(g.alpha.into()));
         if plain {
             return;
         }
@@ -113,7 +88,7 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
             if let Some(residual) = residual {
                 row.iter_mut().zip(&residual[at + i * g.out.ld..]).for_each(|(x, r)| *x += *r);
             }
-            if kept {
+            if !before.is_empty() {
                 row.iter_mut().zip(&before[i * g.out.ld..]).for_each(|(x, b)| *x += *b);
             }
         }

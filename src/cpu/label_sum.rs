@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{SharedMut, blocks, vectorise};
+use super::{SharedMut, blocks};
 use crate::device::{Io, Real};
 use crate::kernels::label_sum::LabelSum;
 
@@ -16,7 +16,11 @@ pub fn label_sum<R: Real>(k: &LabelSum<'_>, io: Io<'_, R>) {
             // SAFETY: jobs own disjoint columns, and the slice of the last row is gone.
             let sum = unsafe { q.slice(label as usize * cols + block.start, block.len()) };
             let p = &p[row * cols..][block.clone()];
-            vectorise(|| sum.iter_mut().zip(p).for_each(|(q, p)| *q += *p));
+            vectorise!({
+                for (q, p) in sum.iter_mut().zip(p) {
+                    *q += *p;
+                }
+            });
         }
     });
 }

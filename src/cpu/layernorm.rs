@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{SharedMut, blocks, vectorise};
+use super::{SharedMut, blocks};
 use crate::device::{Io, Out, Real};
 use crate::kernels::layernorm::LayerNorm;
 
@@ -43,7 +43,7 @@ pub fn layernorm<R: Real>(k: &LayerNorm<'_>, io: Io<'_, R>) {
             // SAFETY: jobs own disjoint rows.
             let out = unsafe { out.slice(row * cols, cols) };
             let (mut mean, mut rstd) = (n, n);
-            vectorise(|| {
+            vectorise!({
                 mean = sum_pairs(x, x, |x, _| x) / n;
                 rstd = R::of(1.0) / Real::sqrt(sum_pairs(x, x, |x, _| (x - mean) * (x - mean)) / n + eps);
                 for (((out, x), gamma), beta) in out.iter_mut().zip(x).zip(gamma).zip(beta) {

@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::layernorm::{BLOCK, sum_pairs};
-use super::vectorise;
 use crate::device::{Io, Real};
 use crate::kernels::layernorm_backward::LayerNormBackward;
 
@@ -22,7 +21,7 @@ pub fn layernorm_backward<R: Real>(k: &LayerNormBackward<'_>, io: Io<'_, R>) {
             let row = block * rows + i;
             let (x, dy) = (&x[row * cols..][..cols], &dy[row * cols..][..cols]);
             let (mean, rstd) = (stats[2 * row], stats[2 * row + 1]);
-            vectorise(|| {
+            vectorise!({
                 for ((g, dy), gamma) in g.iter_mut().zip(dy).zip(gamma) {
                     *g = *dy * *gamma;
                 }
@@ -31,11 +30,11 @@ pub fn layernorm_backward<R: Real>(k: &LayerNormBackward<'_>, io: Io<'_, R>) {
                 }
                 let mean_g = sum_pairs(&g, &g, |g, _| g) / n;
                 let mean_gx = sum_pairs(&g, &xhat, |g, xhat| g * xhat) / n;
-                let d = |g: R, xhat: R| rstd * (g - mean_g - xhat * mean_gx);
-                let all = dx.iter_mut().zip(&g).zip(&xhat);
-                match k.accumulate {
-                    true => all.for_each(|((dx, g), xhat)| *dx += d(*g, *xhat)),
-                    false => all.for_each(|((dx, g), xhat)| *dx = d(*g, *xhat)),
+                if !k.accumulate {
+                    dx.fill(R::of(0.0));
+                }
+                for ((dx, g), xhat) in dx.iter_mut().zip(&g).zip(&xhat) {
+                    *dx += rstd * (*g - mean_g - *xhat * mean_gx);
                 }
             });
         }

@@ -1,6 +1,25 @@
 //! The twins: every kernel once more in plain Rust, generic over precision. In f64 they judge the kernels, in f32
 //! they are the CPU device.
 
+/// Runs a block compiled for the widest vectors of this machine. That reaches only what is inlined: `for` loops and
+/// functions marked so, not the closures of iterator adapters.
+macro_rules! vectorise {
+    ($work:expr) => {{
+        let once = crate::cpu::Once;
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                // Without something to consume, the closure is called through a shim that is not inlined.
+                let _once = once;
+                $work
+            },
+        )
+    }};
+}
+
+/// What a closure consumes that can be called only once.
+struct Once;
+
 pub mod activation;
 pub mod activation_backward;
 pub mod adamw;
@@ -32,12 +51,6 @@ pub mod triangular_rows;
 
 use std::marker::PhantomData;
 use std::ops::Range;
-
-/// Runs `work` compiled for the widest vector unit of this machine.
-#[inline(always)]
-pub fn vectorise(work: impl FnOnce()) {
-    pulp::Arch::new().dispatch(work);
-}
 
 /// Splits `0..n` into blocks of at most `size`, the same on every run.
 pub fn blocks(n: usize, size: usize) -> Vec<Range<usize>> {

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{SharedMut, vectorise};
+use super::SharedMut;
 use crate::device::{Io, Out, Real};
 use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
 
@@ -33,19 +33,20 @@ fn forward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, keep: bool) {
     let [mixed] = io.outs();
     mixed.par_chunks_mut(ROWS * e).enumerate().for_each(|(i, mixed)| {
         let mut z = vec![R::of(0.0); e];
-        vectorise(
-            #[inline(always)]
-            || {
-                for (row, mixed) in (i * ROWS..).zip(mixed.chunks_mut(e)) {
-                    sample(&maps[row * ld..][..ld], eps.map(|eps| &eps[row * e..][..e]), &mut z);
-                    if keep {
-                        mixed.iter_mut().zip(&z).for_each(|(mixed, z)| *mixed += weight * *z);
-                    } else {
-                        mixed.iter_mut().zip(&z).for_each(|(mixed, z)| *mixed = weight * *z);
+        vectorise!({
+            for (row, mixed) in (i * ROWS..).zip(mixed.chunks_mut(e)) {
+                sample(&maps[row * ld..][..ld], eps.map(|eps| &eps[row * e..][..e]), &mut z);
+                if keep {
+                    for (mixed, z) in mixed.iter_mut().zip(&z) {
+                        *mixed += weight * *z;
+                    }
+                } else {
+                    for (mixed, z) in mixed.iter_mut().zip(&z) {
+                        *mixed = weight * *z;
                     }
                 }
-            },
-        );
+            }
+        });
     });
 }
 
@@ -69,24 +70,33 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
     let job = rows.div_ceil(n.max(1)).max(ROWS);
     dmaps.par_chunks_mut(job * ld).enumerate().for_each(|(i, dmaps)| {
         let (mut z, mut columns) = (vec![R::of(0.0); e], vec![R::of(0.0); e]);
-        vectorise(
-            #[inline(always)]
-            || {
-                for (row, dmaps) in (i * job..).zip(dmaps.chunks_mut(ld)) {
-                    let (dz, eps) = (&dz[row * e..][..e], eps.map(|eps| &eps[row * e..][..e]));
-                    let (dmu, ds) = dmaps.split_at_mut(e);
-                    dmu.iter_mut().zip(dz).for_each(|(dmu, dz)| *dmu = weight * *dz);
-                    match eps {
-                        Some(eps) => (0..ds.len()).for_each(|j| ds[j] = dmu[j] * eps[j]),
-                        None => (0..ds.len()).for_each(|j| ds[j] = dmu[j]),
+        vectorise!({
+            for (row, dmaps) in (i * job..).zip(dmaps.chunks_mut(ld)) {
+                let (dz, eps) = (&dz[row * e..][..e], eps.map(|eps| &eps[row * e..][..e]));
+                let (dmu, ds) = dmaps.split_at_mut(e);
+                for (dmu, dz) in dmu.iter_mut().zip(dz) {
+                    *dmu = weight * *dz;
+                }
+                match eps {
+                    Some(eps) => {
+                        for ((ds, dmu), eps) in ds.iter_mut().zip(dmu).zip(eps) {
+                            *ds = *dmu * *eps;
+                        }
                     }
-                    if let Some(maps) = maps {
-                        sample(&maps[row * ld..][..ld], eps, &mut z);
-                        (0..e).for_each(|j| columns[j] += dz[j] * z[j]);
+                    None => {
+                        for (ds, dmu) in ds.iter_mut().zip(dmu) {
+                            *ds = *dmu;
+                        }
                     }
                 }
-            },
-        );
+                if let Some(maps) = maps {
+                    sample(&maps[row * ld..][..ld], eps, &mut z);
+                    for ((sum, dz), z) in columns.iter_mut().zip(dz).zip(&z) {
+                        *sum += *dz * *z;
+                    }
+                }
+            }
+        });
         if let Some(domega) = domega {
             // SAFETY: jobs own disjoint rows.
             let to = unsafe { domega.slice(i * k.modules + k.module, 1) };

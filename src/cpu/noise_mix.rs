@@ -1,80 +1,29 @@
 //! Twin of `noise_mix`: tiles of token rows that stay in cache through the whole layer.
 
-use std::ops::Range;
-
+use faer::Accum;
 use rayon::prelude::*;
 
 use super::activation::gelu;
-use super::gemm::product;
+use super::gemm::{matrix, matrix_mut, product};
 use super::philox;
 use crate::device::{Io, Real};
 use crate::kernels::noise::Noise;
 use crate::kernels::noise_mix::NoiseMix;
 
-/// Rows that pass through a module together.
-pub const TILE: usize = 64;
-/// Rows of a job: their tiles take turns at each module, so that its weights stay in cache.
-pub const JOB: usize = 4 * TILE;
-
-/// `dst[m, n] = [keep] dst + scale lhs[m, k] rhs[k, n]` inside slices; `dst` and `lhs` with their leading dimensions,
-/// `rhs` with its (row, column) strides.
-pub fn multiply<R: Real>(
-    [m, n, k]: [usize; 3],
-    (dst, dst_ld): (&mut [R], usize),
-    (lhs, lhs_ld): (&[R], usize),
-    (rhs, rhs_rs, rhs_cs): (&[R], usize, usize),
-    keep: bool,
-    scale: R,
-) {
-    assert!((m - 1) * dst_ld + n <= dst.len() && (m - 1) * lhs_ld + k <= lhs.len());
-    assert!((k - 1) * rhs_rs + (n - 1) * rhs_cs < rhs.len());
-    // SAFETY: the assertions keep all three inside their slices, and `dst` is borrowed alone.
-    unsafe {
-        product(
-            [m, n, k],
-            (dst.as_mut_ptr(), dst_ld, 1),
-            (lhs.as_ptr(), lhs_ld, 1),
-            (rhs.as_ptr(), rhs_rs, rhs_cs),
-            keep,
-            scale,
-        );
-    }
+/// Rows of a job, which pass through the whole layer together: few enough for the second-level cache, enough to repay
+/// packing a module's weights, and jobs enough to spread evenly over the cores. It does not depend on their number, so
+/// that neither do the results.
+pub fn job_rows(rows: usize) -> usize {
+    let jobs = rows.div_ceil(256).next_multiple_of(8);
+    rows.div_ceil(jobs).next_multiple_of(8).max(64)
 }
 
-/// Adds `bias` to every row of `u` and applies GELU.
-fn bias_gelu<R: Real>(u: &mut [R], bias: &[R], width: usize) {
-    super::vectorise(
-        #[inline(always)]
-        || {
-            for row in u.chunks_mut(bias.len()) {
-                row[..width].iter_mut().zip(bias).for_each(|(x, b)| *x = gelu(*x + *b));
-            }
-        },
-    );
+/// Copies `row` to every row of a matrix, for a product to be added.
+pub(super) fn spread<R: Real>(row: &[R], to: &mut [R]) {
+    to.chunks_exact_mut(row.len()).for_each(|to| to.copy_from_slice(row));
 }
 
-/// `z += omega eps (s + bias)`.
-fn add_noise<R: Real>(z: &mut [R], s: &[R], bias: &[R], eps: Option<&[R]>, omega: R) {
-    super::vectorise(
-        #[inline(always)]
-        || {
-            let e = bias.len();
-            for (i, (z, s)) in z.chunks_mut(e).zip(s.chunks(e)).enumerate() {
-                match eps {
-                    Some(eps) => {
-                        let eps = &eps[i * e..][..e];
-                        for j in 0..e {
-                            z[j] += omega * eps[j] * (s[j] + bias[j]);
-                        }
-                    }
-                    None => (0..e).for_each(|j| z[j] += omega * (s[j] + bias[j])),
-                }
-            }
-        },
-    );
-}
-
-/// Buffers of one job: h and the mixture of all its rows, the others for one tile.
+/// Buffers of one job.
 struct Scratch<R> {
     h: Vec<R>,
     z: Vec<R>,
@@ -90,12 +39,13 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     let (d1, e) = (k.x.cols(), k.layout.e);
     let (down, up) = proj.split_at(d1 * e);
     let zeros = |n: usize| vec![R::of(0.0); n];
+    let job = job_rows(k.x.rows());
     let scratch = || Scratch {
-        h: zeros(JOB * e),
-        z: zeros(JOB * e),
-        g: zeros(TILE * 2 * e),
-        s: zeros(TILE * e),
-        eps: zeros(TILE * e),
+        h: zeros(job * e),
+        z: zeros(job * e),
+        g: zeros(job * 2 * e),
+        s: zeros(job * e),
+        eps: zeros(job * e),
         unpadded: Vec::new(),
     };
     let one = R::of(1.0);
@@ -104,58 +54,66 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
         bias.iter_mut().zip(&row[k.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
     }
-    y.par_chunks_mut(JOB * d1).zip(x.par_chunks(JOB * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
+    y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
         let rows = x.len() / d1;
-        multiply([rows, e, d1], (&mut t.h, e), (x, d1), (down, e, 1), false, one);
-        t.z.chunks_mut(e).for_each(|z| z.copy_from_slice(&bias));
+        let h = matrix_mut(&mut t.h, rows, e, e);
+        product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
+        spread(&bias, &mut t.z);
         for module in 0..k.modules {
-            for tile in (0..rows).step_by(TILE) {
-                add_module(
-                    k,
-                    t,
-                    &phi[module * k.layout.len()..],
-                    omega[module],
-                    module,
-                    i * JOB,
-                    tile..rows.min(tile + TILE),
-                );
-            }
+            add_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows);
         }
         y.copy_from_slice(x);
-        multiply([rows, d1, e], (y, d1), (&t.z, e), (up, d1, 1), true, one);
+        product(matrix_mut(y, rows, d1, d1), Accum::Add, matrix(&t.z, rows, e, e), matrix(up, e, d1, d1), one);
     });
 }
 
-/// Adds one module's part of the mixture for the `tile` of the job that starts at row `job`.
+/// Adds one module's part of the mixture for the `rows` rows from row `first` on.
 fn add_module<R: Real>(
     k: &NoiseMix<'_>,
     t: &mut Scratch<R>,
     phi: &[R],
     omega: R,
     module: usize,
-    job: usize,
-    tile: Range<usize>,
+    first: usize,
+    rows: usize,
 ) {
-    let (e, layout, one, rows) = (k.layout.e, k.layout, R::of(1.0), tile.len());
+    let (e, layout, one) = (k.layout.e, k.layout, R::of(1.0));
     let (w2, sigma) = (&phi[layout.w2()..], k.noise != Noise::Mean);
-    let (h, z) = (&t.h[tile.start * e..][..rows * e], &mut t.z[tile.start * e..][..rows * e]);
-    let (g, ld) = if layout.layers == 2 {
-        let width = if sigma { 2 * e } else { e };
-        multiply([rows, width, e], (&mut t.g, 2 * e), (h, e), (phi, 2 * e, 1), false, one);
-        bias_gelu(&mut t.g[..rows * 2 * e], &phi[layout.b1()..][..2 * e], width);
-        (&t.g[..], 2 * e)
-    } else {
-        (h, e)
-    };
-    multiply([rows, e, e], (z, e), (g, ld), (w2, e, 1), true, omega);
-    if sigma {
-        let g = if layout.layers == 2 { &g[e..] } else { g };
-        multiply([rows, e, e], (&mut t.s, e), (g, ld), (&w2[e * e..], e, 1), false, one);
-        let eps = matches!(k.noise, Noise::Sample { .. }).then(|| {
-            let stream = k.noise.stream(module);
-            philox::rows(stream, job + tile.start, [rows, layout.d2, e], &mut t.unpadded, &mut t.eps);
-            &t.eps[..]
+    let h = matrix(&t.h, rows, e, e);
+    let width = if sigma { 2 * e } else { e };
+    let (g_mu, g_sigma) = if layout.layers == 2 {
+        let g = &mut t.g[..rows * width];
+        spread(&phi[layout.b1()..][..width], g);
+        product(matrix_mut(g, rows, width, width), Accum::Add, h, matrix(phi, e, width, 2 * e), one);
+        vectorise!({
+            for x in g {
+                *x = gelu(*x);
+            }
         });
-        add_noise(z, &t.s, &phi[layout.b2() + e..][..e], eps, omega);
+        (matrix(&t.g, rows, e, width), matrix(&t.g[width - e..], rows, e, width))
+    } else {
+        (h, h)
+    };
+    let z = &mut t.z[..rows * e];
+    product(matrix_mut(z, rows, e, e), Accum::Add, g_mu, matrix(w2, e, e, e), omega);
+    if sigma {
+        let s = &mut t.s[..rows * e];
+        spread(&phi[layout.b2() + e..][..e], s);
+        product(matrix_mut(s, rows, e, e), Accum::Add, g_sigma, matrix(&w2[e * e..], e, e, e), one);
+        if let Noise::Sample { .. } = k.noise {
+            philox::rows(k.noise.stream(module), first, [rows, layout.d2, e], &mut t.unpadded, &mut t.eps);
+            let all = z.iter_mut().zip(s).zip(&t.eps);
+            vectorise!({
+                for ((z, s), eps) in all {
+                    *z += omega * *eps * *s;
+                }
+            });
+        } else {
+            vectorise!({
+                for (z, s) in z.iter_mut().zip(s) {
+                    *z += omega * *s;
+                }
+            });
+        }
     }
 }

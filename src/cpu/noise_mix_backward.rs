@@ -1,17 +1,18 @@
 //! Twin of `noise_mix_backward`: tiles of token rows that stay in cache through the whole layer.
 
-use std::ops::Range;
-
+use faer::Accum;
 use rayon::prelude::*;
 
-use super::activation::{gelu, gelu_grad};
-use super::noise_mix::{JOB, TILE, multiply};
+use super::activation::gelu_with_slope;
+use super::gemm::{matrix, matrix_mut, product};
+use super::layernorm::sum_pairs;
+use super::noise_mix::{job_rows, spread};
 use super::{SharedMut, philox};
 use crate::device::{Io, Out, Real};
 use crate::kernels::noise::Noise;
 use crate::kernels::noise_mix_backward::{NoiseMixBackward, operand_cols};
 
-/// Buffers of one job: h, dz and dh of all its rows, the others for one tile.
+/// Buffers of one job.
 struct Scratch<R> {
     h: Vec<R>,
     dz: Vec<R>,
@@ -21,8 +22,6 @@ struct Scratch<R> {
     g: Vec<R>,
     /// dg, then du.
     dg: Vec<R>,
-    /// Sums of every column, for the gradient of omega.
-    columns: Vec<R>,
     unpadded: Vec<R>,
 }
 
@@ -33,40 +32,40 @@ struct Newest<'a, R> {
     domega: SharedMut<'a, R>,
 }
 
-/// Turns u into g = gelu(u + bias) and dg into du = omega dg gelu'(u), and adds g dg to `columns`.
-fn through_gelu<R: Real>(u: &mut [R], dg: &mut [R], bias: &[R], columns: &mut [R], width: usize, omega: R) {
-    super::vectorise(
-        #[inline(always)]
-        || {
-            let (bias, columns, ld) = (&bias[..width], &mut columns[..width], bias.len());
-            for (u, dg) in u.chunks_mut(ld).zip(dg.chunks_mut(ld)) {
-                let (u, dg) = (&mut u[..width], &mut dg[..width]);
-                for j in 0..width {
-                    let x = u[j] + bias[j];
-                    let g = gelu(x);
-                    columns[j] += g * dg[j];
-                    dg[j] *= omega * gelu_grad(x);
-                    u[j] = g;
-                }
-            }
-        },
-    );
+/// Turns u into g = gelu(u) and dg into du = omega dg gelu'(u); returns g dg.
+#[inline(always)]
+fn gelu_step<R: Real>(u: &mut R, dg: &mut R, omega: R) -> R {
+    let ((g, slope), grad) = (gelu_with_slope(*u), *dg);
+    (*u, *dg) = (g, omega * grad * slope);
+    g * grad
 }
 
-/// `columns[j] += sum over rows of a[row][j] b[row][j]`, `b` may be one row.
-fn add_products<R: Real>(columns: &mut [R], a: &[R], b: &[R]) {
-    super::vectorise(
-        #[inline(always)]
-        || {
-            let e = columns.len();
-            for (i, a) in a.chunks(e).enumerate() {
-                let b = if b.len() == e { b } else { &b[i * e..][..e] };
-                for j in 0..e {
-                    columns[j] += a[j] * b[j];
-                }
+/// Turns u into g = gelu(u) and dg into du = omega dg gelu'(u); returns the sum of all g dg.
+fn through_gelu<R: Real>(u: &mut [R], dg: &mut [R], omega: R) -> R {
+    let mut sums = [R::of(0.0); 16];
+    vectorise!({
+        let ((u, u_rest), (dg, dg_rest)) = (u.as_chunks_mut::<16>(), dg.as_chunks_mut::<16>());
+        for (u, dg) in u.iter_mut().zip(dg) {
+            for i in 0..16 {
+                sums[i] += gelu_step(&mut u[i], &mut dg[i], omega);
             }
-        },
-    );
+        }
+        for ((u, dg), sum) in u_rest.iter_mut().zip(dg_rest).zip(&mut sums) {
+            *sum += gelu_step(u, dg, omega);
+        }
+    });
+    sums.into_iter().sum()
+}
+
+/// `sum_ij a[i, j] b[j]`
+fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+    let mut sum = R::of(0.0);
+    vectorise!({
+        for a in a.chunks_exact(b.len()) {
+            sum += sum_pairs(a, b, |a, b| a * b);
+        }
+    });
+    sum
 }
 
 pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
@@ -77,7 +76,7 @@ pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
     });
     let dx = outs.next().expect("dx");
     let newest = outs.next().zip(outs.next()).map(|(operands, domega)| {
-        // A GPU's groups are not larger than these tiles: there are rows enough, and some stay zero.
+        // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
         domega.fill(R::of(0.0));
         Newest { operands: SharedMut::new(operands), domega: SharedMut::new(domega) }
     });
@@ -85,82 +84,88 @@ pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
     let (down, up) = proj.split_at(d1 * e);
     let one = R::of(1.0);
     let zeros = |n: usize| vec![R::of(0.0); n];
+    let job = job_rows(k.x.rows());
     let scratch = || Scratch {
-        h: zeros(JOB * e),
-        dz: zeros(JOB * e),
-        dh: zeros(JOB * e),
-        dz_eps: zeros(TILE * e),
-        g: zeros(TILE * 2 * e),
-        dg: zeros(TILE * 2 * e),
-        columns: zeros(2 * e),
+        h: zeros(job * e),
+        dz: zeros(job * e),
+        dh: zeros(job * e),
+        dz_eps: zeros(job * e),
+        g: zeros(job * 2 * e),
+        dg: zeros(job * 2 * e),
         unpadded: Vec::new(),
     };
-    let jobs = dx.par_chunks_mut(JOB * d1).zip(x.par_chunks(JOB * d1)).zip(dy.par_chunks(JOB * d1)).enumerate();
+    let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
     jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
         let rows = x.len() / d1;
-        multiply([rows, e, d1], (&mut t.h, e), (x, d1), (down, e, 1), false, one);
-        multiply([rows, e, d1], (&mut t.dz, e), (dy, d1), (up, 1, d1), false, one);
+        let down = matrix(down, d1, e, e);
+        product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
+        let up = matrix(up, e, d1, d1);
+        product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
         t.dh.fill(R::of(0.0));
         for module in 0..k.modules {
-            for tile in (0..rows).step_by(TILE) {
-                let tile = tile..rows.min(tile + TILE);
-                through_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * JOB, tile, newest);
-            }
+            through_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows, newest);
         }
         dx.copy_from_slice(dy);
-        multiply([rows, d1, e], (dx, d1), (&t.dh, e), (down, 1, e), true, one);
+        product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
     });
 }
 
-/// Takes the `tile` of the job that starts at row `job` back through one module.
+/// Takes the `rows` rows from row `first` on back through one module.
 fn through_module<R: Real>(
     k: &NoiseMixBackward<'_>,
     t: &mut Scratch<R>,
     phi: &[R],
     omega: R,
     module: usize,
-    job: usize,
-    tile: Range<usize>,
+    first: usize,
+    rows: usize,
     newest: Option<Newest<'_, R>>,
 ) {
-    let (e, layout, one, rows) = (k.layout.e, k.layout, R::of(1.0), tile.len());
+    let (e, layout, one) = (k.layout.e, k.layout, R::of(1.0));
     let (two, kinds) = (layout.layers == 2, if k.noise == Noise::Mean { 1 } else { 2 });
     let (w2, b2) = (&phi[layout.w2()..], &phi[layout.b2()..]);
-    let part = tile.start * e..tile.end * e;
-    let (h, dz, dh) = (&t.h[part.clone()], &t.dz[part.clone()], &mut t.dh[part]);
-    let first = job + tile.start;
+    let (h, dz, dh) = (&t.h[..rows * e], &t.dz[..rows * e], &mut t.dh[..rows * e]);
     let dz_eps = if let Noise::Sample { .. } = k.noise {
         philox::rows(k.noise.stream(module), first, [rows, layout.d2, e], &mut t.unpadded, &mut t.dz_eps);
-        t.dz_eps.iter_mut().zip(dz).for_each(|(eps, dz)| *eps *= *dz);
+        vectorise!({
+            for (eps, dz) in t.dz_eps.iter_mut().zip(dz) {
+                *eps *= *dz;
+            }
+        });
         &t.dz_eps[..rows * e]
     } else {
         dz
     };
-    t.columns.fill(R::of(0.0));
+    // The gradient of omega: <dz, z> of this module.
+    let mut domega = R::of(0.0);
+    let width = kinds * e;
+    let (g, dg) = (&mut t.g[..rows * width], &mut t.dg[..rows * width]);
     for (kind, grad) in [dz, dz_eps].into_iter().take(kinds).enumerate() {
-        let weights = (&w2[kind * e * e..], 1, e);
-        multiply([rows, e, e], (&mut t.dg[kind * e..], 2 * e), (grad, e), weights, false, one);
+        let weights = matrix(&w2[kind * e * e..], e, e, e).transpose();
+        let dg = matrix_mut(&mut dg[kind * e..], rows, e, width);
+        product(dg, Accum::Replace, matrix(grad, rows, e, e), weights, one);
         if newest.is_some() {
-            add_products(&mut t.columns[..e], grad, &b2[kind * e..][..e]);
+            domega += dot(grad, &b2[kind * e..][..e]);
         }
     }
     if two {
-        multiply([rows, kinds * e, e], (&mut t.g, 2 * e), (h, e), (phi, 2 * e, 1), false, one);
-        let (g, dg) = (&mut t.g[..rows * 2 * e], &mut t.dg[..rows * 2 * e]);
-        through_gelu(g, dg, &phi[layout.b1()..][..2 * e], &mut t.columns, kinds * e, omega);
-        multiply([rows, e, kinds * e], (dh, e), (&t.dg, 2 * e), (phi, 1, 2 * e), true, one);
+        let w1 = matrix(phi, e, width, 2 * e);
+        spread(&phi[layout.b1()..][..width], g);
+        product(matrix_mut(g, rows, width, width), Accum::Add, matrix(h, rows, e, e), w1, one);
+        domega += through_gelu(g, dg, omega);
+        product(matrix_mut(dh, rows, e, e), Accum::Add, matrix(dg, rows, width, width), w1.transpose(), one);
     } else {
-        for ((dg, h), dh) in t.dg.chunks(2 * e).zip(h.chunks(e)).zip(dh.chunks_mut(e)) {
-            for dg in dg.chunks(e).take(kinds) {
+        for ((dg, h), dh) in dg.chunks(width).zip(h.chunks(e)).zip(dh.chunks_mut(e)) {
+            for dg in dg.chunks(e) {
                 dh.iter_mut().zip(dg).for_each(|(dh, dg)| *dh += omega * *dg);
-                add_products(&mut t.columns[..e], dg, h);
+                domega += dot(dg, h);
             }
         }
     }
-    let Some(Newest { operands, domega }) = newest else { return };
-    // SAFETY: tiles own disjoint rows.
-    let to = unsafe { domega.slice(first / TILE * k.modules + module, 1) };
-    to[0] = t.columns.iter().copied().sum();
+    let Some(Newest { operands, domega: sums }) = newest else { return };
+    // SAFETY: jobs own disjoint rows.
+    let sum = unsafe { sums.slice(first / job_rows(k.x.rows()) * k.modules + module, 1) };
+    sum[0] = domega;
     if module + 1 < k.modules {
         return;
     }
@@ -173,8 +178,8 @@ fn through_module<R: Real>(
         kept.fill(R::of(0.0));
         kept[..e].copy_from_slice(&h[row * e..][..e]);
         if two {
-            kept[e..][..kinds * e].copy_from_slice(&t.g[row * 2 * e..][..kinds * e]);
-            kept[3 * e..][..kinds * e].copy_from_slice(&t.dg[row * 2 * e..][..kinds * e]);
+            kept[e..][..width].copy_from_slice(&g[row * width..][..width]);
+            kept[3 * e..][..width].copy_from_slice(&dg[row * width..][..width]);
         }
         for (kind, grad) in [dz, dz_eps].into_iter().take(kinds).enumerate() {
             let field = &mut kept[(fields - 2 + kind) * e..][..e];

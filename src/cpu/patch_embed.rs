@@ -1,8 +1,9 @@
 //! Twin of `patch_embed`: the patches of an image as rows of a matrix, times the weight.
 
+use faer::Accum;
 use rayon::prelude::*;
 
-use super::gemm::product;
+use super::gemm::{matrix, matrix_mut, product};
 use super::{SharedMut, blocks};
 use crate::device::{Io, Real};
 use crate::kernels::patch_embed::PatchEmbed;
@@ -38,17 +39,8 @@ pub fn patch_embed<R: Real>(k: &PatchEmbed<'_>, io: Io<'_, R>) {
         }
         // SAFETY: jobs own disjoint tokens.
         let dst = unsafe { out.slice(token(image, special + range.start), range.len() * d) };
-        // SAFETY: `dst`, `rows` and `weight` hold the sizes given.
-        unsafe {
-            product(
-                [range.len(), d, depth],
-                (dst.as_mut_ptr(), d, 1),
-                (rows.as_ptr(), depth, 1),
-                (weight.as_ptr(), d, 1),
-                false,
-                R::of(1.0),
-            );
-        }
+        let (lhs, rhs) = (matrix(&rows, range.len(), depth, depth), matrix(weight, depth, d, d));
+        product(matrix_mut(dst, range.len(), d, d), Accum::Replace, lhs, rhs, R::of(1.0));
         for (dst, pos) in dst.chunks_exact_mut(d).zip(pos[(1 + range.start) * d..].chunks_exact(d)) {
             dst.iter_mut().zip(bias).zip(pos).for_each(|((out, bias), pos)| *out += *bias + *pos);
         }

@@ -1,36 +1,44 @@
 //! Philox4x32-10 and the Box-Muller transform: the random numbers of the noise layer, in lanes of blocks so that the
 //! compiler vectorises them.
 
-use crate::device::Real;
+use crate::device::{Real, fastmath};
 use crate::kernels::philox_normal::Stream;
 
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
+const LOWER: u64 = 0xFFFF_FFFF;
 /// Blocks that are computed together.
 pub const LANES: usize = 16;
 
 /// The words of `LANES` neighbouring blocks from `block` on: `[word][lane]`.
 #[inline(always)]
 pub fn words(stream: Stream, block: u32) -> [[u32; LANES]; 4] {
-    let [high, step] = stream.counter();
+    let [high, step] = stream.counter().map(u64::from);
+    // Words live in the lower halves of u64, the width of their products; upper halves are left as they fall.
     let mut c = [[0; LANES], [0; LANES], [high; LANES], [step; LANES]];
     for (lane, x) in c[0].iter_mut().enumerate() {
-        *x = block.wrapping_add(lane as u32);
+        *x = u64::from(block.wrapping_add(lane as u32));
     }
     let mut key = [stream.seed as u32, (stream.seed >> 32) as u32];
     for _ in 0..10 {
         #[expect(clippy::needless_range_loop, reason = "four arrays in step")]
         for lane in 0..LANES {
-            let p0 = u64::from(c[0][lane]) * u64::from(MULTIPLIER[0]);
-            let p1 = u64::from(c[2][lane]) * u64::from(MULTIPLIER[1]);
-            c[0][lane] = (p1 >> 32) as u32 ^ c[1][lane] ^ key[0];
-            c[1][lane] = p1 as u32;
-            c[2][lane] = (p0 >> 32) as u32 ^ c[3][lane] ^ key[1];
-            c[3][lane] = p0 as u32;
+            let p0 = (c[0][lane] & LOWER) * u64::from(MULTIPLIER[0]);
+            let p1 = (c[2][lane] & LOWER) * u64::from(MULTIPLIER[1]);
+            c[0][lane] = (p1 >> 32) ^ c[1][lane] ^ u64::from(key[0]);
+            c[1][lane] = p1;
+            c[2][lane] = (p0 >> 32) ^ c[3][lane] ^ u64::from(key[1]);
+            c[3][lane] = p0;
         }
         key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
     }
-    c
+    let mut words = [[0; LANES]; 4];
+    for (word, c) in words.iter_mut().zip(&c) {
+        for (x, c) in word.iter_mut().zip(c) {
+            *x = *c as u32;
+        }
+    }
+    words
 }
 
 /// `u - [upper half]` for `u = ((x >> 8) + 0.5) 2^-24`: exact in f32, and the same angle as `u`.
@@ -49,10 +57,7 @@ fn ln_uniform(x: u32) -> f32 {
     let e = (bits.wrapping_sub(0x3f35_04f3) as i32) >> 23;
     let m = f32::from_bits(bits.wrapping_sub((e as u32) << 23));
     let f = if upper & (e == 0) { t } else { m - 1.0 };
-    let s = f / (f + 2.0);
-    let q = s * s;
-    let p = ((2.0 / 9.0 * q + 2.0 / 7.0) * q + 2.0 / 5.0) * q + 2.0 / 3.0;
-    (2.0 * s + s * q * p) + e as f32 * std::f32::consts::LN_2
+    (e as f32).mul_add(std::f32::consts::LN_2, fastmath::ln_1p(f))
 }
 
 /// Two normals from two words, in f32 steps or, where `R` is wider, in full precision.
@@ -71,24 +76,33 @@ fn box_muller<R: Real>(x: u32, y: u32) -> (R, R) {
 
 /// The normals of elements `4 block .. 4 block + out.len()` of `stream`.
 pub fn normals<R: Real>(stream: Stream, block: u32, out: &mut [R]) {
-    super::vectorise(
-        #[inline(always)]
-        || {
-            for (i, chunk) in out.chunks_mut(4 * LANES).enumerate() {
-                let x = words(stream, block.wrapping_add((i * LANES) as u32));
-                let mut z = [[R::of(0.0); LANES]; 4];
-                for lane in 0..LANES {
-                    (z[0][lane], z[1][lane]) = box_muller(x[0][lane], x[1][lane]);
-                }
-                for lane in 0..LANES {
-                    (z[2][lane], z[3][lane]) = box_muller(x[2][lane], x[3][lane]);
-                }
-                for (i, to) in chunk.iter_mut().enumerate() {
-                    *to = z[i % 4][i / 4];
-                }
-            }
-        },
-    );
+    vectorise!({
+        let (full, rest) = out.as_chunks_mut::<{ 4 * LANES }>();
+        let mut at = block;
+        for out in full {
+            *out = *normals_of_blocks(stream, at).as_flattened().as_array().expect("four words a block");
+            at = at.wrapping_add(LANES as u32);
+        }
+        rest.copy_from_slice(&normals_of_blocks(stream, at).as_flattened()[..rest.len()]);
+    });
+}
+
+/// The four normals of each of `LANES` neighbouring blocks.
+#[inline(always)]
+fn normals_of_blocks<R: Real>(stream: Stream, block: u32) -> [[R; 4]; LANES] {
+    let x = words(stream, block);
+    let mut z = [[R::of(0.0); LANES]; 4];
+    for lane in 0..LANES {
+        (z[0][lane], z[1][lane]) = box_muller(x[0][lane], x[1][lane]);
+    }
+    for lane in 0..LANES {
+        (z[2][lane], z[3][lane]) = box_muller(x[2][lane], x[3][lane]);
+    }
+    let mut blocks = [[R::of(0.0); 4]; LANES];
+    for (lane, block) in blocks.iter_mut().enumerate() {
+        *block = [z[0][lane], z[1][lane], z[2][lane], z[3][lane]];
+    }
+    blocks
 }
 
 /// The normals of `rows` rows of `d2` elements from row `row` on, each row padded with zeros to `e` elements.

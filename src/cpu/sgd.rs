@@ -3,7 +3,6 @@
 use rayon::prelude::*;
 
 use super::add::CHUNK;
-use super::vectorise;
 use crate::device::{Io, Real};
 use crate::kernels::sgd::Sgd;
 
@@ -14,7 +13,7 @@ pub fn sgd<R: Real>(k: &Sgd<'_>, io: Io<'_, R>) {
     let (lr, momentum, weight_decay) = (R::of(k.lr), R::of(k.momentum), R::of(k.weight_decay));
     let state = param.par_chunks_mut(CHUNK).zip(velocity.par_chunks_mut(CHUNK));
     state.zip(grad.par_chunks(CHUNK)).for_each(|((param, velocity), grad)| {
-        vectorise(|| {
+        vectorise!({
             for ((p, v), g) in param.iter_mut().zip(velocity).zip(grad) {
                 *v = momentum * *v + (*g + weight_decay * *p);
                 *p -= lr * *v;

@@ -3,7 +3,7 @@
 mod buffer;
 mod caps;
 mod cpu;
-mod fastmath;
+pub(crate) mod fastmath;
 mod gpu;
 mod kernel;
 mod real;

@@ -31,10 +31,13 @@ pub trait Real:
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
     fn sin_cos_turns(turns: Self) -> (Self, Self);
-    /// Gauss error function.
-    fn erf(self) -> Self;
+    /// Distribution function and density of the standard normal distribution.
+    fn normal(self) -> (Self, Self);
     fn max(self, other: Self) -> Self;
 }
+
+/// `1 / sqrt(2 pi)`
+pub(super) const INV_SQRT_TAU: f64 = 0.398_942_280_401_432_7;
 
 impl Real for f64 {
     const EPSILON: f64 = f64::EPSILON;
@@ -63,8 +66,9 @@ impl Real for f64 {
         (std::f64::consts::TAU * turns).sin_cos()
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        libm::erf(self)
+    fn normal(self) -> (Self, Self) {
+        let cdf = 0.5 * libm::erfc(-self * std::f64::consts::FRAC_1_SQRT_2);
+        (cdf, (-0.5 * self * self).exp() * INV_SQRT_TAU)
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {
@@ -100,8 +104,8 @@ impl Real for f32 {
         super::fastmath::sin_cos_turns(turns)
     }
     #[inline(always)]
-    fn erf(self) -> Self {
-        super::fastmath::erf(self)
+    fn normal(self) -> (Self, Self) {
+        super::fastmath::normal(self)
     }
     #[inline(always)]
     fn max(self, other: Self) -> Self {

@@ -98,7 +98,7 @@ impl Tile {
         }
         // They also want an address that all lanes share, so that all their threads take the same rows.
         let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / cols) };
-        let groups = most_groups.clamp(1, threads / cols).min(fitting).min(cpu::noise_mix::TILE / most_rows);
+        let groups = most_groups.clamp(1, threads / cols).min(fitting).min(64 / most_rows);
         let per_thread = [16, 12, 8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
         let tile = groups * per_thread;

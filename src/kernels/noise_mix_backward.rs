@@ -51,7 +51,7 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
 /// [`crate::Error::Limit`] where the device cannot run this width.
 pub fn groups(tokens: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
-        DeviceClass::Cpu => tokens[0].div_ceil(cpu::noise_mix::TILE),
+        DeviceClass::Cpu => tokens[0].div_ceil(cpu::noise_mix::job_rows(tokens[0])),
         _ => tile(tokens, layout, modules, caps)?.groups(tokens[0]),
     })
 }

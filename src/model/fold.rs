@@ -1,8 +1,11 @@
 //! Folded inference: without sampling, a noise layer of any number of modules is one affine map (one-layer phi) or one
 //! two-layer MLP whose hidden units are those of all modules (SPEC section 2).
 
+use faer::Accum;
+
 use crate::Result;
 use crate::autograd::{Linear, Tape, Var};
+use crate::cpu::gemm::{matrix, matrix_mut, product};
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::noise::Noise;
@@ -22,18 +25,7 @@ pub enum Folded {
 /// `a [m, k] b [k, n]` on the host.
 fn matmul(a: &[f64], b: &[f64], m: usize, k: usize, n: usize) -> Vec<f64> {
     let mut out = vec![0.0; m * n];
-    // SAFETY: the slices hold m k, k n and m n elements, row-major.
-    unsafe {
-        assert!(a.len() == m * k && b.len() == k * n);
-        crate::cpu::gemm::product(
-            [m, n, k],
-            (out.as_mut_ptr(), n, 1),
-            (a.as_ptr(), k, 1),
-            (b.as_ptr(), n, 1),
-            false,
-            1.0,
-        );
-    }
+    product(matrix_mut(&mut out, m, n, n), Accum::Replace, matrix(a, m, k, k), matrix(b, k, n, n), 1.0);
     out
 }
 
