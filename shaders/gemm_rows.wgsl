@@ -1,7 +1,8 @@
-// The same product as gemm.wgsl without workgroup memory, for software devices, whose loads are fast only where all
-// lanes share an address: a workgroup makes ROWS rows, a lane 4 * QUADS neighbouring columns of them.
-// Needs n and the leading dimensions divisible by 4 (and k, except for TN); rows beyond m repeat the last one and
-// are not stored.
+// The same product as gemm.wgsl without workgroup memory, for software devices: lanes take rows, so that every load of b
+// has one address for all lanes and costs a scalar load, and only those of a are gathered. A workgroup makes
+// WG * ROWS rows and 4 * QUADS columns, a lane ROWS rows that lie WG apart.
+// Needs n and the leading dimensions divisible by 4 (and k, except for TN); rows and columns beyond the edges repeat the
+// last ones and are not stored.
 import package::lib::math::{gelu};
 import package::plan::{ROWS, QUADS, WG};
 
@@ -26,69 +27,66 @@ struct Params {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row0 = group.y * ROWS;
-    let col0 = (group.x * WG + lane) * 4u * QUADS;
-    @if(LOWER) if group.x * WG * 4u * QUADS > row0 + ROWS - 1u { return; }
-    if col0 >= params.n { return; }
+    let row0 = group.y * ROWS * WG + lane;
+    let col0 = group.x * 4u * QUADS;
+    @if(LOWER) if col0 > (group.y + 1u) * ROWS * WG - 1u { return; }
     let a_base = params.a_offset + group.z * params.a_batch;
     let b_base = params.b_offset + group.z * params.b_batch;
-    let last = params.m - 1u;
+    var row: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) { row[r] = min(row0 + r * WG, params.m - 1u); }
+    var col: array<u32, QUADS>;
+    for (var q = 0u; q < QUADS; q++) { col[q] = min(col0 + 4u * q, params.n - 4u); }
     var acc: array<array<vec4<f32>, QUADS>, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
         for (var q = 0u; q < QUADS; q++) { acc[r][q] = vec4<f32>(0.0); }
     }
 
-    @if(TN) for (var depth = 0u; depth < params.k; depth++) {
-        var b4: array<vec4<f32>, QUADS>;
-        for (var q = 0u; q < QUADS; q++) { b4[q] = b[(b_base + depth * params.b_ld + col0) / 4u + q]; }
+    let last = params.k - 1u;
+    for (var depth = 0u; depth < params.k; depth += 4u) {
+        var x: array<vec4<f32>, ROWS>;
         for (var r = 0u; r < ROWS; r++) {
-            let x = vec4<f32>(a[a_base + depth * params.a_ld + min(row0 + r, last)]);
-            for (var q = 0u; q < QUADS; q++) { acc[r][q] = fma(x, b4[q], acc[r][q]); }
+            @if(TN) {
+                for (var d = 0u; d < 4u; d++) {
+                    let at = a_base + min(depth + d, last) * params.a_ld + row[r];
+                    x[r][d] = select(0.0, a[at], depth + d < params.k);
+                }
+            }
+            @if(!TN) { x[r] = a[(a_base + row[r] * params.a_ld + depth) / 4u]; }
         }
-    }
-    @if(!TN) for (var depth = 0u; depth < params.k; depth += 4u) {
-        // b4[q][d]: columns of quad q at depth d.
-        var b4: array<array<vec4<f32>, 4>, QUADS>;
         for (var q = 0u; q < QUADS; q++) {
+            var w: array<vec4<f32>, 4>;
+            for (var d = 0u; d < 4u; d++) {
+                @if(NT) { w[d] = b[(b_base + depth + (col[q] + d) * params.b_ld) / 4u]; }
+                @if(!NT) { w[d] = b[(b_base + min(depth + d, last) * params.b_ld + col[q]) / 4u]; }
+            }
             @if(NT) {
-                let at = (b_base + (col0 + 4u * q) * params.b_ld + depth) / 4u;
-                let step = params.b_ld / 4u;
-                let t = transpose(mat4x4<f32>(b[at], b[at + step], b[at + 2u * step], b[at + 3u * step]));
-                b4[q] = array<vec4<f32>, 4>(t[0], t[1], t[2], t[3]);
+                let t = transpose(mat4x4<f32>(w[0], w[1], w[2], w[3]));
+                w = array<vec4<f32>, 4>(t[0], t[1], t[2], t[3]);
             }
-            @if(!NT) {
-                let at = (b_base + depth * params.b_ld + col0) / 4u + q;
-                let step = params.b_ld / 4u;
-                b4[q] = array<vec4<f32>, 4>(b[at], b[at + step], b[at + 2u * step], b[at + 3u * step]);
-            }
-        }
-        for (var r = 0u; r < ROWS; r++) {
-            let x = a[(a_base + min(row0 + r, last) * params.a_ld + depth) / 4u];
-            for (var q = 0u; q < QUADS; q++) {
-                acc[r][q] = fma(vec4<f32>(x.x), b4[q][0], acc[r][q]);
-                acc[r][q] = fma(vec4<f32>(x.y), b4[q][1], acc[r][q]);
-                acc[r][q] = fma(vec4<f32>(x.z), b4[q][2], acc[r][q]);
-                acc[r][q] = fma(vec4<f32>(x.w), b4[q][3], acc[r][q]);
+            for (var r = 0u; r < ROWS; r++) {
+                for (var d = 0u; d < 4u; d++) { acc[r][q] = fma(vec4<f32>(x[r][d]), w[d], acc[r][q]); }
             }
         }
     }
 
     for (var r = 0u; r < ROWS; r++) {
-        if row0 + r < params.m {
+        if row0 + r * WG < params.m {
             for (var q = 0u; q < QUADS; q++) {
                 let col = col0 + 4u * q;
-                let at = (params.out_offset + group.z * params.out_batch + (row0 + r) * params.out_ld + col) / 4u;
-                var x = params.alpha * acc[r][q];
-                @if(BIAS) {
-                    let c = params.bias_offset + group.z * params.bias_batch + col;
-                    x += vec4<f32>(bias[c], bias[c + 1u], bias[c + 2u], bias[c + 3u]);
+                if col < params.n {
+                    let at = (params.out_offset + group.z * params.out_batch + row[r] * params.out_ld + col) / 4u;
+                    var v = params.alpha * acc[r][q];
+                    @if(BIAS) {
+                        let c = params.bias_offset + group.z * params.bias_batch + col;
+                        v += vec4<f32>(bias[c], bias[c + 1u], bias[c + 2u], bias[c + 3u]);
+                    }
+                    @if(PRE) { pre[at] = v; }
+                    @if(GELU) { v = vec4<f32>(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)); }
+                    @if(RELU) { v = max(v, vec4<f32>(0.0)); }
+                    @if(RESIDUAL) { v += residual[at]; }
+                    if params.accumulate != 0u { v += out[at]; }
+                    out[at] = v;
                 }
-                @if(PRE) { pre[at] = x; }
-                @if(GELU) { x = vec4<f32>(gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w)); }
-                @if(RELU) { x = max(x, vec4<f32>(0.0)); }
-                @if(RESIDUAL) { x += residual[at]; }
-                if params.accumulate != 0u { x += out[at]; }
-                out[at] = x;
             }
         }
     }

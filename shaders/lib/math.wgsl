@@ -19,6 +19,15 @@ fn gelu_grad(x: f32) -> f32 {
     return 0.5 * (1.0 + erf(0.70710678 * x)) + 0.39894228 * x * exp(-0.5 * x * x);
 }
 
+fn gelu4(x: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w));
+}
+
+// acc + a W for four rows of W.
+fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
+    return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
+}
+
 // Linear index of this workgroup when a one-dimensional grid was spread over x and y.
 fn linear_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;

@@ -190,10 +190,9 @@ impl Kernel for Gemm<'_> {
         let number = |name, x: usize| (name, Constant::U32(x as u32));
         let empty = m == 0 || n == 0 || self.batch == 0;
         if caps.class == DeviceClass::SoftwareGpu && self.rows_apply() && k > 0 {
-            let quads = if n.is_multiple_of(8) { 2 } else { 1 };
-            let (rows, wg) = (8, 8);
+            let (quads, rows, wg) = (4, 8, 8);
             constants.extend([number("ROWS", rows), number("QUADS", quads), number("WG", wg)]);
-            let groups = [n.div_ceil(4 * quads * wg), m.div_ceil(rows), if empty { 0 } else { self.batch }];
+            let groups = [n.div_ceil(4 * quads), m.div_ceil(rows * wg), if empty { 0 } else { self.batch }];
             let groups = groups.map(|x| x as u32);
             return Ok(Plan { shader: "gemm_rows", constants, workgroup: wg as u32, shared_bytes: 0, groups });
         }

@@ -125,26 +125,33 @@ impl Tile {
     /// The plan of a shader that uses workgroup memory for nothing else, with its flags of layout and noise.
     pub fn plan(&self, shader: &'static str, rows: usize, layout: PhiLayout, noise: Noise, caps: &Caps) -> Plan {
         let number = |name, x: usize| (name, Constant::U32(x as u32));
-        let flag = |name, on| (name, Constant::Flag(on));
+        let mut constants = flags(layout, noise);
+        constants.extend([
+            ("WAITING", Constant::Flag(self.passes > 1)),
+            number("ROWS", self.rows),
+            number("PER_THREAD", self.per_thread),
+            number("PASSES", self.passes),
+            number("COLS", self.cols),
+            number("WG", self.threads()),
+        ]);
         Plan {
             shader,
-            constants: vec![
-                flag("TWO", layout.layers == 2),
-                flag("MEAN", noise == Noise::Mean),
-                flag("SAMPLE", matches!(noise, Noise::Sample { .. })),
-                flag("ALIGNED", layout.d2 == layout.e),
-                flag("WAITING", self.passes > 1),
-                number("ROWS", self.rows),
-                number("PER_THREAD", self.per_thread),
-                number("PASSES", self.passes),
-                number("COLS", self.cols),
-                number("WG", self.threads()),
-            ],
+            constants,
             workgroup: self.threads() as u32,
             shared_bytes: 4 * self.floats as u32,
             groups: grid(self.groups(rows), caps),
         }
     }
+}
+
+/// Flags of layout and noise, for all shaders of the layer.
+pub(super) fn flags(layout: PhiLayout, noise: Noise) -> Vec<(&'static str, Constant)> {
+    vec![
+        ("TWO", Constant::Flag(layout.layers == 2)),
+        ("MEAN", Constant::Flag(noise == Noise::Mean)),
+        ("SAMPLE", Constant::Flag(matches!(noise, Noise::Sample { .. }))),
+        ("ALIGNED", Constant::Flag(layout.d2 == layout.e)),
+    ]
 }
 
 /// `y = x + (sum_i omega_i (mu_i(h) + eps_i s_i(h))) U`, `h = x D`, with nothing of size modules x tokens in memory.
@@ -166,6 +173,32 @@ pub struct NoiseMix<'a> {
     pub noise: Noise,
 }
 
+/// Lanes of a workgroup of the variant for software devices, and quads of units that a lane makes together.
+const LANES: usize = 8;
+const QUADS: usize = 4;
+
+impl NoiseMix<'_> {
+    /// The variant whose lanes take rows, for software devices; intermediates wait in the rows of y.
+    fn rows_plan(&self, caps: &Caps) -> Option<Plan> {
+        let (e, rows) = (self.layout.e, self.x.rows());
+        if caps.class != DeviceClass::SoftwareGpu || self.x.cols() < 2 * e {
+            return None;
+        }
+        let fits = |n: &usize| n * LANES * e * 4 <= caps.workgroup_memory as usize;
+        let per_lane = [8, 4, 2, 1].into_iter().find(fits)?;
+        let number = |name, x: usize| (name, Constant::U32(x as u32));
+        let mut constants = flags(self.layout, self.noise);
+        constants.extend([number("ROWS", per_lane), number("QUADS", QUADS), number("WG", LANES), number("UNITS", e / 4)]);
+        Some(Plan {
+            shader: "noise_mix_rows",
+            constants,
+            workgroup: LANES as u32,
+            shared_bytes: (per_lane * LANES * e * 4) as u32,
+            groups: grid(rows.div_ceil(per_lane * LANES), caps),
+        })
+    }
+}
+
 impl Kernel for NoiseMix<'_> {
     const NAME: &'static str = "noise_mix";
     type Params = NoiseMixParams;
@@ -179,6 +212,9 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
+        if let Some(plan) = self.rows_plan(caps) {
+            return Ok(plan);
+        }
         // Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
         let two = self.layout.layers == 2;
         let demand = Demand {

@@ -1,0 +1,167 @@
+// The layer of noise_mix.wgsl for software devices: lanes take rows, so that every load of a weight has one address for
+// all lanes and costs a scalar load, and only activations are gathered. No lane needs another's values, so that one barrier does.
+// A workgroup makes WG * ROWS token rows, a lane ROWS of them, which lie WG apart, 4 * QUADS units at a time. h and the
+// mixture wait in the workgroup's rows of y (needs d1 >= 2e), packed: [h | mixture][row][e].
+// Edges: rows and units beyond the last ones repeat them and are not stored.
+import package::lib::math::{gelu4, linear_group, multiply_add};
+import package::lib::philox::{philox, box_muller, normals_at};
+import package::plan::{ROWS, QUADS, WG, UNITS};
+
+struct Params {
+    rows: u32, d1: u32, e: u32, d2: u32,
+    modules: u32,
+    phi_row: u32,
+    seed_low: u32, seed_high: u32,
+    upper: u32,
+    step: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(2) var<storage, read> proj: array<vec4<f32>>; // D [d1, e], U [e, d1]
+@group(0) @binding(3) var<storage, read> phi: array<vec4<f32>>; // [modules, phi_row]: W1 [e, 2e], b1 [2e], W2 [2][e, e], b2 [2e]
+@group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
+@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
+
+// Number of maps that take part.
+@if(MEAN) const KINDS: u32 = 1u;
+@if(!MEAN) const KINDS: u32 = 2u;
+
+var<workgroup> g_tile: array<vec4<f32>, WG * ROWS * UNITS>; // [row][e], at the end the mixture
+
+fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
+}
+
+fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
+}
+
+@if(SAMPLE)
+fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
+    let seed = vec2<u32>(params.seed_low, params.seed_high);
+    let upper = vec2<u32>(params.upper + module_index, params.step);
+    @if(ALIGNED) { return box_muller(philox(row * UNITS + col, seed, upper)); }
+    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile0 = linear_group(group, groups) * WG * ROWS;
+    if tile0 >= params.rows { return; }
+    let here = min(params.rows - tile0, WG * ROWS);
+    let inner = params.d1 / 4u;
+    let h_at = tile0 * inner;
+    let z_at = h_at + here * UNITS;
+    var row: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) { row[r] = min(lane + r * WG, here - 1u); }
+    var acc: array<array<vec4<f32>, QUADS>, ROWS>;
+    var col: array<u32, QUADS>;
+
+    for (var c = 0u; c < UNITS; c += QUADS) {
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, UNITS - 1u);
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = vec4<f32>(0.0); }
+        }
+        for (var k = 0u; k < inner; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = x[(tile0 + row[r]) * inner + k]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = proj_rows(4u * k * UNITS + col[q], UNITS);
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) {
+                if c + q < UNITS && lane + r * WG < here {
+                    y[h_at + row[r] * UNITS + c + q] = acc[r][q];
+                    y[z_at + row[r] * UNITS + c + q] = vec4<f32>(0.0);
+                }
+            }
+        }
+    }
+
+    for (var i = 0u; i < params.modules; i++) {
+        let base = i * params.phi_row / 4u;
+        let weight = omega[i];
+        @if(TWO) let w2 = base + 8u * UNITS * UNITS + 2u * UNITS;
+        @if(!TWO) let w2 = base;
+        for (var kind = 0u; kind < KINDS; kind++) {
+            @if(TWO) for (var c = 0u; c < UNITS; c += QUADS) {
+                for (var q = 0u; q < QUADS; q++) {
+                    col[q] = min(c + q, UNITS - 1u);
+                    let b1 = phi[base + (8u * UNITS + kind) * UNITS + col[q]];
+                    for (var r = 0u; r < ROWS; r++) { acc[r][q] = b1; }
+                }
+                for (var k = 0u; k < UNITS; k++) {
+                    var a: array<vec4<f32>, ROWS>;
+                    for (var r = 0u; r < ROWS; r++) { a[r] = y[h_at + row[r] * UNITS + k]; }
+                    for (var q = 0u; q < QUADS; q++) {
+                        let w = phi_rows(base + (8u * k + kind) * UNITS + col[q], 2u * UNITS);
+                        for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+                    }
+                }
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var r = 0u; r < ROWS; r++) { g_tile[(lane + r * WG) * UNITS + col[q]] = gelu4(acc[r][q]); }
+                }
+            }
+            for (var c = 0u; c < UNITS; c += QUADS) {
+                for (var q = 0u; q < QUADS; q++) {
+                    col[q] = min(c + q, UNITS - 1u);
+                    let b2 = phi[w2 + (8u * UNITS + kind) * UNITS + col[q]];
+                    for (var r = 0u; r < ROWS; r++) { acc[r][q] = b2; }
+                }
+                for (var k = 0u; k < UNITS; k++) {
+                    var a: array<vec4<f32>, ROWS>;
+                    for (var r = 0u; r < ROWS; r++) {
+                        @if(TWO) { a[r] = g_tile[(lane + r * WG) * UNITS + k]; }
+                        @if(!TWO) { a[r] = y[h_at + row[r] * UNITS + k]; }
+                    }
+                    for (var q = 0u; q < QUADS; q++) {
+                        let w = phi_rows(w2 + 4u * (kind * UNITS + k) * UNITS + col[q], UNITS);
+                        for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+                    }
+                }
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var r = 0u; r < ROWS; r++) {
+                        if c + q < UNITS && lane + r * WG < here {
+                            var scale = vec4<f32>(weight);
+                            @if(SAMPLE) if kind == 1u { scale *= noise(tile0 + row[r], c + q, i); }
+                            let at = z_at + row[r] * UNITS + c + q;
+                            y[at] = fma(scale, acc[r][q], y[at]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    for (var r = 0u; r < ROWS; r++) {
+        for (var k = 0u; k < UNITS; k++) { g_tile[(lane + r * WG) * UNITS + k] = y[z_at + row[r] * UNITS + k]; }
+    }
+    // The rows of y that other lanes' mixtures waited in are overwritten from here on.
+    storageBarrier();
+    for (var c = 0u; c < inner; c += QUADS) {
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, inner - 1u);
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = x[(tile0 + row[r]) * inner + col[q]]; }
+        }
+        for (var k = 0u; k < UNITS; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = g_tile[(lane + r * WG) * UNITS + k]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = proj_rows((4u * UNITS + 4u * k) * inner + col[q], inner);
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) {
+                if c + q < inner && lane + r * WG < here { y[(tile0 + row[r]) * inner + c + q] = acc[r][q]; }
+            }
+        }
+    }
+}
