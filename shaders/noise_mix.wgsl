@@ -1,13 +1,12 @@
 // y = x + (sum_i omega_i z_i) U,  z_i = mu_i + eps_i s_i,  h = x D
 //   TWO:  mu_i = gelu(h W1mu + b1mu) W2mu + b2mu, s_i likewise;  else mu_i = h W2mu + b2mu, s_i likewise.
 //   eps_i: 0 with MEAN, normal numbers with SAMPLE, else 1.
-// A workgroup makes ROWS token rows, a thread four neighbouring units (of e, later of d1) of PER_THREAD of them; with
-// PASSES it makes that many tiles of ROWS rows, module by module, so that a module's weights stay in a small cache. h and
-// the mixture then wait in the rows of y (needs d1 >= 2e and TWO), else in workgroup memory and in registers.
+// A workgroup makes ROWS token rows, a thread four neighbouring units (of e, later of d1) of PER_THREAD of them. h waits
+// in workgroup memory, the mixture in registers.
 // Edges: rows behind the last repeat it and are not stored.
-import package::lib::math::{gelu, linear_group};
+import package::lib::math::{gelu4, linear_group, multiply_add};
 import package::lib::philox::{philox, box_muller, normals_at};
-import package::plan::{ROWS, PER_THREAD, PASSES, COLS, WG};
+import package::plan::{ROWS, PER_THREAD, COLS, WG};
 
 struct Params {
     rows: u32, d1: u32, e: u32, d2: u32,
@@ -29,13 +28,8 @@ struct Params {
 @if(MEAN) const KINDS: u32 = 1u;
 @if(!MEAN) const KINDS: u32 = 2u;
 
-@if(!WAITING) var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
+var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
 @if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], of mu, then of sigma, at the end the mixture
-
-// acc + a W for four rows of W.
-fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
-}
 
 // Four neighbouring elements of four rows of phi, `step` apart.
 fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
@@ -44,10 +38,6 @@ fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
 
 fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
     return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
-}
-
-fn gelu4(u: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(gelu(u.x), gelu(u.y), gelu(u.z), gelu(u.w));
 }
 
 @if(SAMPLE)
@@ -64,33 +54,26 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile0 = linear_group(group, groups) * ROWS * PASSES;
+    let tile0 = linear_group(group, groups) * ROWS;
     if tile0 >= params.rows { return; }
     let last = params.rows - 1u;
     let col = lane % COLS;
     // With one group of threads this is the same for all lanes, and a compiler sees it.
     let first = select(lane / COLS * PER_THREAD, 0u, WG == COLS);
+    let row0 = tile0 + first;
     let inner = params.d1 / 4u;
     let units = params.e / 4u;
     var z: array<vec4<f32>, PER_THREAD>;
 
-    for (var tile = 0u; tile < PASSES; tile++) {
-        let row0 = tile0 + tile * ROWS + first;
-        for (var r = 0u; r < PER_THREAD; r++) { z[r] = vec4<f32>(0.0); }
-        for (var k = 0u; k < inner; k++) {
-            let w = proj_rows(4u * k * units + col, units);
-            for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, z[r]); }
-        }
-        for (var r = 0u; r < PER_THREAD; r++) {
-            @if(WAITING) if row0 + r < params.rows {
-                y[(row0 + r) * inner + col] = z[r];
-                y[(row0 + r) * inner + units + col] = vec4<f32>(0.0);
-            }
-            @if(!WAITING) { h_tile[(first + r) * units + col] = z[r]; }
-            z[r] = vec4<f32>(0.0);
-        }
+    for (var r = 0u; r < PER_THREAD; r++) { z[r] = vec4<f32>(0.0); }
+    for (var k = 0u; k < inner; k++) {
+        let w = proj_rows(4u * k * units + col, units);
+        for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, z[r]); }
     }
-    @if(WAITING) { storageBarrier(); }
+    for (var r = 0u; r < PER_THREAD; r++) {
+        h_tile[(first + r) * units + col] = z[r];
+        z[r] = vec4<f32>(0.0);
+    }
     workgroupBarrier();
 
     for (var i = 0u; i < params.modules; i++) {
@@ -98,20 +81,14 @@ fn main(
         let weight = omega[i];
         @if(TWO) let w2 = base + 8u * units * units + 2u * units;
         @if(!TWO) let w2 = base;
-        for (var step = 0u; step < KINDS * PASSES; step++) {
-            let kind = step / PASSES;
-            let row0 = tile0 + step % PASSES * ROWS + first;
+        for (var kind = 0u; kind < KINDS; kind++) {
             var acc: array<vec4<f32>, PER_THREAD>;
             @if(TWO) {
                 let b1 = phi[base + (8u * units + kind) * units + col];
                 for (var r = 0u; r < PER_THREAD; r++) { acc[r] = b1; }
                 for (var k = 0u; k < units; k++) {
                     let w = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
-                    for (var r = 0u; r < PER_THREAD; r++) {
-                        @if(WAITING) let h = y[min(row0 + r, last) * inner + k];
-                        @if(!WAITING) let h = h_tile[(first + r) * units + k];
-                        acc[r] = multiply_add(h, w, acc[r]);
-                    }
+                    for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(h_tile[(first + r) * units + k], w, acc[r]); }
                 }
                 for (var r = 0u; r < PER_THREAD; r++) { g_tile[(first + r) * units + col] = gelu4(acc[r]); }
                 workgroupBarrier();
@@ -129,39 +106,31 @@ fn main(
             for (var r = 0u; r < PER_THREAD; r++) {
                 var scale = vec4<f32>(weight);
                 @if(SAMPLE) if kind == 1u { scale *= noise(row0 + r, col, i); }
-                @if(WAITING) if row0 + r < params.rows {
-                    let at = (row0 + r) * inner + units + col;
-                    y[at] = fma(scale, acc[r], y[at]);
-                }
-                @if(!WAITING) { z[r] = fma(scale, acc[r], z[r]); }
+                z[r] = fma(scale, acc[r], z[r]);
             }
             @if(TWO) { workgroupBarrier(); }
         }
     }
 
-    for (var tile = 0u; tile < PASSES; tile++) {
-        let row0 = tile0 + tile * ROWS + first;
-        workgroupBarrier();
-        for (var r = 0u; r < PER_THREAD; r++) {
-            @if(WAITING) { z[r] = y[min(row0 + r, last) * inner + units + col]; }
-            @if(TWO) { g_tile[(first + r) * units + col] = z[r]; }
-            @if(!TWO) { h_tile[(first + r) * units + col] = z[r]; }
-        }
-        workgroupBarrier();
-        for (var c = col; c < inner; c += COLS) {
-            var acc: array<vec4<f32>, PER_THREAD>;
-            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + r, last) * inner + c]; }
-            for (var k = 0u; k < units; k++) {
-                let w = proj_rows((4u * units + 4u * k) * inner + c, inner);
-                for (var r = 0u; r < PER_THREAD; r++) {
-                    @if(TWO) let mixed = g_tile[(first + r) * units + k];
-                    @if(!TWO) let mixed = h_tile[(first + r) * units + k];
-                    acc[r] = multiply_add(mixed, w, acc[r]);
-                }
-            }
+    workgroupBarrier();
+    for (var r = 0u; r < PER_THREAD; r++) {
+        @if(TWO) { g_tile[(first + r) * units + col] = z[r]; }
+        @if(!TWO) { h_tile[(first + r) * units + col] = z[r]; }
+    }
+    workgroupBarrier();
+    for (var c = col; c < inner; c += COLS) {
+        var acc: array<vec4<f32>, PER_THREAD>;
+        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + r, last) * inner + c]; }
+        for (var k = 0u; k < units; k++) {
+            let w = proj_rows((4u * units + 4u * k) * inner + c, inner);
             for (var r = 0u; r < PER_THREAD; r++) {
-                if row0 + r < params.rows { y[(row0 + r) * inner + c] = acc[r]; }
+                @if(TWO) let mixed = g_tile[(first + r) * units + k];
+                @if(!TWO) let mixed = h_tile[(first + r) * units + k];
+                acc[r] = multiply_add(mixed, w, acc[r]);
             }
+        }
+        for (var r = 0u; r < PER_THREAD; r++) {
+            if row0 + r < params.rows { y[(row0 + r) * inner + c] = acc[r]; }
         }
     }
 }

@@ -4,11 +4,10 @@
 //   domega[group][i] = sum over the group's rows of <dg, g> + <dz, b2mu> + <dz eps, b2sigma>
 // With NEWEST, the last module's operands: h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds (else h | dmu | ds),
 //   dmu = omega dz, ds = omega dz eps; and domega.
-// eps: 0 with MEAN, normal numbers with SAMPLE, else 1. Tiles, passes and edges as in noise_mix.wgsl;
-//   with PASSES h, dz and dh wait in the rows of dx (needs d1 >= 3e).
-import package::lib::math::{linear_group};
+// eps: 0 with MEAN, normal numbers with SAMPLE, else 1. Tiles and edges as in noise_mix.wgsl.
+import package::lib::math::{gelu_with_slope, linear_group, multiply_add};
 import package::lib::philox::{philox, box_muller, normals_at};
-import package::plan::{ROWS, PER_THREAD, PASSES, COLS, WG};
+import package::plan::{ROWS, PER_THREAD, COLS, WG};
 
 struct Params {
     rows: u32, d1: u32, e: u32, d2: u32,
@@ -33,15 +32,10 @@ struct Params {
 @if(MEAN) const KINDS: u32 = 1u;
 @if(!MEAN) const KINDS: u32 = 2u;
 
-@if(!WAITING) var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
+var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
 var<workgroup> grad_tile: array<vec4<f32>, ROWS * COLS>; // dz, then dz eps [ROWS][e], at the end dh
 @if(TWO) var<workgroup> du_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], of mu, then of sigma
 @if(NEWEST) var<workgroup> sums: array<f32, WG>;
-
-// acc + a W for four rows of W.
-fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
-    return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
-}
 
 // Four neighbouring elements of four rows, `step` apart.
 fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
@@ -50,15 +44,6 @@ fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
 
 fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
     return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
-}
-
-// (gelu(u), gelu'(u)) from one exponential; the polynomial is that of erf in lib/math.
-fn gelu_both(u: f32) -> vec2<f32> {
-    let bell = exp(-0.5 * u * u);
-    let t = 1.0 / (1.0 + 0.23164190 * abs(u));
-    let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
-    let cdf = 0.5 + 0.5 * sign(u) * (1.0 - p * bell);
-    return vec2<f32>(u * cdf, cdf + 0.39894228 * u * bell);
 }
 
 @if(SAMPLE)
@@ -76,12 +61,13 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let job = linear_group(group, groups);
-    let tile0 = job * ROWS * PASSES;
+    let tile0 = job * ROWS;
     if tile0 >= params.rows { return; }
     let last = params.rows - 1u;
     let col = lane % COLS;
     // With one group of threads this is the same for all lanes, and a compiler sees it.
     let first = select(lane / COLS * PER_THREAD, 0u, WG == COLS);
+    let row0 = tile0 + first;
     let inner = params.d1 / 4u;
     let units = params.e / 4u;
     @if(TWO) let fields = 7u;
@@ -89,36 +75,24 @@ fn main(
     var dh: array<vec4<f32>, PER_THREAD>;
     var dz: array<vec4<f32>, PER_THREAD>;
 
-    for (var tile = 0u; tile < PASSES; tile++) {
-        let row0 = tile0 + tile * ROWS + first;
-        // Here dh holds h.
-        for (var r = 0u; r < PER_THREAD; r++) {
-            dh[r] = vec4<f32>(0.0);
-            dz[r] = vec4<f32>(0.0);
-        }
-        for (var k = 0u; k < inner; k++) {
-            let w = proj_rows(4u * k * units + col, units);
-            for (var r = 0u; r < PER_THREAD; r++) { dh[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, dh[r]); }
-        }
-        for (var k = 0u; k < inner; k++) {
-            let w = transpose(proj_rows((4u * units + 4u * col) * inner + k, inner));
-            for (var r = 0u; r < PER_THREAD; r++) { dz[r] = multiply_add(dy[min(row0 + r, last) * inner + k], w, dz[r]); }
-        }
-        for (var r = 0u; r < PER_THREAD; r++) {
-            if row0 + r < params.rows {
-                @if(NEWEST) { operands[(row0 + r) * fields * units + col] = dh[r]; }
-                @if(WAITING) {
-                    let at = (row0 + r) * inner + col;
-                    dx[at] = dh[r];
-                    dx[at + units] = dz[r];
-                    dx[at + 2u * units] = vec4<f32>(0.0);
-                }
-            }
-            @if(!WAITING) { h_tile[(first + r) * units + col] = dh[r]; }
-            dh[r] = vec4<f32>(0.0);
-        }
+    // Here dh holds h.
+    for (var r = 0u; r < PER_THREAD; r++) {
+        dh[r] = vec4<f32>(0.0);
+        dz[r] = vec4<f32>(0.0);
     }
-    @if(WAITING) { storageBarrier(); }
+    for (var k = 0u; k < inner; k++) {
+        let w = proj_rows(4u * k * units + col, units);
+        for (var r = 0u; r < PER_THREAD; r++) { dh[r] = multiply_add(x[min(row0 + r, last) * inner + k], w, dh[r]); }
+    }
+    for (var k = 0u; k < inner; k++) {
+        let w = transpose(proj_rows((4u * units + 4u * col) * inner + k, inner));
+        for (var r = 0u; r < PER_THREAD; r++) { dz[r] = multiply_add(dy[min(row0 + r, last) * inner + k], w, dz[r]); }
+    }
+    for (var r = 0u; r < PER_THREAD; r++) {
+        @if(NEWEST) if row0 + r < params.rows { operands[(row0 + r) * fields * units + col] = dh[r]; }
+        h_tile[(first + r) * units + col] = dh[r];
+        dh[r] = vec4<f32>(0.0);
+    }
 
     for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
@@ -126,15 +100,8 @@ fn main(
         @if(NEWEST) var sum = 0.0;
         @if(TWO) let w2 = base + 8u * units * units + 2u * units;
         @if(!TWO) let w2 = base;
-        for (var step = 0u; step < KINDS * PASSES; step++) {
-            let kind = step / PASSES;
-            let row0 = tile0 + step % PASSES * ROWS + first;
+        for (var kind = 0u; kind < KINDS; kind++) {
             for (var r = 0u; r < PER_THREAD; r++) {
-                @if(WAITING) {
-                    let at = min(row0 + r, last) * inner + units + col;
-                    dz[r] = dx[at];
-                    dh[r] = dx[at + units];
-                }
                 var grad = dz[r];
                 @if(SAMPLE) if kind == 1u { grad *= noise(row0 + r, col, i); }
                 grad_tile[(first + r) * units + col] = grad;
@@ -152,21 +119,17 @@ fn main(
                 for (var r = 0u; r < PER_THREAD; r++) { u[r] = b1; }
                 for (var k = 0u; k < units; k++) {
                     let w = phi_rows(base + (8u * k + kind) * units + col, 2u * units);
-                    for (var r = 0u; r < PER_THREAD; r++) {
-                        @if(WAITING) let h = dx[min(row0 + r, last) * inner + k];
-                        @if(!WAITING) let h = h_tile[(first + r) * units + k];
-                        u[r] = multiply_add(h, w, u[r]);
-                    }
+                    for (var r = 0u; r < PER_THREAD; r++) { u[r] = multiply_add(h_tile[(first + r) * units + k], w, u[r]); }
                 }
             }
             @if(NEWEST) let b2 = phi[w2 + (8u * units + kind) * units + col];
             for (var r = 0u; r < PER_THREAD; r++) {
                 let row = row0 + r;
                 let at = (first + r) * units + col;
-                @if(TWO) let x = gelu_both(u[r].x);
-                @if(TWO) let y = gelu_both(u[r].y);
-                @if(TWO) let z = gelu_both(u[r].z);
-                @if(TWO) let w = gelu_both(u[r].w);
+                @if(TWO) let x = gelu_with_slope(u[r].x);
+                @if(TWO) let y = gelu_with_slope(u[r].y);
+                @if(TWO) let z = gelu_with_slope(u[r].z);
+                @if(TWO) let w = gelu_with_slope(u[r].w);
                 @if(TWO) let g = vec4<f32>(x.x, y.x, z.x, w.x);
                 @if(TWO) let du = weight * dg[r] * vec4<f32>(x.y, y.y, z.y, w.y);
                 @if(!TWO) let g = h_tile[at];
@@ -191,9 +154,6 @@ fn main(
                 let w = transpose(phi_rows(base + (8u * col + kind) * units + k, 2u * units));
                 for (var r = 0u; r < PER_THREAD; r++) { dh[r] = multiply_add(du_tile[(first + r) * units + k], w, dh[r]); }
             }
-            @if(WAITING) for (var r = 0u; r < PER_THREAD; r++) {
-                if row0 + r < params.rows { dx[(row0 + r) * inner + 2u * units + col] = dh[r]; }
-            }
         }
         @if(NEWEST) if lane == i % WG {
             var total = 0.0;
@@ -202,34 +162,30 @@ fn main(
         }
     }
 
-    for (var tile = 0u; tile < PASSES; tile++) {
-        let row0 = tile0 + tile * ROWS + first;
-        @if(MEAN && NEWEST) for (var r = 0u; r < PER_THREAD; r++) {
-            if row0 + r < params.rows {
-                let to = (row0 + r) * fields * units + col;
-                @if(TWO) {
-                    operands[to + 2u * units] = vec4<f32>(0.0);
-                    operands[to + 4u * units] = vec4<f32>(0.0);
-                }
-                operands[to + (fields - 1u) * units] = vec4<f32>(0.0);
+    @if(MEAN && NEWEST) for (var r = 0u; r < PER_THREAD; r++) {
+        if row0 + r < params.rows {
+            let to = (row0 + r) * fields * units + col;
+            @if(TWO) {
+                operands[to + 2u * units] = vec4<f32>(0.0);
+                operands[to + 4u * units] = vec4<f32>(0.0);
             }
+            operands[to + (fields - 1u) * units] = vec4<f32>(0.0);
         }
-        workgroupBarrier();
+    }
+    workgroupBarrier();
+    for (var r = 0u; r < PER_THREAD; r++) {
+        grad_tile[(first + r) * units + col] = dh[r];
+    }
+    workgroupBarrier();
+    for (var c = col; c < inner; c += COLS) {
+        var acc: array<vec4<f32>, PER_THREAD>;
+        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + r, last) * inner + c]; }
+        for (var k = 0u; k < units; k++) {
+            let w = transpose(proj_rows(4u * c * units + k, units));
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(grad_tile[(first + r) * units + k], w, acc[r]); }
+        }
         for (var r = 0u; r < PER_THREAD; r++) {
-            @if(WAITING) { dh[r] = dx[min(row0 + r, last) * inner + 2u * units + col]; }
-            grad_tile[(first + r) * units + col] = dh[r];
-        }
-        workgroupBarrier();
-        for (var c = col; c < inner; c += COLS) {
-            var acc: array<vec4<f32>, PER_THREAD>;
-            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + r, last) * inner + c]; }
-            for (var k = 0u; k < units; k++) {
-                let w = transpose(proj_rows(4u * c * units + k, units));
-                for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(grad_tile[(first + r) * units + k], w, acc[r]); }
-            }
-            for (var r = 0u; r < PER_THREAD; r++) {
-                if row0 + r < params.rows { dx[(row0 + r) * inner + c] = acc[r]; }
-            }
+            if row0 + r < params.rows { dx[(row0 + r) * inner + c] = acc[r]; }
         }
     }
 }

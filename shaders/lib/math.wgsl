@@ -19,6 +19,15 @@ fn gelu_grad(x: f32) -> f32 {
     return 0.5 * (1.0 + erf(0.70710678 * x)) + 0.39894228 * x * exp(-0.5 * x * x);
 }
 
+// (gelu(x), d gelu / dx) from one exponential; the polynomial is that of erf.
+fn gelu_with_slope(x: f32) -> vec2<f32> {
+    let bell = exp(-0.5 * x * x);
+    let t = 1.0 / (1.0 + 0.23164190 * abs(x));
+    let p = ((((1.061405429 * t - 1.453152027) * t + 1.421413741) * t - 0.284496736) * t + 0.254829592) * t;
+    let cdf = 0.5 + 0.5 * sign(x) * (1.0 - p * bell);
+    return vec2<f32>(x * cdf, cdf + 0.39894228 * x * bell);
+}
+
 fn gelu4(x: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w));
 }

@@ -39,6 +39,7 @@ sources![
     "noise_combine",
     "noise_mix",
     "noise_mix_backward",
+    "noise_mix_backward_rows",
     "noise_mix_rows",
     "patch_embed",
     "philox_normal",

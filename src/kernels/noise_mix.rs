@@ -45,9 +45,6 @@ pub(super) struct Tile {
     per_thread: usize,
     /// Threads along the units.
     cols: usize,
-    /// Tiles of a workgroup, which take turns at each module's weights. More than one: intermediates wait in the
-    /// rows of the output.
-    passes: usize,
     /// Elements of workgroup memory.
     floats: usize,
 }
@@ -57,15 +54,10 @@ pub(super) struct Tile {
 pub(super) struct Demand {
     pub kernel: &'static str,
     pub layout: PhiLayout,
-    /// [rows, d1] of the tokens.
-    pub tokens: [usize; 2],
-    pub modules: usize,
     /// Vectors of e elements that each row keeps while modules pass, and those of one module.
     pub kept: usize,
     pub passing: usize,
-    /// Products with a module's weights, for each of mu and sigma.
-    pub products: usize,
-    /// The kept vectors beyond `in_registers` stand in workgroup memory, unless they wait in the output.
+    /// The kept vectors beyond these stand in workgroup memory.
     pub in_registers: usize,
 }
 
@@ -73,8 +65,7 @@ impl Tile {
     /// # Errors
     /// [`Error::Limit`] where not even one row fits into workgroup memory.
     pub fn new(demand: &Demand, caps: &Caps) -> Result<Self> {
-        let (e, [rows, d1]) = (demand.layout.e, demand.tokens);
-        let software = caps.class == DeviceClass::SoftwareGpu;
+        let e = demand.layout.e;
         let cols = e / 4;
         let threads = caps.max_invocations.min(256) as usize;
         let limit = |what: &str, needed: usize, limit: usize| Error::Limit {
@@ -87,30 +78,21 @@ impl Tile {
         if cols > threads {
             return Err(limit("the workgroup", cols, threads));
         }
-        // Software devices read weights through small caches, which several tiles must share.
-        let wait = software && demand.layout.layers == 2 && demand.modules > 1 && d1 >= demand.kept * e;
-        let row_floats = e * (demand.passing + if wait { 0 } else { demand.kept - demand.in_registers });
+        let row_floats = e * (demand.passing + demand.kept - demand.in_registers);
         // One element for each thread is left for sums.
         let memory = (caps.workgroup_memory as usize / 4).saturating_sub(threads);
         let fitting = memory / row_floats;
         if fitting == 0 {
             return Err(limit("the workgroup memory", (row_floats + threads) * 4, caps.workgroup_memory as usize));
         }
-        // They also want an address that all lanes share, so that all their threads take the same rows.
+        // Software devices want an address that all lanes share, so that all their threads take the same rows.
+        let software = caps.class == DeviceClass::SoftwareGpu;
         let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / cols) };
         let groups = most_groups.clamp(1, threads / cols).min(fitting).min(64 / most_rows);
         let per_thread = [16, 12, 8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
-        let tile = groups * per_thread;
-        // Enough workgroups for all cores come first; and llvmpipe silently ends all loops of an invocation after 65,535
-        // iterations in total.
-        let iterations = demand.modules * (2 * demand.products * cols + 10 * per_thread);
-        let passes = if wait { (rows / (16 * tile)).min(60_000 / iterations).clamp(1, 8) } else { 1 };
-        Ok(if passes > 1 || !wait {
-            Self { rows: tile, per_thread, cols, passes, floats: tile * row_floats }
-        } else {
-            Self::new(&Demand { modules: 1, ..*demand }, caps)?
-        })
+        let rows = groups * per_thread;
+        Ok(Self { rows, per_thread, cols, floats: rows * row_floats })
     }
 
     pub fn threads(&self) -> usize {
@@ -119,7 +101,7 @@ impl Tile {
 
     /// Workgroups for `rows` token rows.
     pub fn groups(&self, rows: usize) -> usize {
-        rows.div_ceil(self.rows * self.passes)
+        rows.div_ceil(self.rows)
     }
 
     /// The plan of a shader that uses workgroup memory for nothing else, with its flags of layout and noise.
@@ -127,10 +109,8 @@ impl Tile {
         let number = |name, x: usize| (name, Constant::U32(x as u32));
         let mut constants = flags(layout, noise);
         constants.extend([
-            ("WAITING", Constant::Flag(self.passes > 1)),
             number("ROWS", self.rows),
             number("PER_THREAD", self.per_thread),
-            number("PASSES", self.passes),
             number("COLS", self.cols),
             number("WG", self.threads()),
         ]);
@@ -154,6 +134,33 @@ pub(super) fn flags(layout: PhiLayout, noise: Noise) -> Vec<(&'static str, Const
     ]
 }
 
+/// Lanes of a workgroup whose lanes take rows.
+pub(super) const LANES: usize = 8;
+
+/// The plan of a shader for software devices, whose lanes take `per_lane` rows; without workgroup memory.
+pub(super) fn rows_plan(
+    shader: &'static str,
+    per_lane: usize,
+    rows: usize,
+    layout: PhiLayout,
+    noise: Noise,
+    caps: &Caps,
+) -> Option<Plan> {
+    let number = |name, x: usize| (name, Constant::U32(x as u32));
+    let mut constants = flags(layout, noise);
+    // Quads of units that a lane makes together.
+    let quads = number("QUADS", 4);
+    constants.extend([number("ROWS", per_lane), quads, number("WG", LANES), number("UNITS", layout.e / 4)]);
+    let groups = grid(rows.div_ceil(per_lane * LANES), caps);
+    (caps.class == DeviceClass::SoftwareGpu).then_some(Plan {
+        shader,
+        constants,
+        workgroup: LANES as u32,
+        shared_bytes: 0,
+        groups,
+    })
+}
+
 /// `y = x + (sum_i omega_i (mu_i(h) + eps_i s_i(h))) U`, `h = x D`, with nothing of size modules x tokens in memory.
 ///
 /// # Shapes
@@ -173,29 +180,15 @@ pub struct NoiseMix<'a> {
     pub noise: Noise,
 }
 
-/// Lanes of a workgroup of the variant for software devices, and quads of units that a lane makes together.
-const LANES: usize = 8;
-const QUADS: usize = 4;
-
 impl NoiseMix<'_> {
-    /// The variant whose lanes take rows, for software devices; intermediates wait in the rows of y.
-    fn rows_plan(&self, caps: &Caps) -> Option<Plan> {
-        let (e, rows) = (self.layout.e, self.x.rows());
-        if caps.class != DeviceClass::SoftwareGpu || self.x.cols() < 2 * e {
-            return None;
-        }
-        let fits = |n: &usize| n * LANES * e * 4 <= caps.workgroup_memory as usize;
+    /// The variant for software devices; h and the mixture wait in the rows of y, g in workgroup memory.
+    fn by_rows(&self, caps: &Caps) -> Option<Plan> {
+        let e = self.layout.e;
+        let bytes = |per_lane: usize| per_lane * LANES * e * 4;
+        let fits = |n: &usize| self.x.cols() >= 2 * e && bytes(*n) <= caps.workgroup_memory as usize;
         let per_lane = [8, 4, 2, 1].into_iter().find(fits)?;
-        let number = |name, x: usize| (name, Constant::U32(x as u32));
-        let mut constants = flags(self.layout, self.noise);
-        constants.extend([number("ROWS", per_lane), number("QUADS", QUADS), number("WG", LANES), number("UNITS", e / 4)]);
-        Some(Plan {
-            shader: "noise_mix_rows",
-            constants,
-            workgroup: LANES as u32,
-            shared_bytes: (per_lane * LANES * e * 4) as u32,
-            groups: grid(rows.div_ceil(per_lane * LANES), caps),
-        })
+        let plan = rows_plan("noise_mix_rows", per_lane, self.x.rows(), self.layout, self.noise, caps)?;
+        Some(Plan { shared_bytes: bytes(per_lane) as u32, ..plan })
     }
 }
 
@@ -212,21 +205,12 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        if let Some(plan) = self.rows_plan(caps) {
+        if let Some(plan) = self.by_rows(caps) {
             return Ok(plan);
         }
         // Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
         let two = self.layout.layers == 2;
-        let demand = Demand {
-            kernel: Self::NAME,
-            layout: self.layout,
-            tokens: [self.x.rows(), self.x.cols()],
-            modules: self.modules,
-            kept: 2,
-            passing: two.into(),
-            products: 2,
-            in_registers: 1,
-        };
+        let demand = Demand { kernel: Self::NAME, layout: self.layout, kept: 2, passing: two.into(), in_registers: 1 };
         Ok(Tile::new(&demand, caps)?.plan("noise_mix", self.x.rows(), self.layout, self.noise, caps))
     }
 

@@ -1,7 +1,7 @@
 //! Backward pass of the fused noise layer, in one dispatch.
 
 use super::noise::{Noise, PhiLayout};
-use super::noise_mix::{Demand, NoiseMixParams, Tile};
+use super::noise_mix::{Demand, LANES, NoiseMixParams, Tile, rows_plan};
 use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
@@ -45,22 +45,30 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
     layout.e * if layout.layers == 2 { 7 } else { 3 }
 }
 
+/// Rows of a lane of the variant for software devices.
+const PER_LANE: usize = 8;
+
+/// Whether that variant runs: dh waits in the rows of dx, the others in the operands of the newest module.
+fn by_rows(d1: usize, layout: PhiLayout, caps: &Caps) -> bool {
+    caps.class == DeviceClass::SoftwareGpu && d1 >= layout.e
+}
+
 /// Rows of the partial sums of omega's gradient for tokens [rows, d1] on a device with `caps`.
 ///
 /// # Errors
 /// [`crate::Error::Limit`] where the device cannot run this width.
-pub fn groups(tokens: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
+pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
-        DeviceClass::Cpu => tokens[0].div_ceil(cpu::noise_mix::job_rows(tokens[0])),
-        _ => tile(tokens, layout, modules, caps)?.groups(tokens[0]),
+        DeviceClass::Cpu => rows.div_ceil(cpu::noise_mix::job_rows(rows)),
+        _ if by_rows(d1, layout, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
+        _ => tile(layout, caps)?.groups(rows),
     })
 }
 
 /// Kept: h, dz, dh. Passing: dz eps, and du where there are two layers.
-fn tile(tokens: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<Tile> {
-    let (kept, passing, in_registers) = (3, layout.layers, 2);
+fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
     let kernel = NoiseMixBackward::NAME;
-    Tile::new(&Demand { kernel, layout, tokens, modules, kept, passing, products: 3, in_registers }, caps)
+    Tile::new(&Demand { kernel, layout, kept: 3, passing: layout.layers, in_registers: 2 }, caps)
 }
 
 impl Kernel for NoiseMixBackward<'_> {
@@ -81,8 +89,11 @@ impl Kernel for NoiseMixBackward<'_> {
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rows = self.x.rows();
-        let tile = tile([rows, self.x.cols()], self.layout, self.modules, caps)?;
-        let mut plan = tile.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
+        if self.newest.is_some() && by_rows(self.x.cols(), self.layout, caps) {
+            let plan = rows_plan("noise_mix_backward_rows", PER_LANE, rows, self.layout, self.noise, caps);
+            return Ok(plan.expect("a software device"));
+        }
+        let mut plan = tile(self.layout, caps)?.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
         plan.constants.push(("NEWEST", Constant::Flag(self.newest.is_some())));
         if self.newest.is_some() {
             plan.shared_bytes += 4 * plan.workgroup;

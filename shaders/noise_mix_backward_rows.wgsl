@@ -1,0 +1,246 @@
+// The gradients of noise_mix_backward.wgsl (with NEWEST) for software devices: lanes take rows, as in noise_mix_rows.wgsl.
+// No lane needs another's values: no barrier, and every lane writes its own row of domega.
+// Until the end dh waits in dx, and dz, dz eps and du where the operands of the last module will stand.
+import package::lib::math::{gelu_with_slope, linear_group, multiply_add};
+import package::lib::philox::{philox, box_muller, normals_at};
+import package::plan::{ROWS, QUADS, WG, UNITS};
+
+struct Params {
+    rows: u32, d1: u32, e: u32, d2: u32,
+    modules: u32,
+    phi_row: u32,
+    seed_low: u32, seed_high: u32,
+    upper: u32,
+    step: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(2) var<storage, read> proj: array<vec4<f32>>; // D [d1, e], U [e, d1]
+@group(0) @binding(3) var<storage, read> phi: array<vec4<f32>>; // [modules, phi_row]: W1 [e, 2e], b1 [2e], W2 [2][e, e], b2 [2e]
+@group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
+@group(0) @binding(5) var<storage, read> dy: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(6) var<storage, read_write> dx: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(7) var<storage, read_write> operands: array<vec4<f32>>; // [rows, FIELDS e]
+@group(0) @binding(8) var<storage, read_write> domega: array<f32>; // [groups * WG, modules]
+
+// Number of maps that take part.
+@if(MEAN) const KINDS: u32 = 1u;
+@if(!MEAN) const KINDS: u32 = 2u;
+
+// Columns of operands, in units of e: h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds, or h | dmu | ds.
+@if(TWO) const FIELDS: u32 = 7u;
+@if(!TWO) const FIELDS: u32 = 3u;
+const G: u32 = 1u;
+const DU: u32 = 3u;
+const DZ: u32 = FIELDS - 2u;
+const DZ_EPS: u32 = FIELDS - 1u;
+
+fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
+}
+
+fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
+}
+
+// Element `k` of a field in a row of operands.
+fn field(row: u32, which: u32, k: u32) -> u32 {
+    return (row * FIELDS + which) * UNITS + k;
+}
+
+@if(SAMPLE)
+fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
+    let seed = vec2<u32>(params.seed_low, params.seed_high);
+    let upper = vec2<u32>(params.upper + module_index, params.step);
+    @if(ALIGNED) { return box_muller(philox(row * UNITS + col, seed, upper)); }
+    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
+}
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let job = linear_group(group, groups);
+    let row0 = job * WG * ROWS + lane;
+    if job * WG * ROWS >= params.rows { return; }
+    let inner = params.d1 / 4u;
+    var row: array<u32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) { row[r] = min(row0 + r * WG, params.rows - 1u); }
+    var acc: array<array<vec4<f32>, QUADS>, ROWS>;
+    var col: array<u32, QUADS>;
+
+    // h and dz.
+    for (var c = 0u; c < UNITS; c += QUADS) {
+        var dz: array<array<vec4<f32>, QUADS>, ROWS>;
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, UNITS - 1u);
+            for (var r = 0u; r < ROWS; r++) {
+                acc[r][q] = vec4<f32>(0.0);
+                dz[r][q] = vec4<f32>(0.0);
+            }
+        }
+        for (var k = 0u; k < inner; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = x[row[r] * inner + k]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = proj_rows(4u * k * UNITS + col[q], UNITS);
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+            }
+        }
+        for (var k = 0u; k < inner; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = dy[row[r] * inner + k]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = transpose(proj_rows(4u * (UNITS + col[q]) * inner + k, inner));
+                for (var r = 0u; r < ROWS; r++) { dz[r][q] = multiply_add(a[r], w, dz[r][q]); }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) {
+                if c + q < UNITS && row0 + r * WG < params.rows {
+                    operands[field(row[r], 0u, c + q)] = acc[r][q];
+                    operands[field(row[r], DZ, c + q)] = dz[r][q];
+                    dx[row[r] * inner + c + q] = vec4<f32>(0.0);
+                }
+            }
+        }
+    }
+
+    for (var i = 0u; i < params.modules; i++) {
+        let base = i * params.phi_row / 4u;
+        let weight = omega[i];
+        var sum = 0.0;
+        @if(TWO) let w2 = base + 8u * UNITS * UNITS + 2u * UNITS;
+        @if(!TWO) let w2 = base;
+        for (var kind = 0u; kind < KINDS; kind++) {
+            var source = DZ;
+            @if(SAMPLE) if kind == 1u {
+                source = DZ_EPS;
+                for (var k = 0u; k < UNITS; k++) {
+                    for (var r = 0u; r < ROWS; r++) {
+                        if row0 + r * WG < params.rows {
+                            operands[field(row[r], DZ_EPS, k)] = operands[field(row[r], DZ, k)] * noise(row[r], k, i);
+                        }
+                    }
+                }
+            }
+            for (var c = 0u; c < UNITS; c += QUADS) {
+                @if(TWO) var u: array<array<vec4<f32>, QUADS>, ROWS>;
+                for (var q = 0u; q < QUADS; q++) {
+                    col[q] = min(c + q, UNITS - 1u);
+                    @if(TWO) let b1 = phi[base + (8u * UNITS + kind) * UNITS + col[q]];
+                    for (var r = 0u; r < ROWS; r++) {
+                        acc[r][q] = vec4<f32>(0.0);
+                        @if(TWO) { u[r][q] = b1; }
+                    }
+                }
+                for (var k = 0u; k < UNITS; k++) {
+                    var a: array<vec4<f32>, ROWS>;
+                    for (var r = 0u; r < ROWS; r++) { a[r] = operands[field(row[r], source, k)]; }
+                    for (var q = 0u; q < QUADS; q++) {
+                        let w = transpose(phi_rows(w2 + 4u * (kind * UNITS + col[q]) * UNITS + k, UNITS));
+                        for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+                    }
+                }
+                @if(TWO) for (var k = 0u; k < UNITS; k++) {
+                    var a: array<vec4<f32>, ROWS>;
+                    for (var r = 0u; r < ROWS; r++) { a[r] = operands[field(row[r], 0u, k)]; }
+                    for (var q = 0u; q < QUADS; q++) {
+                        let w = phi_rows(base + (8u * k + kind) * UNITS + col[q], 2u * UNITS);
+                        for (var r = 0u; r < ROWS; r++) { u[r][q] = multiply_add(a[r], w, u[r][q]); }
+                    }
+                }
+                for (var q = 0u; q < QUADS; q++) {
+                    let b2 = phi[w2 + (8u * UNITS + kind) * UNITS + col[q]];
+                    for (var r = 0u; r < ROWS; r++) {
+                        if c + q < UNITS && row0 + r * WG < params.rows {
+                            let k = c + q;
+                            sum += dot(operands[field(row[r], source, k)], b2);
+                            @if(TWO) {
+                                let s = gelu_with_slope(u[r][q].x);
+                                let t = gelu_with_slope(u[r][q].y);
+                                let v = gelu_with_slope(u[r][q].z);
+                                let w = gelu_with_slope(u[r][q].w);
+                                let g = vec4<f32>(s.x, t.x, v.x, w.x);
+                                sum += dot(g, acc[r][q]);
+                                operands[field(row[r], DU + kind, k)] = weight * acc[r][q] * vec4<f32>(s.y, t.y, v.y, w.y);
+                                if i == params.modules - 1u { operands[field(row[r], G + kind, k)] = g; }
+                            }
+                            @if(!TWO) {
+                                sum += dot(operands[field(row[r], 0u, k)], acc[r][q]);
+                                dx[row[r] * inner + k] += weight * acc[r][q];
+                            }
+                        }
+                    }
+                }
+            }
+            @if(TWO) for (var c = 0u; c < UNITS; c += QUADS) {
+                for (var q = 0u; q < QUADS; q++) {
+                    col[q] = min(c + q, UNITS - 1u);
+                    for (var r = 0u; r < ROWS; r++) { acc[r][q] = dx[row[r] * inner + col[q]]; }
+                }
+                for (var k = 0u; k < UNITS; k++) {
+                    var a: array<vec4<f32>, ROWS>;
+                    for (var r = 0u; r < ROWS; r++) { a[r] = operands[field(row[r], DU + kind, k)]; }
+                    for (var q = 0u; q < QUADS; q++) {
+                        let w = transpose(phi_rows(base + (8u * col[q] + kind) * UNITS + k, 2u * UNITS));
+                        for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+                    }
+                }
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var r = 0u; r < ROWS; r++) {
+                        if c + q < UNITS && row0 + r * WG < params.rows { dx[row[r] * inner + c + q] = acc[r][q]; }
+                    }
+                }
+            }
+        }
+        domega[(job * WG + lane) * params.modules + i] = sum;
+    }
+
+    for (var k = 0u; k < UNITS; k++) {
+        for (var r = 0u; r < ROWS; r++) {
+            if row0 + r * WG < params.rows { operands[field(row[r], DZ_EPS, k)] = dx[row[r] * inner + k]; }
+        }
+    }
+    for (var c = 0u; c < inner; c += QUADS) {
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, inner - 1u);
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = dy[row[r] * inner + col[q]]; }
+        }
+        for (var k = 0u; k < UNITS; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = operands[field(row[r], DZ_EPS, k)]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = transpose(proj_rows(4u * col[q] * UNITS + k, UNITS));
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) {
+                if c + q < inner && row0 + r * WG < params.rows { dx[row[r] * inner + c + q] = acc[r][q]; }
+            }
+        }
+    }
+
+    // What stands in the fields of dmu and ds in the end.
+    let newest = params.modules - 1u;
+    for (var k = 0u; k < UNITS; k++) {
+        for (var r = 0u; r < ROWS; r++) {
+            if row0 + r * WG < params.rows {
+                let dmu = omega[newest] * operands[field(row[r], DZ, k)];
+                operands[field(row[r], DZ, k)] = dmu;
+                var eps = vec4<f32>(1.0);
+                @if(SAMPLE) { eps = noise(row[r], k, newest); }
+                @if(MEAN) {
+                    eps = vec4<f32>(0.0);
+                    @if(TWO) { operands[field(row[r], G + 1u, k)] = eps; }
+                    @if(TWO) { operands[field(row[r], DU + 1u, k)] = eps; }
+                }
+                operands[field(row[r], DZ_EPS, k)] = dmu * eps;
+            }
+        }
+    }
+}
