@@ -7,7 +7,9 @@
 
 mod driver;
 mod figures;
+mod flow;
 mod hot_loop;
+mod listing;
 mod table;
 mod uses;
 
