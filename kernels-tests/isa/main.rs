@@ -88,13 +88,16 @@ fn compare(table: &str, new: &str) -> Result<bool, Box<dyn Error>> {
     let (before, now) = (read(table)?, read(new)?);
     let (failures, told) = before.compare(&now);
     for line in &told {
-        println!("another driver than the table's: {line}");
+        println!("isa-budget: another driver than the table's, {line}");
     }
     for line in &failures {
-        println!("WORSE: {line}");
+        println!("isa-budget: FAILED, {line}");
+    }
+    if !failures.is_empty() {
+        println!("isa-budget: where this is meant, write the table anew with scripts/isa-budget --update");
     }
     let spilling = now.rows.values().filter(|(f, _)| f.spills + f.scratch > 0).count();
-    let (rows, targets) = (now.rows.len(), now.drivers.len());
-    println!("isa-budget: {rows} compared on {targets} targets, {} worse, {spilling} spill", failures.len());
+    let (rows, targets, failed) = (now.rows.len(), now.drivers.len(), failures.len());
+    println!("isa-budget: {rows} pipelines on {targets} targets compared, {failed} failed, {spilling} spill");
     Ok(failures.is_empty())
 }

@@ -12,7 +12,7 @@ use minoise::model::weights::Weights;
 use pollster::block_on;
 use safetensors::tensor::{Dtype, TensorView};
 
-/// One backbone with its settings. Batches are small: from some hundred rows on they change no plan.
+/// One backbone with its settings.
 #[derive(Clone, Copy, Debug)]
 struct Use {
     name: &'static str,
@@ -21,6 +21,8 @@ struct Use {
     width: usize,
     heads: usize,
     registers: usize,
+    /// Images of a full batch; a third of one follows it, as at the end of an epoch. From some hundred rows of tokens on
+    /// the size changes no plan.
     batch: usize,
     /// Width and layers of the noise modules.
     hidden: usize,
@@ -77,7 +79,7 @@ impl Use {
         let row = network.noise.layout.len();
         let init: Init = Box::new(move |_, _| Ok(vec![0.0; row]));
         let samples = self.samples();
-        let schedule = [(0..self.batch).collect()];
+        let schedule = [(0..self.batch).collect(), (self.batch..samples.len()).collect()];
         let task = Task { samples: &samples, classes: TASKS * CLASSES, schedule: &schedule };
         if !self.official {
             for _ in 1..TASKS {
@@ -142,8 +144,9 @@ impl Use {
     }
 
     fn samples(&self) -> Samples {
-        let pixels = vec![0.0; self.batch * self.image.iter().product::<usize>()];
-        Samples { shape: self.image, pixels, labels: vec![0; self.batch] }
+        let images = self.batch + self.batch / 3;
+        let pixels = vec![0.0; images * self.image.iter().product::<usize>()];
+        Samples { shape: self.image, pixels, labels: vec![0; images] }
     }
 }
 
