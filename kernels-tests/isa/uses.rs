@@ -21,8 +21,7 @@ struct Use {
     width: usize,
     heads: usize,
     registers: usize,
-    /// Images of a full batch; a third of one follows it, as at the end of an epoch. From some hundred rows of tokens on
-    /// the size changes no plan.
+    /// Images of a full batch; a few more follow it, as at the end of an epoch.
     batch: usize,
     /// Width and layers of the noise modules.
     hidden: usize,
@@ -43,7 +42,7 @@ const ICONS: Use = Use {
     width: 96,
     heads: 3,
     registers: 0,
-    batch: 64,
+    batch: 256,
     hidden: 48,
     layers: 2,
     official: false,
@@ -73,7 +72,7 @@ pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>>
 }
 
 impl Use {
-    /// The last of ten tasks and an evaluation; for `official` the first task, which trains other parameters.
+    /// The last of ten tasks and an evaluation; for `official` the first two, which train different parameters.
     fn dispatches(&self, device: &Device) -> Result<Vec<Captured>> {
         let mut network = self.network(device)?;
         let row = network.noise.layout.len();
@@ -81,18 +80,16 @@ impl Use {
         let samples = self.samples();
         let schedule = [(0..self.batch).collect(), (self.batch..samples.len()).collect()];
         let task = Task { samples: &samples, classes: TASKS * CLASSES, schedule: &schedule };
-        if !self.official {
-            for _ in 1..TASKS {
-                network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-            }
+        let before = if self.official { 0 } else { TASKS - 1 };
+        for _ in 0..before {
+            network.noise.add_module(|_| Ok(vec![0.0; row]))?;
         }
-        let before = network.noise.modules;
         let mut core = Core::new(network, 10.0, self.batch, None)?;
         core.prototypes = vec![vec![1.0; self.width]; before];
         core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
         let rule = if self.other { ADAMW } else { SGD };
         if self.official {
-            return self.captured(device, Official::new(core, rule, 1, init), &task);
+            return captured(device, Official::new(core, rule, 1, init), &task, 2);
         }
         let settings = Settings {
             noise: true,
@@ -104,17 +101,7 @@ impl Use {
             rule,
             seed: 0,
         };
-        self.captured(device, Paper::new(core, settings, init), &task)
-    }
-
-    fn captured(&self, device: &Device, mut method: impl Method, task: &Task<'_>) -> Result<Vec<Captured>> {
-        device.capture(|| {
-            // Profile `official` trains branch and norms in its first task only.
-            for _ in 0..if self.official { 2 } else { 1 } {
-                block_on(method.learn(task, &mut Silent))?;
-            }
-            block_on(method.core().predict(task.samples)).map(|_| ())
-        })
+        captured(device, Paper::new(core, settings, init), &task, 1)
     }
 
     fn network(&self, device: &Device) -> Result<Network> {
@@ -144,10 +131,20 @@ impl Use {
     }
 
     fn samples(&self) -> Samples {
-        let images = self.batch + self.batch / 3;
+        let images = self.batch + self.batch / 16 + 1;
         let pixels = vec![0.0; images * self.image.iter().product::<usize>()];
         Samples { shape: self.image, pixels, labels: vec![0; images] }
     }
+}
+
+/// Learns `task` as many times, and predicts its classes.
+fn captured(device: &Device, mut method: impl Method, task: &Task<'_>, times: usize) -> Result<Vec<Captured>> {
+    device.capture(|| {
+        for _ in 0..times {
+            block_on(method.learn(task, &mut Silent))?;
+        }
+        block_on(method.core().predict(task.samples)).map(|_| ())
+    })
 }
 
 /// All weights of a backbone: plans depend on their shapes alone.
