@@ -12,7 +12,7 @@ pub struct Figures {
     pub registers: u64,
     /// Registers or accesses that went to memory for want of registers.
     pub spills: u64,
-    /// Bytes of private memory of a thread.
+    /// Bytes of private memory, of a subgroup (AMD) or a thread.
     pub scratch: u64,
     /// Bytes of workgroup memory.
     pub shared: u64,
