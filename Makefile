@@ -12,6 +12,7 @@ test: tools
 	cargo test
 	MINOISE_CHECKED=0 cargo test --test kernels
 
+# Every bench, on the device that MINOISE_DEVICE names; each ends with a table.
 bench: tools
 	cargo bench
 

@@ -4,15 +4,15 @@
 //! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench noise_mixing -- [FILTER]`; a filter is a part of an id, e.g.
 //! `/10/`. Before anything is timed the two paths must agree.
 
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+mod common;
 
-use criterion::{BenchmarkId, Criterion, Throughput};
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+
+use common::{Bench, Random, Work, agree, rounding};
 use minoise::Result;
-use minoise::device::{Device, Selector, Tensor};
+use minoise::device::{Device, Tensor};
 use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
-use pollster::block_on;
-use rand::{RngExt, SeedableRng};
 
 /// Token rows, embedding, noise width: a small and a ViT-B/16 backbone, batches of 16 and 8 images of 197 tokens.
 const SHAPES: [[usize; 3]; 2] = [[3152, 192, 96], [1576, 768, 192]];
@@ -47,6 +47,21 @@ fn bytes_moved([rows, d1, d2]: [usize; 3], modules: usize, direction: &str, path
     4 * elements as u64
 }
 
+/// Operations of the products that the function needs, and the operands of its shorter path: the same for both paths, so
+/// that their shares of the roofline compare.
+fn work(shape: [usize; 3], modules: usize, direction: &str) -> Work {
+    let [rows, d1, d2] = shape;
+    let e = PhiLayout::new(d2, 2).expect("layout").e;
+    // h = x D or another product of that size; one layer of mu and sigma, or another product of that size.
+    let (outer, inner) = (2 * rows * d1 * e, 4 * rows * e * e);
+    let flops = match direction {
+        "forward" => 2 * outer + 2 * modules * inner,
+        // h, dz, dx; u, dg and dh of every module; dW1 and dW2 of the newest
+        _ => 3 * outer + (3 * modules + 2) * inner,
+    };
+    Work { flops: flops as f64, bytes: bytes_moved(shape, modules, direction, Path::Fused) as f64, images: 0 }
+}
+
 /// Operands on the device.
 struct Problem {
     x: Tensor,
@@ -61,11 +76,8 @@ struct Problem {
 impl Problem {
     fn new(device: &Device, [rows, d1, d2]: [usize; 3], modules: usize) -> Result<Self> {
         let layout = PhiLayout::new(d2, 2)?;
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(7);
-        let mut random = |shape: &[usize], scale: f32| {
-            let data: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-scale..scale)).collect();
-            device.upload(&data, shape)
-        };
+        let mut numbers = Random::new();
+        let mut random = |shape: &[usize], scale: f32| numbers.tensor(device, shape, scale);
         let weight = 1.7 / (d2 as f32).sqrt();
         Ok(Self {
             x: random(&[rows, d1], 1.0)?,
@@ -88,89 +100,57 @@ impl Problem {
         Ok(vec![all.dx, all.phi.expect("asked for")])
     }
 
-    /// Both paths on the same input, relative to the largest entry: sums of at most rows terms, whose rounding errors
-    /// grow like a random walk, and normals that agree to 4e-6.
+    /// Both paths on the same input: sums of at most rows terms.
     fn verify(&self, device: &Device, direction: &str) -> Result<()> {
-        let bound = 1e-5 + 4.0 * f64::from(f32::EPSILON) * (self.x.rows() as f64).sqrt();
-        let (fused, unfused) = (self.run(device, direction, Path::Fused)?, self.run(device, direction, Path::Unfused)?);
-        for (a, b) in fused.iter().zip(&unfused) {
-            let (a, b): (Vec<f64>, Vec<f64>) = (block_on(device.read(a))?, block_on(device.read(b))?);
-            let top = b.iter().fold(0.0f64, |top, x| top.max(x.abs()));
-            let worst = a.iter().zip(&b).fold(0.0f64, |worst, (a, b)| worst.max((a - b).abs()));
-            assert!(worst <= bound * top, "{direction}: fused and unfused differ by {worst:e}, largest entry {top:e}");
-        }
-        Ok(())
+        let [fused, unfused] = PATHS.map(|(_, path)| self.run(device, direction, path));
+        agree(rounding(self.x.rows()), (device, &fused?), (device, &unfused?))
     }
-}
-
-/// A short word for the device, for ids.
-fn slug(device: &Device) -> String {
-    if device.is_cpu() {
-        return "cpu".into();
-    }
-    let name = device.name().to_lowercase();
-    name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(2).collect::<Vec<_>>().join("-")
 }
 
 fn main() {
-    let device = Device::open(&Selector::from_flag_or_env(None)).expect("a device");
-    println!("device: {}", device.name());
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800))
-        .without_plots()
-        .configure_from_args();
-    // Fastest time of one pass, by (shape, modules, direction, path).
-    let mut times: BTreeMap<(usize, usize, &str, &str), f64> = BTreeMap::new();
+    let mut bench = Bench::new("noise_mixing");
+    let mut times = Times::new();
     for (which, shape) in SHAPES.into_iter().enumerate() {
         for modules in MODULES {
-            let mut problem = None;
+            let problem = OnceCell::new();
             for direction in DIRECTIONS {
-                let group = format!("{}/noise_mixing/{direction}/{shape:?}", slug(&device)).replace(", ", "x");
-                let mut group = criterion.benchmark_group(group);
                 for (name, path) in PATHS {
-                    group.throughput(Throughput::Bytes(bytes_moved(shape, modules, direction, path)));
-                    let best = times.entry((which, modules, direction, name)).or_insert(f64::INFINITY);
-                    // Filtered ids never call this, so that nothing is built for them.
-                    group.bench_function(BenchmarkId::new(modules.to_string(), name), |bencher| {
-                        let problem = problem.get_or_insert_with(|| {
-                            let problem = Problem::new(&device, shape, modules).expect("operands");
-                            DIRECTIONS.iter().for_each(|d| problem.verify(&device, d).expect("both paths run"));
-                            problem
-                        });
-                        bencher.iter_custom(|n| {
-                            let start = Instant::now();
-                            for _ in 0..n {
-                                problem.run(&device, direction, path).expect("a pass");
-                                block_on(device.finish()).expect("the queue");
-                            }
-                            let taken = start.elapsed();
-                            *best = best.min(taken.as_secs_f64() / n as f64);
-                            taken
-                        });
+                    let [rows, d1, d2] = shape;
+                    let (id, variant) = (format!("{rows}x{d1}x{d2}/{modules}"), format!("{direction}/{name}"));
+                    let taken = bench.time(&id, &variant, work(shape, modules, direction), |device| {
+                        if problem.get().is_none() {
+                            let built = Problem::new(device, shape, modules)?;
+                            DIRECTIONS.iter().try_for_each(|d| built.verify(device, d))?;
+                            problem.get_or_init(|| built);
+                        }
+                        let problem = problem.get().expect("just built");
+                        Ok(|device: &Device| problem.run(device, direction, path))
                     });
+                    times.extend(taken.map(|t| ((which, modules, direction, name), t)));
                 }
-                group.finish();
             }
         }
     }
-    criterion.final_summary();
+    let device = bench.device.clone();
+    bench.finish();
     report(&device, &times);
 }
 
+/// Seconds of the fastest pass, by (shape, modules, direction, path).
+type Times = BTreeMap<(usize, usize, &'static str, &'static str), f64>;
+
 /// Times, bytes and ratios in one table.
-fn report(device: &Device, times: &BTreeMap<(usize, usize, &str, &str), f64>) {
+fn report(device: &Device, times: &Times) {
     println!("\nnoise_mixing on {}: fastest pass, ms and MiB moved", device.name());
     println!("{:>16} {:>4} {:>9} {:>18} {:>18} {:>7}", "shape", "T", "", "fused", "unfused", "ratio");
     for (which, shape) in SHAPES.into_iter().enumerate() {
         for modules in MODULES {
             let mut sums = [0.0; 2];
             for direction in DIRECTIONS {
-                let pair = PATHS.map(|(name, _)| times[&(which, modules, direction, name)]);
-                if pair.iter().any(|t| !t.is_finite()) {
+                let [Some(fused), Some(unfused)] = PATHS.map(|p| times.get(&(which, modules, direction, p.0))) else {
                     continue;
-                }
+                };
+                let pair = [*fused, *unfused];
                 let mib =
                     PATHS.map(|(_, path)| bytes_moved(shape, modules, direction, path) as f64 / f64::from(1 << 20));
                 sums.iter_mut().zip(pair).for_each(|(sum, t)| *sum += t);

@@ -21,6 +21,7 @@ mod class_token;
 mod class_token_backward;
 mod column_sum;
 mod cross_entropy;
+mod fma_chains;
 mod gemm;
 mod label_sum;
 mod layernorm;
@@ -33,6 +34,7 @@ mod noise_mix_backward;
 mod patch_embed;
 mod philox_normal;
 mod sgd;
+mod stream_copy;
 mod triangular_rows;
 
 use harness::Case;
@@ -62,6 +64,7 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (class_token_backward::cases, class_token_backward::examples),
     (column_sum::cases, column_sum::examples),
     (cross_entropy::cases, cross_entropy::examples),
+    (fma_chains::cases, fma_chains::examples),
     (gemm::cases, gemm::examples),
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
@@ -74,5 +77,6 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (patch_embed::cases, patch_embed::examples),
     (philox_normal::cases, philox_normal::examples),
     (sgd::cases, sgd::examples),
+    (stream_copy::cases, stream_copy::examples),
     (triangular_rows::cases, triangular_rows::examples),
 ];

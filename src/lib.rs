@@ -12,6 +12,7 @@ pub mod method;
 pub mod model;
 pub mod protocol;
 pub mod report;
+pub mod roofline;
 
 pub use error::{Error, Result};
 

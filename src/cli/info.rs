@@ -2,15 +2,25 @@
 
 use std::process::ExitCode;
 
-use super::line;
-use crate::device::{AdapterReport, Selector, adapters};
+use super::{InfoArgs, line};
+use crate::device::{AdapterReport, Device, Selector, adapters};
+use crate::roofline::Roofline;
 use crate::{Error, Result};
 
-pub(super) fn info(json: bool) -> Result<ExitCode> {
+pub(super) fn info(args: InfoArgs) -> Result<ExitCode> {
     let adapters = adapters();
     let (auto, why) = Selector::Auto.choose(&adapters)?;
-    if json {
-        let value = serde_json::json!({ "adapters": adapters, "auto": auto, "why": why });
+    let measured = if args.roofline {
+        let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+        Some((device.name().to_string(), pollster::block_on(Roofline::measure(&device))?))
+    } else {
+        None
+    };
+    if args.json {
+        let mut value = serde_json::json!({ "adapters": adapters, "auto": auto, "why": why });
+        if let Some((device, roofline)) = measured {
+            value["measured"] = serde_json::json!({ "device": device, "roofline": roofline });
+        }
         let text = serde_json::to_string_pretty(&value).map_err(|e| Error::Unsupported(e.to_string()))?;
         line(&text)?;
         return Ok(ExitCode::SUCCESS);
@@ -20,6 +30,10 @@ pub(super) fn info(json: bool) -> Result<ExitCode> {
     }
     let taken = auto.map_or("cpu, the twins on the host's cores".into(), |i| adapters[i].label());
     line(&format!("auto takes: {taken} ({why})"))?;
+    if let Some((device, roofline)) = measured {
+        line(&format!("measured: {device}"))?;
+        line(&format!("  {roofline}"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,11 +27,7 @@ enum Command {
     /// Replay golden files and compare with what they record; exit code 1 if a tolerance is exceeded.
     Verify(VerifyArgs),
     /// List every adapter of every backend, and which one `auto` takes.
-    Info {
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Info(InfoArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -66,12 +62,25 @@ struct VerifyArgs {
     json: bool,
 }
 
+#[derive(Debug, clap::Args)]
+struct InfoArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Measure what a device reaches at best: arithmetic in registers, and a copy in memory.
+    #[arg(long)]
+    roofline: bool,
+    /// The device to measure: auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE", requires = "roofline")]
+    device: Option<String>,
+}
+
 /// Parses the arguments, runs, and gives the exit code: 0, 1 (verify failed) or 2 (an error, told in one line).
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Verify(args) => verify::verify(args),
-        Command::Info { json } => info::info(json),
+        Command::Info(args) => info::info(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -34,6 +34,7 @@ pub mod class_token;
 pub mod class_token_backward;
 pub mod column_sum;
 pub mod cross_entropy;
+pub mod fma_chains;
 pub mod gemm;
 pub mod label_sum;
 pub mod layernorm;
@@ -47,6 +48,7 @@ pub mod patch_embed;
 pub mod philox;
 pub mod philox_normal;
 pub mod sgd;
+pub mod stream_copy;
 pub mod triangular_rows;
 
 use std::marker::PhantomData;

@@ -30,6 +30,8 @@ pub trait Real:
     fn exp(self) -> Self;
     fn ln(self) -> Self;
     fn sqrt(self) -> Self;
+    /// `self a + b` in one rounding; fast only in code compiled for vectors.
+    fn mul_add(self, a: Self, b: Self) -> Self;
     fn sin_cos_turns(turns: Self) -> (Self, Self);
     /// Distribution function and density of the standard normal distribution.
     fn normal(self) -> (Self, Self);
@@ -60,6 +62,10 @@ impl Real for f64 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         f64::sqrt(self)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        f64::mul_add(self, a, b)
     }
     #[inline(always)]
     fn sin_cos_turns(turns: Self) -> (Self, Self) {
@@ -98,6 +104,10 @@ impl Real for f32 {
     #[inline(always)]
     fn sqrt(self) -> Self {
         f32::sqrt(self)
+    }
+    #[inline(always)]
+    fn mul_add(self, a: Self, b: Self) -> Self {
+        f32::mul_add(self, a, b)
     }
     #[inline(always)]
     fn sin_cos_turns(turns: Self) -> (Self, Self) {

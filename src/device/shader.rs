@@ -29,6 +29,7 @@ sources![
     "class_token_backward",
     "column_sum",
     "cross_entropy",
+    "fma_chains",
     "gemm",
     "gemm_rows",
     "label_sum",
@@ -44,6 +45,7 @@ sources![
     "patch_embed",
     "philox_normal",
     "sgd",
+    "stream_copy",
     "triangular_rows",
 ];
 

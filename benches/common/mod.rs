@@ -1,0 +1,181 @@
+//! What the benches share: the device, checks before anything is timed, criterion's settings, one table at the end.
+#![allow(dead_code, reason = "every bench takes the part it needs")]
+
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, Throughput};
+use minoise::Result;
+use minoise::device::{Device, Precision, Selector, Tensor};
+use minoise::roofline::Roofline;
+use pollster::block_on;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// What one pass does at least.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Multiplications and additions of its products.
+    pub flops: f64,
+    /// Operands and results, each moved once.
+    pub bytes: f64,
+    /// Images that go through, where the bench counts them.
+    pub images: usize,
+}
+
+struct Row {
+    shape: String,
+    variant: String,
+    /// Of the fastest pass.
+    seconds: f64,
+    work: Work,
+}
+
+/// One bench on one device.
+pub struct Bench {
+    pub device: Device,
+    kernel: &'static str,
+    criterion: Criterion,
+    rows: Vec<Row>,
+}
+
+impl Bench {
+    /// Opens the device that `MINOISE_DEVICE` names.
+    pub fn new(kernel: &'static str) -> Self {
+        let device = Device::open(&Selector::from_flag_or_env(None)).expect("a device");
+        println!("device: {}", device.name());
+        let criterion = Criterion::default()
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(200))
+            .measurement_time(Duration::from_millis(800))
+            .without_plots()
+            .configure_from_args();
+        Self { device, kernel, criterion, rows: Vec::new() }
+    }
+
+    /// Times passes under the id `device/kernel/shape/variant` and returns the seconds of the fastest; `None` where the
+    /// id is filtered out, and then nothing is prepared. `prepare` must have verified what it returns.
+    pub fn time<P: FnMut(&Device) -> Result<Vec<Tensor>>>(
+        &mut self,
+        shape: &str,
+        variant: &str,
+        work: Work,
+        prepare: impl Fn(&Device) -> Result<P>,
+    ) -> Option<f64> {
+        let device = &self.device;
+        let mut group = self.criterion.benchmark_group(format!("{}/{}/{shape}", slug(device), self.kernel));
+        group.throughput(match work.images {
+            0 => Throughput::Bytes(work.bytes as u64),
+            images => Throughput::Elements(images as u64),
+        });
+        let (mut pass, mut best) = (None, f64::INFINITY);
+        group.bench_function(variant, |bencher| {
+            let pass = pass.get_or_insert_with(|| prepare(device).expect("operands"));
+            bencher.iter_custom(|n| {
+                let start = Instant::now();
+                for _ in 0..n {
+                    pass(device).expect("a pass");
+                }
+                block_on(device.finish()).expect("the queue");
+                let taken = start.elapsed();
+                best = best.min(taken.as_secs_f64() / n as f64);
+                taken
+            });
+        });
+        group.finish();
+        let seconds = Some(best).filter(|t| t.is_finite())?;
+        self.rows.push(Row { shape: shape.into(), variant: variant.into(), seconds, work });
+        Some(seconds)
+    }
+
+    /// The same, after one pass has been compared with one on the f64 twins; see [`agree`] for `bound`.
+    pub fn time_against_twins<P: FnMut(&Device) -> Result<Vec<Tensor>>>(
+        &mut self,
+        shape: &str,
+        variant: &str,
+        work: Work,
+        bound: f64,
+        build: impl Fn(&Device) -> Result<P>,
+    ) -> Option<f64> {
+        self.time(shape, variant, work, |device| {
+            let (mut pass, oracle) = (build(device)?, Device::cpu(Precision::F64));
+            agree(bound, (device, &pass(device)?), (&oracle, &build(&oracle)?(&oracle)?))?;
+            Ok(pass)
+        })
+    }
+
+    /// Prints the table, with the roofline of this device.
+    pub fn finish(self) {
+        self.criterion.final_summary();
+        if self.rows.is_empty() {
+            return;
+        }
+        let roofline = block_on(Roofline::measure(&self.device)).expect("a roofline");
+        println!("\n{} on {}, fastest pass; {roofline}", self.kernel, self.device.name());
+        let widest = |field: fn(&Row) -> &str, least: &str| {
+            self.rows.iter().map(|row| field(row).len()).max().unwrap_or(0).max(least.len())
+        };
+        let (shapes, variants) = (widest(|row| &row.shape, "shape"), widest(|row| &row.variant, "variant"));
+        println!(
+            "{:<shapes$}  {:<variants$}  {:>9}  {:>9}  {:>7}  {:>8}  {:>6}",
+            "shape", "variant", "ms", "GFLOP/s", "GB/s", "images/s", "% roof"
+        );
+        for Row { shape, variant, seconds, work } in &self.rows {
+            let images = if work.images > 0 { format!("{:.1}", work.images as f64 / seconds) } else { String::new() };
+            println!(
+                "{shape:<shapes$}  {variant:<variants$}  {:>9.3}  {:>9.1}  {:>7.2}  {images:>8}  {:>6.1}",
+                seconds * 1e3,
+                work.flops / seconds * 1e-9,
+                work.bytes / seconds * 1e-9,
+                roofline.percent(work.flops, work.bytes, *seconds)
+            );
+        }
+    }
+}
+
+/// A short word for the device, for ids.
+fn slug(device: &Device) -> String {
+    if device.is_cpu() {
+        return "cpu".into();
+    }
+    let name = device.name().to_lowercase();
+    name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(2).collect::<Vec<_>>().join("-")
+}
+
+/// Rounding errors of f32 sums of so many terms, relative to the largest entry: they grow like a random walk. Normals
+/// and GELU agree to 4e-6 between devices.
+pub fn rounding(terms: usize) -> f64 {
+    1e-5 + 4.0 * f64::from(f32::EPSILON) * (terms as f64).sqrt()
+}
+
+/// Panics where two ways to the same results differ by more than `bound` times the largest entry of a result.
+pub fn agree(bound: f64, got: (&Device, &[Tensor]), want: (&Device, &[Tensor])) -> Result<()> {
+    assert_eq!(got.1.len(), want.1.len(), "both ways give as many results");
+    for (i, (a, b)) in got.1.iter().zip(want.1).enumerate() {
+        let (a, b): (Vec<f64>, Vec<f64>) = (block_on(got.0.read(a))?, block_on(want.0.read(b))?);
+        let top = b.iter().fold(0.0f64, |top, x| top.max(x.abs()));
+        let near = |j: usize| (a[j] - b[j]).abs() <= bound * top;
+        if let Some(j) = (0..b.len()).find(|&j| !near(j)) {
+            panic!("result {i}[{j}]: {} for {}, largest entry {top}, bound {bound:e}", a[j], b[j]);
+        }
+    }
+    Ok(())
+}
+
+/// Operands from a fixed seed, the same numbers on every device.
+pub struct Random(ChaCha8Rng);
+
+impl Random {
+    pub fn new() -> Self {
+        Self(ChaCha8Rng::seed_from_u64(7))
+    }
+
+    /// `n` numbers, uniform in +-scale.
+    pub fn numbers(&mut self, n: usize, scale: f32) -> Vec<f32> {
+        (0..n).map(|_| self.0.random_range(-scale..scale)).collect()
+    }
+
+    /// A tensor of such numbers.
+    pub fn tensor(&mut self, device: &Device, shape: &[usize], scale: f32) -> Result<Tensor> {
+        device.upload(&self.numbers(shape.iter().product(), scale), shape)
+    }
+}

@@ -1,0 +1,123 @@
+//! What does one step of noise training cost? A batch forward and backward through a frozen ViT with T noise modules of two
+//! layers behind every block, cross-entropy of analytic plus auxiliary logits, and SGD on the newest modules, the mixture
+//! weights and the auxiliary head: the step of profile `paper`, upload of the batch included. Before anything is timed,
+//! two steps of a tiny network must agree with the f64 twins.
+//!
+//! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench train_step -- [FILTER]`; a filter is a part of an id, e.g. `ViT-B`.
+
+mod common;
+#[path = "common/network.rs"]
+mod network;
+
+use common::{Bench, Random, Work, agree};
+use minoise::Result;
+use minoise::autograd::{Linear, Tape};
+use minoise::device::{Device, Precision, Tensor};
+use minoise::model::network::{Behind, Drawn, Network, sampled};
+use minoise::model::noise::Mixture;
+use minoise::model::optimizer::{Optimizer, Parameter, Rule};
+use network::{CLASSES, FEATURES, Sizes};
+
+/// A small backbone on 32 x 32 images in patches of 4, and the usual ones with reduced batches.
+const SIZES: [(Sizes, usize); 4] = [(SMALL, 1), (SMALL, 10), (VIT_TI, 10), (VIT_B, 10)];
+const SMALL: Sizes =
+    Sizes { name: "d192-4-blocks", image: 32, patch: 4, dim: 192, depth: 4, heads: 3, d2: 96, batch: 16 };
+const VIT_TI: Sizes = Sizes { name: "ViT-Ti", image: 224, patch: 16, dim: 192, depth: 12, heads: 3, d2: 96, batch: 4 };
+const VIT_B: Sizes = Sizes { name: "ViT-B", image: 224, patch: 16, dim: 768, depth: 12, heads: 12, d2: 192, batch: 2 };
+const TINY: Sizes = Sizes { name: "tiny", image: 8, patch: 4, dim: 32, depth: 2, heads: 2, d2: 8, batch: 3 };
+const RULE: Rule = Rule::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4 };
+/// f32 against f64 through two steps of the tiny network.
+const BOUND: f64 = 1e-4;
+
+/// Forward; backward again as much for the operands of every product, but that gradient ends at the first noise layer,
+/// scores are made again, and weights get gradients in the newest modules and the auxiliary head alone.
+fn work(sizes: &Sizes, modules: usize) -> Work {
+    let (rows, dim, d2, depth) = (sizes.rows() as f64, sizes.dim as f64, sizes.d2 as f64, sizes.depth as f64);
+    let (outer, inner, t) = (2.0 * rows * dim * d2, 4.0 * rows * d2 * d2, modules as f64);
+    let scores = 2.0 * rows * dim * sizes.rows() as f64 / sizes.batch as f64;
+    let noise = depth * (5.0 * outer + (5.0 * t + 2.0) * inner);
+    let blocks = depth * sizes.block_flops() + (depth - 1.0) * (sizes.block_flops() + 3.0 * scores);
+    let heads = 2.0 * (sizes.batch * FEATURES * (sizes.dim + 4 * CLASSES)) as f64;
+    let modules = 4.0 * depth * (2.0 * dim * d2 + 4.0 * t * d2 * d2);
+    Work {
+        flops: blocks + noise + sizes.ends_flops() + heads,
+        bytes: 2.0 * (sizes.weight_bytes() + modules),
+        images: sizes.batch,
+    }
+}
+
+struct Training {
+    sizes: Sizes,
+    network: Network,
+    /// W and W_aux, transposed: [classes, m].
+    heads: [Tensor; 2],
+    optimizer: Optimizer,
+    pixels: Vec<f32>,
+    labels: Vec<u32>,
+    loss: Tensor,
+    step: u32,
+}
+
+impl Training {
+    fn new(device: &Device, sizes: Sizes, modules: usize) -> Result<Self> {
+        let network = sizes.network(device, 2, modules, false)?;
+        let heads = [sizes.head(device)?, device.zeros(&[CLASSES, FEATURES])?];
+        let row = network.noise.layout.len();
+        let mut parameters = vec![Parameter::whole(&heads[1])];
+        for layer in &network.noise.layers {
+            parameters.push(Parameter { tensor: layer.phi.clone(), offset: (modules - 1) * row, len: row });
+            if let Some(Mixture::Logits(a)) = &layer.mixture {
+                parameters.push(Parameter::whole(a));
+            }
+        }
+        Ok(Self {
+            sizes,
+            network,
+            heads,
+            optimizer: Optimizer::new(device, RULE, parameters)?,
+            pixels: sizes.pixels(&mut Random::new()),
+            labels: (0..sizes.batch).map(|i| (7 * i % CLASSES) as u32).collect(),
+            loss: device.zeros(&[1])?,
+            step: 0,
+        })
+    }
+
+    /// Returns the loss and what was learned.
+    fn step(&mut self, device: &Device) -> Result<Vec<Tensor>> {
+        let Sizes { batch, image, .. } = self.sizes;
+        let images = device.upload(&self.pixels, &[batch, 3, image, image])?;
+        let labels = device.upload_u32(&self.labels, &[batch])?;
+        let mut tape = Tape::new(device, self.optimizer.tracked());
+        let behind = Behind::Layers { noise: sampled, drawn: Drawn { seed: 1993, step: self.step } };
+        let f = self.network.features(&mut tape, &images, behind)?;
+        let p = self.network.random_features(&mut tape, &f)?;
+        let [main, aux] = self.heads.each_ref().map(|head| tape.var(head));
+        let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
+        let logits = tape.linear(&p, Linear { transposed: true, residual: Some(&main), ..Linear::new(&aux) })?;
+        let root = tape.cross_entropy(&logits, &labels, &self.loss, 0)?;
+        let gradients = tape.backward(&root)?;
+        self.optimizer.step(&gradients)?;
+        device.flush()?;
+        self.step += 1;
+        Ok([&self.loss].into_iter().chain(self.optimizer.tracked()).cloned().collect())
+    }
+}
+
+fn main() {
+    let mut bench = Bench::new("train_step");
+    for (sizes, modules) in SIZES {
+        let id = format!("{}xB{}", sizes.name, sizes.batch);
+        bench.time(&id, &format!("T{modules}"), work(&sizes, modules), |device| {
+            let tiny = |device: &Device| {
+                let mut tiny = Training::new(device, TINY, 3)?;
+                tiny.step(device)?;
+                tiny.step(device)
+            };
+            let oracle = Device::cpu(Precision::F64);
+            agree(BOUND, (device, &tiny(device)?), (&oracle, &tiny(&oracle)?))?;
+            let mut training = Training::new(device, sizes, modules)?;
+            Ok(move |device: &Device| training.step(device))
+        });
+    }
+    bench.finish();
+}
