@@ -3,6 +3,8 @@
 use minoise::Result;
 use minoise::config::{Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device};
+use minoise::kernels::fma_chains::FmaChains;
+use minoise::kernels::stream_copy::StreamCopy;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
@@ -68,7 +70,17 @@ const DEPTH: usize = 2;
 
 /// Every dispatch of every use on `device`, by the name of the use.
 pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>> {
-    USES.iter().map(|u| Ok((u.name, u.dispatches(device)?))).collect()
+    let runs = USES.iter().map(|u| Ok((u.name, u.dispatches(device)?)));
+    runs.chain([roofline(device).map(|list| ("roofline", list))]).collect()
+}
+
+/// The micro-kernels of the roofline.
+fn roofline(device: &Device) -> Result<Vec<Captured>> {
+    let (x, y) = (device.zeros(&[1 << 20])?, device.zeros(&[1 << 20])?);
+    device.capture(|| {
+        device.run(&FmaChains { x: &x, y: &y, rounds: 1, factor: 0.5, term: 1.0 }.checked()?)?;
+        device.run(&StreamCopy::new(&x, &y)?)
+    })
 }
 
 impl Use {
