@@ -18,7 +18,8 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
 }
 
 /// Shaders that are variants of a kernel of another name.
-const VARIANTS: &[(&str, &str)] = &[("gemm_rows", "gemm")];
+const VARIANTS: &[(&str, &str)] =
+    &[("gemm_rows", "gemm"), ("noise_mix_rows", "noise_mix"), ("noise_mix_backward_rows", "noise_mix_backward")];
 
 fn every_kernel_has_its_files() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

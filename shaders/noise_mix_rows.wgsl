@@ -1,7 +1,7 @@
 // The layer of noise_mix.wgsl for software devices: lanes take rows, so that every load of a weight has one address for
-// all lanes and costs a scalar load, and only activations are gathered. No lane needs another's values, so that one barrier does.
+// all lanes and costs a scalar load, and only activations are gathered. No lane needs another's values: no barrier.
 // A workgroup makes WG * ROWS token rows, a lane ROWS of them, which lie WG apart, 4 * QUADS units at a time. h and the
-// mixture wait in the workgroup's rows of y (needs d1 >= 2e), packed: [h | mixture][row][e].
+// mixture wait in the first 2e elements of the rows of y (needs d1 >= 2e).
 // Edges: rows and units beyond the last ones repeat them and are not stored.
 import package::lib::math::{gelu4, linear_group, multiply_add};
 import package::lib::philox::{philox, box_muller, normals_at};
@@ -53,12 +53,10 @@ fn main(
 ) {
     let tile0 = linear_group(group, groups) * WG * ROWS;
     if tile0 >= params.rows { return; }
-    let here = min(params.rows - tile0, WG * ROWS);
+    let row0 = tile0 + lane;
     let inner = params.d1 / 4u;
-    let h_at = tile0 * inner;
-    let z_at = h_at + here * UNITS;
     var row: array<u32, ROWS>;
-    for (var r = 0u; r < ROWS; r++) { row[r] = min(lane + r * WG, here - 1u); }
+    for (var r = 0u; r < ROWS; r++) { row[r] = min(row0 + r * WG, params.rows - 1u); }
     var acc: array<array<vec4<f32>, QUADS>, ROWS>;
     var col: array<u32, QUADS>;
 
@@ -69,7 +67,7 @@ fn main(
         }
         for (var k = 0u; k < inner; k++) {
             var a: array<vec4<f32>, ROWS>;
-            for (var r = 0u; r < ROWS; r++) { a[r] = x[(tile0 + row[r]) * inner + k]; }
+            for (var r = 0u; r < ROWS; r++) { a[r] = x[row[r] * inner + k]; }
             for (var q = 0u; q < QUADS; q++) {
                 let w = proj_rows(4u * k * UNITS + col[q], UNITS);
                 for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
@@ -77,9 +75,9 @@ fn main(
         }
         for (var q = 0u; q < QUADS; q++) {
             for (var r = 0u; r < ROWS; r++) {
-                if c + q < UNITS && lane + r * WG < here {
-                    y[h_at + row[r] * UNITS + c + q] = acc[r][q];
-                    y[z_at + row[r] * UNITS + c + q] = vec4<f32>(0.0);
+                if c + q < UNITS && row0 + r * WG < params.rows {
+                    y[row[r] * inner + c + q] = acc[r][q];
+                    y[row[r] * inner + UNITS + c + q] = vec4<f32>(0.0);
                 }
             }
         }
@@ -99,7 +97,7 @@ fn main(
                 }
                 for (var k = 0u; k < UNITS; k++) {
                     var a: array<vec4<f32>, ROWS>;
-                    for (var r = 0u; r < ROWS; r++) { a[r] = y[h_at + row[r] * UNITS + k]; }
+                    for (var r = 0u; r < ROWS; r++) { a[r] = y[row[r] * inner + k]; }
                     for (var q = 0u; q < QUADS; q++) {
                         let w = phi_rows(base + (8u * k + kind) * UNITS + col[q], 2u * UNITS);
                         for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
@@ -119,7 +117,7 @@ fn main(
                     var a: array<vec4<f32>, ROWS>;
                     for (var r = 0u; r < ROWS; r++) {
                         @if(TWO) { a[r] = g_tile[(lane + r * WG) * UNITS + k]; }
-                        @if(!TWO) { a[r] = y[h_at + row[r] * UNITS + k]; }
+                        @if(!TWO) { a[r] = y[row[r] * inner + k]; }
                     }
                     for (var q = 0u; q < QUADS; q++) {
                         let w = phi_rows(w2 + 4u * (kind * UNITS + k) * UNITS + col[q], UNITS);
@@ -128,10 +126,10 @@ fn main(
                 }
                 for (var q = 0u; q < QUADS; q++) {
                     for (var r = 0u; r < ROWS; r++) {
-                        if c + q < UNITS && lane + r * WG < here {
+                        if c + q < UNITS && row0 + r * WG < params.rows {
                             var scale = vec4<f32>(weight);
-                            @if(SAMPLE) if kind == 1u { scale *= noise(tile0 + row[r], c + q, i); }
-                            let at = z_at + row[r] * UNITS + c + q;
+                            @if(SAMPLE) if kind == 1u { scale *= noise(row[r], c + q, i); }
+                            let at = row[r] * inner + UNITS + c + q;
                             y[at] = fma(scale, acc[r][q], y[at]);
                         }
                     }
@@ -141,14 +139,12 @@ fn main(
     }
 
     for (var r = 0u; r < ROWS; r++) {
-        for (var k = 0u; k < UNITS; k++) { g_tile[(lane + r * WG) * UNITS + k] = y[z_at + row[r] * UNITS + k]; }
+        for (var k = 0u; k < UNITS; k++) { g_tile[(lane + r * WG) * UNITS + k] = y[row[r] * inner + UNITS + k]; }
     }
-    // The rows of y that other lanes' mixtures waited in are overwritten from here on.
-    storageBarrier();
     for (var c = 0u; c < inner; c += QUADS) {
         for (var q = 0u; q < QUADS; q++) {
             col[q] = min(c + q, inner - 1u);
-            for (var r = 0u; r < ROWS; r++) { acc[r][q] = x[(tile0 + row[r]) * inner + col[q]]; }
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = x[row[r] * inner + col[q]]; }
         }
         for (var k = 0u; k < UNITS; k++) {
             var a: array<vec4<f32>, ROWS>;
@@ -160,7 +156,7 @@ fn main(
         }
         for (var q = 0u; q < QUADS; q++) {
             for (var r = 0u; r < ROWS; r++) {
-                if c + q < inner && lane + r * WG < here { y[(tile0 + row[r]) * inner + c + q] = acc[r][q]; }
+                if c + q < inner && row0 + r * WG < params.rows { y[row[r] * inner + c + q] = acc[r][q]; }
             }
         }
     }
