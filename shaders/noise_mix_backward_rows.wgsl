@@ -69,18 +69,15 @@ fn main(
     let inner = params.d1 / 4u;
     var row: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) { row[r] = min(row0 + r * WG, params.rows - 1u); }
+    // Rows of this lane that exist.
+    let mine = select(0u, min((params.rows - row0 + WG - 1u) / WG, ROWS), row0 < params.rows);
     var acc: array<array<vec4<f32>, QUADS>, ROWS>;
     var col: array<u32, QUADS>;
 
-    // h and dz.
     for (var c = 0u; c < UNITS; c += QUADS) {
-        var dz: array<array<vec4<f32>, QUADS>, ROWS>;
         for (var q = 0u; q < QUADS; q++) {
             col[q] = min(c + q, UNITS - 1u);
-            for (var r = 0u; r < ROWS; r++) {
-                acc[r][q] = vec4<f32>(0.0);
-                dz[r][q] = vec4<f32>(0.0);
-            }
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = vec4<f32>(0.0); }
         }
         for (var k = 0u; k < inner; k++) {
             var a: array<vec4<f32>, ROWS>;
@@ -90,19 +87,29 @@ fn main(
                 for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
             }
         }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) {
+                if c + q < UNITS && row0 + r * WG < params.rows { operands[field(row[r], 0u, c + q)] = acc[r][q]; }
+            }
+        }
+    }
+    for (var c = 0u; c < UNITS; c += QUADS) {
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, UNITS - 1u);
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = vec4<f32>(0.0); }
+        }
         for (var k = 0u; k < inner; k++) {
             var a: array<vec4<f32>, ROWS>;
             for (var r = 0u; r < ROWS; r++) { a[r] = dy[row[r] * inner + k]; }
             for (var q = 0u; q < QUADS; q++) {
                 let w = transpose(proj_rows(4u * (UNITS + col[q]) * inner + k, inner));
-                for (var r = 0u; r < ROWS; r++) { dz[r][q] = multiply_add(a[r], w, dz[r][q]); }
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
             }
         }
         for (var q = 0u; q < QUADS; q++) {
             for (var r = 0u; r < ROWS; r++) {
                 if c + q < UNITS && row0 + r * WG < params.rows {
-                    operands[field(row[r], 0u, c + q)] = acc[r][q];
-                    operands[field(row[r], DZ, c + q)] = dz[r][q];
+                    operands[field(row[r], DZ, c + q)] = acc[r][q];
                     dx[row[r] * inner + c + q] = vec4<f32>(0.0);
                 }
             }
@@ -119,23 +126,17 @@ fn main(
             var source = DZ;
             @if(SAMPLE) if kind == 1u {
                 source = DZ_EPS;
-                for (var k = 0u; k < UNITS; k++) {
-                    for (var r = 0u; r < ROWS; r++) {
-                        if row0 + r * WG < params.rows {
-                            operands[field(row[r], DZ_EPS, k)] = operands[field(row[r], DZ, k)] * noise(row[r], k, i);
-                        }
-                    }
+                for (var j = 0u; j < mine * UNITS; j++) {
+                    let at = row0 + j / UNITS * WG;
+                    let k = j % UNITS;
+                    operands[field(at, DZ_EPS, k)] = operands[field(at, DZ, k)] * noise(at, k, i);
                 }
             }
+            // dg, at first where du will stand.
             for (var c = 0u; c < UNITS; c += QUADS) {
-                @if(TWO) var u: array<array<vec4<f32>, QUADS>, ROWS>;
                 for (var q = 0u; q < QUADS; q++) {
                     col[q] = min(c + q, UNITS - 1u);
-                    @if(TWO) let b1 = phi[base + (8u * UNITS + kind) * UNITS + col[q]];
-                    for (var r = 0u; r < ROWS; r++) {
-                        acc[r][q] = vec4<f32>(0.0);
-                        @if(TWO) { u[r][q] = b1; }
-                    }
+                    for (var r = 0u; r < ROWS; r++) { acc[r][q] = vec4<f32>(0.0); }
                 }
                 for (var k = 0u; k < UNITS; k++) {
                     var a: array<vec4<f32>, ROWS>;
@@ -145,36 +146,56 @@ fn main(
                         for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
                     }
                 }
-                @if(TWO) for (var k = 0u; k < UNITS; k++) {
+                for (var q = 0u; q < QUADS; q++) {
+                    for (var r = 0u; r < ROWS; r++) {
+                        if c + q < UNITS && row0 + r * WG < params.rows {
+                            @if(TWO) { operands[field(row[r], DU + kind, c + q)] = acc[r][q]; }
+                            @if(!TWO) {
+                                sum += dot(operands[field(row[r], 0u, c + q)], acc[r][q]);
+                                dx[row[r] * inner + c + q] += weight * acc[r][q];
+                            }
+                        }
+                    }
+                }
+            }
+            // u, at first where g will stand.
+            @if(TWO) for (var c = 0u; c < UNITS; c += QUADS) {
+                for (var q = 0u; q < QUADS; q++) {
+                    col[q] = min(c + q, UNITS - 1u);
+                    let b1 = phi[base + (8u * UNITS + kind) * UNITS + col[q]];
+                    for (var r = 0u; r < ROWS; r++) { acc[r][q] = b1; }
+                }
+                for (var k = 0u; k < UNITS; k++) {
                     var a: array<vec4<f32>, ROWS>;
                     for (var r = 0u; r < ROWS; r++) { a[r] = operands[field(row[r], 0u, k)]; }
                     for (var q = 0u; q < QUADS; q++) {
                         let w = phi_rows(base + (8u * k + kind) * UNITS + col[q], 2u * UNITS);
-                        for (var r = 0u; r < ROWS; r++) { u[r][q] = multiply_add(a[r], w, u[r][q]); }
+                        for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
                     }
                 }
                 for (var q = 0u; q < QUADS; q++) {
-                    let b2 = phi[w2 + (8u * UNITS + kind) * UNITS + col[q]];
                     for (var r = 0u; r < ROWS; r++) {
-                        if c + q < UNITS && row0 + r * WG < params.rows {
-                            let k = c + q;
-                            sum += dot(operands[field(row[r], source, k)], b2);
-                            @if(TWO) {
-                                let s = gelu_with_slope(u[r][q].x);
-                                let t = gelu_with_slope(u[r][q].y);
-                                let v = gelu_with_slope(u[r][q].z);
-                                let w = gelu_with_slope(u[r][q].w);
-                                let g = vec4<f32>(s.x, t.x, v.x, w.x);
-                                sum += dot(g, acc[r][q]);
-                                operands[field(row[r], DU + kind, k)] = weight * acc[r][q] * vec4<f32>(s.y, t.y, v.y, w.y);
-                                if i == params.modules - 1u { operands[field(row[r], G + kind, k)] = g; }
-                            }
-                            @if(!TWO) {
-                                sum += dot(operands[field(row[r], 0u, k)], acc[r][q]);
-                                dx[row[r] * inner + k] += weight * acc[r][q];
-                            }
-                        }
+                        if c + q < UNITS && row0 + r * WG < params.rows { operands[field(row[r], G + kind, c + q)] = acc[r][q]; }
                     }
+                }
+            }
+            // In a loop of its own, since compilers would unroll it above, at the cost of seconds.
+            for (var j = 0u; j < mine * UNITS; j++) {
+                let at = row0 + j / UNITS * WG;
+                let k = j % UNITS;
+                let b2 = phi[w2 + (8u * UNITS + kind) * UNITS + k];
+                sum += dot(operands[field(at, source, k)], b2);
+                @if(TWO) {
+                    let u = operands[field(at, G + kind, k)];
+                    let dg = operands[field(at, DU + kind, k)];
+                    let s = gelu_with_slope(u.x);
+                    let t = gelu_with_slope(u.y);
+                    let v = gelu_with_slope(u.z);
+                    let w = gelu_with_slope(u.w);
+                    let g = vec4<f32>(s.x, t.x, v.x, w.x);
+                    sum += dot(g, dg);
+                    operands[field(at, G + kind, k)] = g;
+                    operands[field(at, DU + kind, k)] = weight * dg * vec4<f32>(s.y, t.y, v.y, w.y);
                 }
             }
             @if(TWO) for (var c = 0u; c < UNITS; c += QUADS) {
@@ -200,10 +221,9 @@ fn main(
         domega[(job * WG + lane) * params.modules + i] = sum;
     }
 
-    for (var k = 0u; k < UNITS; k++) {
-        for (var r = 0u; r < ROWS; r++) {
-            if row0 + r * WG < params.rows { operands[field(row[r], DZ_EPS, k)] = dx[row[r] * inner + k]; }
-        }
+    for (var j = 0u; j < mine * UNITS; j++) {
+        let at = row0 + j / UNITS * WG;
+        operands[field(at, DZ_EPS, j % UNITS)] = dx[at * inner + j % UNITS];
     }
     for (var c = 0u; c < inner; c += QUADS) {
         for (var q = 0u; q < QUADS; q++) {
@@ -227,20 +247,18 @@ fn main(
 
     // What stands in the fields of dmu and ds in the end.
     let newest = params.modules - 1u;
-    for (var k = 0u; k < UNITS; k++) {
-        for (var r = 0u; r < ROWS; r++) {
-            if row0 + r * WG < params.rows {
-                let dmu = omega[newest] * operands[field(row[r], DZ, k)];
-                operands[field(row[r], DZ, k)] = dmu;
-                var eps = vec4<f32>(1.0);
-                @if(SAMPLE) { eps = noise(row[r], k, newest); }
-                @if(MEAN) {
-                    eps = vec4<f32>(0.0);
-                    @if(TWO) { operands[field(row[r], G + 1u, k)] = eps; }
-                    @if(TWO) { operands[field(row[r], DU + 1u, k)] = eps; }
-                }
-                operands[field(row[r], DZ_EPS, k)] = dmu * eps;
-            }
+    for (var j = 0u; j < mine * UNITS; j++) {
+        let at = row0 + j / UNITS * WG;
+        let k = j % UNITS;
+        let dmu = omega[newest] * operands[field(at, DZ, k)];
+        operands[field(at, DZ, k)] = dmu;
+        var eps = vec4<f32>(1.0);
+        @if(SAMPLE) { eps = noise(at, k, newest); }
+        @if(MEAN) {
+            eps = vec4<f32>(0.0);
+            @if(TWO) { operands[field(at, G + 1u, k)] = eps; }
+            @if(TWO) { operands[field(at, DU + 1u, k)] = eps; }
         }
+        operands[field(at, DZ_EPS, k)] = dmu * eps;
     }
 }

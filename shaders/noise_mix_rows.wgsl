@@ -104,8 +104,13 @@ fn main(
                     }
                 }
                 for (var q = 0u; q < QUADS; q++) {
-                    for (var r = 0u; r < ROWS; r++) { g_tile[(lane + r * WG) * UNITS + col[q]] = gelu4(acc[r][q]); }
+                    for (var r = 0u; r < ROWS; r++) { g_tile[(lane + r * WG) * UNITS + col[q]] = acc[r][q]; }
                 }
+            }
+            // In loops of their own, since compilers would unroll them above, at the cost of seconds.
+            @if(TWO) for (var j = 0u; j < ROWS * UNITS; j++) {
+                let at = (lane + j / UNITS * WG) * UNITS + j % UNITS;
+                g_tile[at] = gelu4(g_tile[at]);
             }
             for (var c = 0u; c < UNITS; c += QUADS) {
                 for (var q = 0u; q < QUADS; q++) {
@@ -124,11 +129,15 @@ fn main(
                         for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
                     }
                 }
+                @if(SAMPLE) var eps: array<vec4<f32>, ROWS * QUADS>;
+                @if(SAMPLE) if kind == 1u {
+                    for (var j = 0u; j < ROWS * QUADS; j++) { eps[j] = noise(row0 + j / QUADS * WG, c + j % QUADS, i); }
+                }
                 for (var q = 0u; q < QUADS; q++) {
                     for (var r = 0u; r < ROWS; r++) {
                         if c + q < UNITS && row0 + r * WG < params.rows {
                             var scale = vec4<f32>(weight);
-                            @if(SAMPLE) if kind == 1u { scale *= noise(row[r], c + q, i); }
+                            @if(SAMPLE) if kind == 1u { scale *= eps[r * QUADS + q]; }
                             let at = row[r] * inner + UNITS + c + q;
                             y[at] = fma(scale, acc[r][q], y[at]);
                         }

@@ -1,14 +1,14 @@
-//! Twin of `gemm`: row blocks through faer, the epilogue while a block is still in cache.
+//! Twin of `gemm`: blocks through faer, the epilogue while a block is still in cache.
 
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::{SharedMut, activation::activate, blocks};
+use super::{SharedMut, activation::activate, blocks, job_rows};
 use crate::device::{Io, Real};
 use crate::kernels::gemm::{Activation, Gemm, Layout};
 
-/// Bytes of a row block of the result: small enough to stay in the second-level cache.
-const BLOCK_BYTES: usize = 256 << 10;
+/// Elements of the block of the result that the epilogue finds in the second-level cache.
+const BLOCK: usize = 1 << 16;
 
 /// The matrix of `rows` rows of `cols` elements at the start of a slice, rows `ld` apart.
 pub fn matrix<R>(x: &[R], rows: usize, cols: usize, ld: usize) -> MatRef<'_, R> {
@@ -45,11 +45,10 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
     if m == 0 || n == 0 {
         return;
     }
-    let ranges = blocks(m, (BLOCK_BYTES / (n * size_of::<R>())).clamp(16, 256));
+    let ranges = blocks(m, job_rows(m));
     let jobs: Vec<_> = (0..g.batch).flat_map(|z| ranges.iter().map(move |r| (z, r.clone()))).collect();
     let plain = bias.is_none() && residual.is_none() && pre.is_none() && g.activation == Activation::None;
     jobs.into_par_iter().for_each(|(z, rows)| {
-        let cols = if g.lower { n.min(rows.end) } else { n };
         let at = g.out.offset + z * g.out.batch + rows.start * g.out.ld;
         let len = (rows.len() - 1) * g.out.ld + n;
         let (lhs, rhs) = (&a[g.a.offset + z * g.a.batch..], &b[g.b.offset + z * g.b.batch..]);
@@ -58,38 +57,42 @@ pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
         } else {
             matrix(&lhs[rows.start * g.a.ld..], rows.len(), k, g.a.ld)
         };
-        let rhs = if g.layout == Layout::NT {
-            matrix(rhs, cols, k, g.b.ld).transpose()
-        } else {
-            matrix(rhs, k, cols, g.b.ld)
-        };
-        // SAFETY: jobs own disjoint rows of `out` and `pre`.
-        let dst = unsafe { out.slice(at, len) };
-        let accum = if g.accumulate && plain { Accum::Add } else { Accum::Replace };
-        let before = if g.accumulate && !plain { dst.to_vec() } else { Vec::new() };
-        product(matrix_mut(dst, rows.len(), cols, g.out.ld), accum, lhs, rhs, R::of(g.alpha.into()));
-        if plain {
-            return;
-        }
-        let bias_row = bias.map(|x| {
+        let bias = bias.map(|x| {
             let view = g.bias.expect("bias");
             &x[view.offset + z * view.batch..][..n]
         });
-        for i in 0..rows.len() {
-            let row = &mut dst[i * g.out.ld..][..n];
-            if let Some(bias) = bias_row {
-                row.iter_mut().zip(bias).for_each(|(x, b)| *x += *b);
+        // SAFETY: jobs own disjoint rows of `out` and `pre`.
+        let dst = unsafe { out.slice(at, len) };
+        for cols in blocks(if g.lower { n.min(rows.end) } else { n }, (BLOCK / rows.len()).next_multiple_of(64)) {
+            let rhs = if g.layout == Layout::NT {
+                matrix(&rhs[cols.start * g.b.ld..], cols.len(), k, g.b.ld).transpose()
+            } else {
+                matrix(&rhs[cols.start..], k, cols.len(), g.b.ld)
+            };
+            let dst = &mut dst[cols.start..];
+            let accum = if g.accumulate && plain { Accum::Add } else { Accum::Replace };
+            let before = if g.accumulate && !plain { dst.to_vec() } else { Vec::new() };
+            product(matrix_mut(dst, rows.len(), cols.len(), g.out.ld), accum, lhs, rhs, R::of(g.alpha.into()));
+            if plain {
+                continue;
             }
-            if let Some(pre) = &pre {
-                // SAFETY: as above.
-                unsafe { pre.slice(at + i * g.out.ld, n) }.copy_from_slice(row);
-            }
-            activate(g.activation, row);
-            if let Some(residual) = residual {
-                row.iter_mut().zip(&residual[at + i * g.out.ld..]).for_each(|(x, r)| *x += *r);
-            }
-            if !before.is_empty() {
-                row.iter_mut().zip(&before[i * g.out.ld..]).for_each(|(x, b)| *x += *b);
+            for i in 0..rows.len() {
+                let at = at + i * g.out.ld + cols.start;
+                let row = &mut dst[i * g.out.ld..][..cols.len()];
+                if let Some(bias) = bias {
+                    row.iter_mut().zip(&bias[cols.start..]).for_each(|(x, b)| *x += *b);
+                }
+                if let Some(pre) = &pre {
+                    // SAFETY: as above.
+                    unsafe { pre.slice(at, cols.len()) }.copy_from_slice(row);
+                }
+                activate(g.activation, row);
+                if let Some(residual) = residual {
+                    row.iter_mut().zip(&residual[at..]).for_each(|(x, r)| *x += *r);
+                }
+                if !before.is_empty() {
+                    row.iter_mut().zip(&before[i * g.out.ld..]).for_each(|(x, b)| *x += *b);
+                }
             }
         }
     });

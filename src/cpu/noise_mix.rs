@@ -5,18 +5,10 @@ use rayon::prelude::*;
 
 use super::activation::gelu;
 use super::gemm::{matrix, matrix_mut, product};
-use super::philox;
+use super::{job_rows, philox};
 use crate::device::{Io, Real};
 use crate::kernels::noise::Noise;
 use crate::kernels::noise_mix::NoiseMix;
-
-/// Rows of a job, which pass through the whole layer together: few enough for the second-level cache, enough to repay
-/// packing a module's weights, and jobs enough to spread evenly over the cores. It does not depend on their number, so
-/// that neither do the results.
-pub fn job_rows(rows: usize) -> usize {
-    let jobs = rows.div_ceil(256).next_multiple_of(8);
-    rows.div_ceil(jobs).next_multiple_of(8).max(64)
-}
 
 /// Copies `row` to every row of a matrix, for a product to be added.
 pub(super) fn spread<R: Real>(row: &[R], to: &mut [R]) {

@@ -186,7 +186,7 @@ impl NoiseMix<'_> {
         let e = self.layout.e;
         let bytes = |per_lane: usize| per_lane * LANES * e * 4;
         let fits = |n: &usize| self.x.cols() >= 2 * e && bytes(*n) <= caps.workgroup_memory as usize;
-        let per_lane = [8, 4, 2, 1].into_iter().find(fits)?;
+        let per_lane = [4, 2, 1].into_iter().find(fits)?;
         let plan = rows_plan("noise_mix_rows", per_lane, self.x.rows(), self.layout, self.noise, caps)?;
         Some(Plan { shared_bytes: bytes(per_lane) as u32, ..plan })
     }

@@ -46,7 +46,7 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
 }
 
 /// Rows of a lane of the variant for software devices.
-const PER_LANE: usize = 8;
+const PER_LANE: usize = 4;
 
 /// Whether that variant runs: dh waits in the rows of dx, the others in the operands of the newest module.
 fn by_rows(d1: usize, layout: PhiLayout, caps: &Caps) -> bool {
@@ -59,7 +59,7 @@ fn by_rows(d1: usize, layout: PhiLayout, caps: &Caps) -> bool {
 /// [`crate::Error::Limit`] where the device cannot run this width.
 pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
-        DeviceClass::Cpu => rows.div_ceil(cpu::noise_mix::job_rows(rows)),
+        DeviceClass::Cpu => rows.div_ceil(cpu::job_rows(rows)),
         _ if by_rows(d1, layout, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
         _ => tile(layout, caps)?.groups(rows),
     })
