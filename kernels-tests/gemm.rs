@@ -132,6 +132,23 @@ fn lower(device: &Device, m: usize, tile: Option<&Tile>) -> Result<Vec<Output>> 
     Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
 }
 
+/// A product in three parts and what they leave over, judged by the whole one.
+fn in_parts(device: &Device, layout: Layout, accumulate: bool) -> Result<Vec<Output>> {
+    let mnk @ [m, n, k] = [20, 24, 3 * 32 + 7];
+    let (sa, sb) = shapes(layout, mnk);
+    let (a, b) = (random(device, 1, &[2 * sa[0], sa[1]])?, random(device, 2, &[2 * sb[0], sb[1]])?);
+    let out = guarded(device, &numbers(3, 2 * m * n + 4), &[2 * m * n + 4])?;
+    let [a, b] = [&a, &b].map(|x| Mat::of(x).every(x.len() / 2));
+    let product = Gemm::of(layout, mnk, a, b, Mat::at(&out, 4, n).every(m * n));
+    let product = Gemm { alpha: 0.75, accumulate, batch: 2, ..product };
+    if device.is_cpu() {
+        device.run(&product)?
+    } else {
+        product.run_in_parts(device, 3)?
+    }
+    Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
+}
+
 const HALVES: [[usize; 3]; 2] = [[19, 21, 23], [20, 24, 28]];
 
 pub fn cases() -> Vec<Case> {
@@ -153,6 +170,9 @@ pub fn cases() -> Vec<Case> {
         for mnk in HALVES {
             all.push(case(format!("gemm {layout:?} halves {mnk:?}{of}"), move |d| halves(d, layout, mnk, tile)));
         }
+    }
+    for (layout, add) in LAYOUTS.into_iter().flat_map(|l| [(l, false), (l, true)]) {
+        all.push(case(format!("gemm {layout:?} in parts, accumulate {add}"), move |d| in_parts(d, layout, add)));
     }
     for (m, tile) in [1, 64, 99, 132].into_iter().flat_map(|m| tiles.clone().map(move |t| (m, t))) {
         let of = tile.map_or(String::new(), |t| format!(", tile {}x{}", t.rows, t.cols));

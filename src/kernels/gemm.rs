@@ -88,7 +88,7 @@ pub const TILES: [Tile; 6] = [
 const SMALL: usize = 3;
 
 /// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-const RESIDENT: usize = 64;
+pub(super) const RESIDENT: usize = 64;
 
 /// One (batched) matrix product.
 ///
@@ -289,5 +289,28 @@ impl Kernel for Gemm<'_> {
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         cpu::gemm::gemm(self, io);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Device;
+
+    #[test]
+    fn tiles_follow_the_shape_of_the_result() {
+        let device = Device::planner(Caps::floor());
+        let x = device.reals(&[1]).unwrap();
+        let tile = |m, n| {
+            let mat = |ld| Mat::at(&x, 0, ld);
+            let tile = Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).tile();
+            [tile.rows, tile.cols]
+        };
+        assert_eq!(tile(3152, 768), [128, 128]);
+        assert_eq!(tile(3152, 192), [64, 64]);
+        assert_eq!(tile(1040, 192), [64, 32]);
+        assert_eq!(tile(96, 96), [32, 32]);
+        assert_eq!(tile(8192, 10), [64, 16]);
+        assert_eq!(tile(10, 8192), [16, 64]);
     }
 }
