@@ -2,12 +2,12 @@
 
 use minoise::Result;
 use minoise::device::{Device, Precision};
-use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Tile};
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Output, Planned, case, guarded, numbers, poisoned, random};
 
 const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
-/// Around the tile edges (32, 64 wide, 16 deep), primes, divisible by 4 and not.
+/// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
 const SIZES: [[usize; 3]; 9] = [
     [1, 1, 1],
     [31, 33, 15],
@@ -39,7 +39,21 @@ fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> R
     Ok(sums.into_iter().map(|s| ((mnk[2] + 4) as f64 * s + extra) * eps).collect())
 }
 
-fn product(device: &Device, layout: Layout, mnk: [usize; 3], full: bool) -> Result<Vec<Output>> {
+/// Around the edges of a tile, and three tiles wide: whole quads and not, as all tiles are run on every device.
+fn sizes(tile: &Tile) -> [[usize; 3]; 4] {
+    let Tile { rows, cols, .. } = *tile;
+    [[rows, cols, 16], [rows - 1, cols + 1, 17], [rows + 4, cols - 4, 12], [2 * rows + 4, 3 * cols, 36]]
+}
+
+/// Runs with the plan of the device, or with the given tile of `gemm.wgsl`, which software devices hardly plan for.
+fn run(device: &Device, gemm: Gemm<'_>, tile: Option<&Tile>) -> Result<()> {
+    match tile {
+        None => device.run(&gemm),
+        Some(tile) => device.run(&Planned(gemm, gemm.tiled(tile))),
+    }
+}
+
+fn product(device: &Device, layout: Layout, mnk: [usize; 3], full: bool, tile: Option<&Tile>) -> Result<Vec<Output>> {
     let [m, n, k] = mnk;
     let (sa, sb) = shapes(layout, mnk);
     let (da, db) = (numbers(1, m * k), numbers(2, k * n));
@@ -47,11 +61,11 @@ fn product(device: &Device, layout: Layout, mnk: [usize; 3], full: bool) -> Resu
     let (bias, residual) = (random(device, 3, &[n])?, random(device, 4, &[m, n])?);
     if !full {
         let out = poisoned(device, &[m, n])?;
-        device.run(&Gemm::new(layout, &a, &b, &out)?)?;
+        run(device, Gemm::new(layout, &a, &b, &out)?, tile)?;
         return Ok(vec![Output { name: "out", tensor: out, bound: bound(layout, mnk, &da, &db, 0.0)? }]);
     }
     let (out, pre) = (guarded(device, &numbers(5, m * n), &[m, n])?, poisoned(device, &[m, n])?);
-    device.run(&Gemm {
+    let gemm = Gemm {
         bias: Some(Mat::of(&bias)),
         residual: Some(&residual),
         pre: Some(&pre),
@@ -59,14 +73,15 @@ fn product(device: &Device, layout: Layout, mnk: [usize; 3], full: bool) -> Resu
         accumulate: true,
         alpha: 0.75,
         ..Gemm::new(layout, &a, &b, &out)?
-    })?;
+    };
+    run(device, gemm, tile)?;
     // The slope of GELU is below 1.13; erf adds 6e-7 |x| / 2 <= 3 eps |x|.
     let bound = bound(layout, mnk, &da, &db, 8.0)?.into_iter().map(|x| 3.0 * x).collect::<Vec<_>>();
     Ok(vec![Output { name: "out", tensor: out, bound: bound.clone() }, Output { name: "pre", tensor: pre, bound }])
 }
 
 /// Two products inside larger tensors: offsets, leading dimensions and batch strides that differ from the sizes.
-fn parts(device: &Device, layout: Layout, pad: usize) -> Result<Vec<Output>> {
+fn parts(device: &Device, layout: Layout, pad: usize, tile: Option<&Tile>) -> Result<Vec<Output>> {
     let (mnk, batch) = ([20, 24, 12], 3);
     let [m, n, k] = mnk;
     let (sa, sb) = shapes(layout, mnk);
@@ -76,7 +91,7 @@ fn parts(device: &Device, layout: Layout, pad: usize) -> Result<Vec<Output>> {
     let bias = random(device, 3, &[batch * n + pad])?;
     let fill = numbers(4, pad + batch * (m * ldo + pad));
     let out = guarded(device, &fill, &[fill.len()])?;
-    device.run(&Gemm {
+    let gemm = Gemm {
         bias: Some(Mat::at(&bias, pad, n).every(n)),
         activation: Activation::Relu,
         batch,
@@ -87,68 +102,101 @@ fn parts(device: &Device, layout: Layout, pad: usize) -> Result<Vec<Output>> {
             Mat::at(&b, pad, ldb).every(sb[0] * ldb + pad),
             Mat::at(&out, pad, ldo).every(m * ldo + pad),
         )
-    })?;
+    };
+    run(device, gemm, tile)?;
     let eps = f64::from(f32::EPSILON);
     Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * eps] }])
 }
 
-fn halves(device: &Device, layout: Layout) -> Result<Vec<Output>> {
-    let mnk = [19, 21, 23];
+fn halves(device: &Device, layout: Layout, mnk: [usize; 3], tile: Option<&Tile>) -> Result<Vec<Output>> {
     let (sa, sb) = shapes(layout, mnk);
     let (da, db) = (numbers(1, mnk[0] * mnk[2]), numbers(2, mnk[2] * mnk[1]));
     let db: Vec<_> = db.iter().map(|&x| half::f16::from_f32(x)).collect();
     let (a, b) = (device.upload(&da, &sa)?, device.upload_f16(&db, &sb)?);
     let out = poisoned(device, &[mnk[0], mnk[1]])?;
-    device.run(&Gemm::new(layout, &a, &b, &out)?)?;
+    run(device, Gemm::new(layout, &a, &b, &out)?, tile)?;
     let wide: Vec<_> = db.iter().map(|x| x.to_f32()).collect();
     Ok(vec![Output { name: "out", tensor: out, bound: bound(layout, mnk, &da, &wide, 0.0)? }])
 }
 
 /// The lower triangle of A^T A accumulated; the upper one is cleared before the comparison.
-fn lower(device: &Device, m: usize) -> Result<Vec<Output>> {
+fn lower(device: &Device, m: usize, tile: Option<&Tile>) -> Result<Vec<Output>> {
     let k = 37;
     let a = random(device, 1, &[k, m])?;
     let out = guarded(device, &numbers(5, m * m), &[m, m])?;
-    device.run(&Gemm { accumulate: true, lower: true, ..Gemm::new(Layout::TN, &a, &a, &out)? })?;
+    let gemm = Gemm { accumulate: true, lower: true, ..Gemm::new(Layout::TN, &a, &a, &out)? };
+    run(device, gemm, tile)?;
     let mut all: Vec<f64> = pollster::block_on(device.read(&out))?;
     (0..m).for_each(|i| all[i * m + i + 1..(i + 1) * m].fill(0.0));
     let out = device.upload(&all, &[m, m])?;
     Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
 }
 
+/// A product in three parts and what they leave over, judged by the whole one.
+fn in_parts(device: &Device, layout: Layout, accumulate: bool) -> Result<Vec<Output>> {
+    let mnk @ [m, n, k] = [20, 24, 3 * 32 + 7];
+    let (sa, sb) = shapes(layout, mnk);
+    let (a, b) = (random(device, 1, &[2 * sa[0], sa[1]])?, random(device, 2, &[2 * sb[0], sb[1]])?);
+    let out = guarded(device, &numbers(3, 2 * m * n + 4), &[2 * m * n + 4])?;
+    let [a, b] = [&a, &b].map(|x| Mat::of(x).every(x.len() / 2));
+    let product = Gemm::of(layout, mnk, a, b, Mat::at(&out, 4, n).every(m * n));
+    let product = Gemm { alpha: 0.75, accumulate, batch: 2, ..product };
+    if device.is_cpu() {
+        device.run(&product)?
+    } else {
+        product.run_in_parts(device, 3)?
+    }
+    Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
+}
+
+const HALVES: [[usize; 3]; 2] = [[19, 21, 23], [20, 24, 28]];
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
-    for layout in LAYOUTS {
-        for mnk in SIZES {
+    let tiles = TILES.iter().map(Some).chain([None]);
+    for (layout, tile) in LAYOUTS.into_iter().flat_map(|l| tiles.clone().map(move |t| (l, t))) {
+        let of = tile.map_or(String::new(), |t| format!(", tile {}x{}", t.rows, t.cols));
+        for mnk in tile.map_or(SIZES.to_vec(), |t| sizes(t).to_vec()) {
             for full in [false, true] {
                 let what = if full { "epilogue" } else { "plain" };
-                all.push(case(format!("gemm {layout:?} {mnk:?} {what}"), move |d| product(d, layout, mnk, full)));
+                let name = format!("gemm {layout:?} {mnk:?} {what}{of}");
+                all.push(case(name, move |d| product(d, layout, mnk, full, tile)));
             }
         }
         for pad in [4, 5] {
-            all.push(case(format!("gemm {layout:?} parts, padding {pad}"), move |d| parts(d, layout, pad)));
+            let name = format!("gemm {layout:?} parts, padding {pad}{of}");
+            all.push(case(name, move |d| parts(d, layout, pad, tile)));
         }
-        all.push(case(format!("gemm {layout:?} halves"), move |d| halves(d, layout)));
+        for mnk in HALVES {
+            all.push(case(format!("gemm {layout:?} halves {mnk:?}{of}"), move |d| halves(d, layout, mnk, tile)));
+        }
     }
-    for m in [1, 64, 99, 132] {
-        all.push(case(format!("gemm lower triangle {m}"), move |d| lower(d, m)));
+    for (layout, add) in LAYOUTS.into_iter().flat_map(|l| [(l, false), (l, true)]) {
+        all.push(case(format!("gemm {layout:?} in parts, accumulate {add}"), move |d| in_parts(d, layout, add)));
+    }
+    for (m, tile) in [1, 64, 99, 132].into_iter().flat_map(|m| tiles.clone().map(move |t| (m, t))) {
+        let of = tile.map_or(String::new(), |t| format!(", tile {}x{}", t.rows, t.cols));
+        all.push(case(format!("gemm lower triangle {m}{of}"), move |d| lower(d, m, tile)));
     }
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    for layout in LAYOUTS {
-        for mnk in SIZES {
-            product(device, layout, mnk, false)?;
-            product(device, layout, mnk, true)?;
+    for tile in TILES.iter().map(Some).chain([None]) {
+        for layout in LAYOUTS {
+            for mnk in SIZES {
+                product(device, layout, mnk, false, tile)?;
+                product(device, layout, mnk, true, tile)?;
+            }
+            parts(device, layout, 4, tile)?;
+            for mnk in HALVES {
+                halves(device, layout, mnk, tile)?;
+            }
         }
-        parts(device, layout, 4)?;
-        halves(device, layout)?;
-    }
-    for (shader_m, k) in [(64, 37), (132, 37)] {
-        let a = device.reals(&[k, shader_m])?;
-        let out = device.reals(&[shader_m, shader_m])?;
-        device.run(&Gemm { lower: true, ..Gemm::new(Layout::TN, &a, &a, &out)? })?;
+        for m in [64, 99] {
+            let (a, out) = (device.reals(&[37, m])?, device.reals(&[m, m])?);
+            run(device, Gemm { lower: true, ..Gemm::new(Layout::TN, &a, &a, &out)? }, tile)?;
+        }
     }
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Tape {
                     }
                     if let Some((dw, accumulate)) = pending.sink(&weight, weight.value.shape())? {
                         let (a, b) = if transposed { (&du, &x.value) } else { (&x.value, &du) };
-                        device.run(&Gemm { accumulate, ..Gemm::new(Layout::TN, a, b, &dw)? })?;
+                        Gemm { accumulate, ..Gemm::new(Layout::TN, a, b, &dw)? }.run(&device)?;
                     }
                     if let Some(bias) = &bias {
                         column_sum(&mut pending, bias, &du, None)?;

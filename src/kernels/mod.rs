@@ -28,5 +28,6 @@ pub mod noise_mix_backward;
 pub mod patch_embed;
 pub mod philox_normal;
 pub mod sgd;
+pub mod split_gemm;
 pub mod stream_copy;
 pub mod triangular_rows;

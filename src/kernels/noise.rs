@@ -183,11 +183,11 @@ impl NoiseLayer<'_> {
             })
         };
         if layout.layers == 2 {
-            device.run(&Gemm::of(Layout::TN, [e, width, rows], of.h, of.du, Mat::at(out, 0, 2 * e)))?;
+            Gemm::of(Layout::TN, [e, width, rows], of.h, of.du, Mat::at(out, 0, 2 * e)).run(device)?;
             bias(of.du, layout.b1())?;
         }
         let (dmaps, to) = (of.dmaps.every(e), Mat::at(out, layout.w2(), e).every(e * e));
-        device.run(&Gemm { batch: of.kinds, ..Gemm::of(Layout::TN, [e, e, rows], of.g, dmaps, to) })?;
+        Gemm { batch: of.kinds, ..Gemm::of(Layout::TN, [e, e, rows], of.g, dmaps, to) }.run(device)?;
         bias(of.dmaps, layout.b2())?;
         Ok(out.clone())
     }
