@@ -108,7 +108,7 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool) -> Result<Vec<
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
-    let n = groups([shape.rows, shape.d1], layout, device.caps())?;
+    let n = groups([shape.rows, shape.d1], layout, modules, device.caps())?;
     let domega = poisoned(device, &[n, modules])?;
     let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
     device.run(&NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise })?;

@@ -155,7 +155,7 @@ impl NoiseLayer<'_> {
             return Ok(Gradients { dx, phi: None, domega: None });
         }
         let operands = device.reals(&[rows, ld])?;
-        let domega = device.reals(&[groups([rows, x.cols()], layout, device.caps())?, modules])?;
+        let domega = device.reals(&[groups([rows, x.cols()], layout, modules, device.caps())?, modules])?;
         kernel.newest = Some(NewestOutputs { operands: &operands, domega: &domega });
         device.run(&kernel)?;
         let at = |field: usize| Mat::at(&operands, field * layout.e, ld);

@@ -134,8 +134,9 @@ pub(super) fn flags(layout: PhiLayout, noise: Noise) -> Vec<(&'static str, Const
     ]
 }
 
-/// Lanes of a workgroup whose lanes take rows.
+/// Lanes of a workgroup whose lanes take rows, and quads of units that a lane makes together.
 pub(super) const LANES: usize = 8;
+const QUADS: usize = 4;
 
 /// The plan of a shader for software devices, whose lanes take `per_lane` rows; without workgroup memory.
 pub(super) fn rows_plan(
@@ -145,20 +146,24 @@ pub(super) fn rows_plan(
     layout: PhiLayout,
     noise: Noise,
     caps: &Caps,
-) -> Option<Plan> {
+) -> Plan {
     let number = |name, x: usize| (name, Constant::U32(x as u32));
     let mut constants = flags(layout, noise);
-    // Quads of units that a lane makes together.
-    let quads = number("QUADS", 4);
-    constants.extend([number("ROWS", per_lane), quads, number("WG", LANES), number("UNITS", layout.e / 4)]);
+    let lanes = [number("WG", LANES), number("ROWS", per_lane), number("QUADS", QUADS)];
+    constants.extend(lanes.into_iter().chain([number("UNITS", layout.e / 4)]));
     let groups = grid(rows.div_ceil(per_lane * LANES), caps);
-    (caps.class == DeviceClass::SoftwareGpu).then_some(Plan {
-        shader,
-        constants,
-        workgroup: LANES as u32,
-        shared_bytes: 0,
-        groups,
-    })
+    Plan { shader, constants, workgroup: LANES as u32, shared_bytes: 0, groups }
+}
+
+/// Whether a lane of `steps` loop iterations in all is safe: older llvmpipe silently ends all loops of an invocation
+/// after 65,535.
+pub(super) fn loops_fit(steps: usize) -> bool {
+    steps < 60_000
+}
+
+/// Loop iterations of a product with `n` results and sums of length `k`, both in quads.
+pub(super) fn product_steps(n: usize, k: usize) -> usize {
+    n.div_ceil(QUADS) * (k + 1)
 }
 
 /// `y = x + (sum_i omega_i (mu_i(h) + eps_i s_i(h))) U`, `h = x D`, with nothing of size modules x tokens in memory.
@@ -183,11 +188,17 @@ pub struct NoiseMix<'a> {
 impl NoiseMix<'_> {
     /// The variant for software devices; h and the mixture wait in the rows of y, g in workgroup memory.
     fn by_rows(&self, caps: &Caps) -> Option<Plan> {
-        let e = self.layout.e;
-        let bytes = |per_lane: usize| per_lane * LANES * e * 4;
-        let fits = |n: &usize| self.x.cols() >= 2 * e && bytes(*n) <= caps.workgroup_memory as usize;
+        let (e, rows, inner) = (self.layout.e, self.x.rows(), self.x.cols() / 4);
+        let (units, bytes) = (e / 4, |per_lane: usize| per_lane * LANES * e * 4);
+        let fits = |n: &usize| bytes(*n) <= caps.workgroup_memory as usize;
         let per_lane = [4, 2, 1].into_iter().find(fits)?;
-        let plan = rows_plan("noise_mix_rows", per_lane, self.x.rows(), self.layout, self.noise, caps)?;
+        let module =
+            2 * (2 * product_steps(units, units) + per_lane * units + per_lane * units.next_multiple_of(QUADS));
+        let steps = self.modules * module + product_steps(units, inner) + product_steps(inner, units);
+        if caps.class != DeviceClass::SoftwareGpu || inner < 2 * units || !loops_fit(steps) {
+            return None;
+        }
+        let plan = rows_plan("noise_mix_rows", per_lane, rows, self.layout, self.noise, caps);
         Some(Plan { shared_bytes: bytes(per_lane) as u32, ..plan })
     }
 }

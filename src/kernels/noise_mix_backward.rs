@@ -1,7 +1,7 @@
 //! Backward pass of the fused noise layer, in one dispatch.
 
 use super::noise::{Noise, PhiLayout};
-use super::noise_mix::{Demand, LANES, NoiseMixParams, Tile, rows_plan};
+use super::noise_mix::{Demand, LANES, NoiseMixParams, Tile, loops_fit, product_steps, rows_plan};
 use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
@@ -49,18 +49,21 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
 const PER_LANE: usize = 4;
 
 /// Whether that variant runs: dh waits in the rows of dx, the others in the operands of the newest module.
-fn by_rows(d1: usize, layout: PhiLayout, caps: &Caps) -> bool {
-    caps.class == DeviceClass::SoftwareGpu && d1 >= layout.e
+fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> bool {
+    let (inner, units) = (d1 / 4, layout.e / 4);
+    let module = 2 * (3 * product_steps(units, units) + 2 * PER_LANE * units);
+    let ends = 2 * product_steps(units, inner) + product_steps(inner, units) + 2 * PER_LANE * units;
+    caps.class == DeviceClass::SoftwareGpu && inner >= units && loops_fit(modules * module + ends)
 }
 
 /// Rows of the partial sums of omega's gradient for tokens [rows, d1] on a device with `caps`.
 ///
 /// # Errors
 /// [`crate::Error::Limit`] where the device cannot run this width.
-pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, caps: &Caps) -> Result<usize> {
+pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
         DeviceClass::Cpu => rows.div_ceil(cpu::job_rows(rows)),
-        _ if by_rows(d1, layout, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
+        _ if by_rows(d1, layout, modules, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
         _ => tile(layout, caps)?.groups(rows),
     })
 }
@@ -89,9 +92,8 @@ impl Kernel for NoiseMixBackward<'_> {
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rows = self.x.rows();
-        if self.newest.is_some() && by_rows(self.x.cols(), self.layout, caps) {
-            let plan = rows_plan("noise_mix_backward_rows", PER_LANE, rows, self.layout, self.noise, caps);
-            return Ok(plan.expect("a software device"));
+        if self.newest.is_some() && by_rows(self.x.cols(), self.layout, self.modules, caps) {
+            return Ok(rows_plan("noise_mix_backward_rows", PER_LANE, rows, self.layout, self.noise, caps));
         }
         let mut plan = tile(self.layout, caps)?.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
         plan.constants.push(("NEWEST", Constant::Flag(self.newest.is_some())));
