@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{DType, Device, Precision, Selector, Tensor, adapters};
+use minoise::device::{
+    Bound, Caps, DType, Device, DeviceClass, Io, Kernel, Plan, Precision, Real, Selector, Tensor, adapters,
+};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -30,6 +32,35 @@ pub struct Case {
 
 pub fn case(name: String, work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static) -> Case {
     Case { name, work: Arc::new(work) }
+}
+
+/// A kernel with its plan for real GPUs, which software devices run as well.
+struct OnGpu<K>(K);
+
+impl<K: Kernel> Kernel for OnGpu<K> {
+    const NAME: &'static str = K::NAME;
+    type Params = K::Params;
+
+    fn params(&self) -> K::Params {
+        self.0.params()
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        self.0.tensors()
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        self.0.plan(&Caps { class: DeviceClass::Gpu, ..caps.clone() })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        self.0.twin(io);
+    }
+}
+
+/// Runs the kernel by the device's own plan, or by that for real GPUs.
+pub fn run_planned<K: Kernel>(device: &Device, kernel: K, on_gpu: bool) -> Result<()> {
+    if on_gpu { device.run(&OnGpu(kernel)) } else { device.run(&kernel) }
 }
 
 const CANARY: f32 = 12_345.678;
