@@ -147,7 +147,8 @@ impl Sizes {
         // Quads of a row that a thread sums up: more save loads, fewer leave registers to other threads.
         let per_thread = if quads <= 12 { 1 } else { 2 };
         let cols = quads.div_ceil(per_thread).max(4);
-        let depth = quads.min(4);
+        // Quads of a row between two barriers. Short heads wait whole: compilers unroll two chunks into too many registers.
+        let depth = if quads <= 8 { quads } else { 4 };
         let bytes = |rows: usize| 16 * (4 * rows * depth + cols * (4 * depth).max(cols * per_thread) + rows * cols);
         // Lanes that subgroups of 32 occupy; a block's loads of the other tokens cost as much as 16 tokens more.
         let cost = |rows: usize| {
