@@ -109,7 +109,8 @@ fn main(
             for (var t = 0u; t < COLS * DN; t += ROWS) {
                 let i = t * COLS + lane;
                 if in_slice(i) {
-                    col_tile[i] = load_query(2u - parts, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
+                    col_tile[i] =
+                        load_query(2u - parts, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
                 }
             }
             weight_tile[lane] = vec4<f32>(ds[0].x, ds[1].x, ds[2].x, ds[3].x);

@@ -3,8 +3,8 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// One thread owns one key, a workgroup WG keys of one head; all lanes read the same query from
-// workgroup memory, where TILE queries at a time are staged.
+// The kernel of attention_backward_key.wgsl for software devices: one thread owns one key, a workgroup WG keys of one
+// head; all lanes read the same query from workgroup memory, where TILE queries at a time are staged.
 // Edges: threads beyond the last key repeat it and store nothing; queries beyond the last are not visited.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};

@@ -3,8 +3,8 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
-// workgroup memory, where TILE keys at a time are staged.
+// The kernel of attention_backward_query.wgsl for software devices: one thread owns one query, a workgroup WG queries of one
+// head; all lanes read the same key from workgroup memory, where TILE keys at a time are staged.
 // Edges: threads beyond the last query repeat it and store nothing; keys beyond the last are not visited.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};

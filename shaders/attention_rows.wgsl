@@ -2,8 +2,8 @@
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, 4 keys at a time.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
-// workgroup memory, where TILE keys at a time are staged.
+// The kernel of attention.wgsl for software devices: one thread owns one query, a workgroup WG queries of one
+// head; all lanes read the same key from workgroup memory, where TILE keys at a time are staged.
 // Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
 import package::lib::math::{linear_group};
 import package::plan::{D4, TILE, WG};

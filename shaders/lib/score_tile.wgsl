@@ -8,8 +8,8 @@ import package::plan::{COLS, D4, DEPTH, DN, ROWS};
 // Whether tiles hold quads behind those of a head, which are 0.
 const PADDED: bool = COLS * DN != D4 || D4 % DEPTH != 0u;
 
-// Columns that share one weight slice, the quads of each padded to COLS DN; or a chunk of them for the scores.
-var<workgroup> col_tile: array<vec4<f32>, max(4u * COLS * DEPTH, COLS * COLS * DN)>; // [DEPTH][4 COLS] or [COLS][COLS DN]
+// A chunk of the tile's columns for the scores, [DEPTH][4 COLS]; then the COLS columns of a weight slice, padded.
+var<workgroup> col_tile: array<vec4<f32>, max(4u * COLS * DEPTH, COLS * COLS * DN)>; // [COLS][COLS DN]
 var<workgroup> row_tile: array<vec4<f32>, 4u * ROWS * DEPTH>; // [DEPTH][4 ROWS]
 // The four rows of a thread row are one vector.
 var<workgroup> weight_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][COLS]
