@@ -5,7 +5,7 @@ use minoise::device::{Device, Tensor};
 use minoise::kernels::attention::Attention;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, numbers, poisoned, run_planned};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 
@@ -23,7 +23,7 @@ const fn problem(batch: usize, tokens: usize, heads: usize, dim: usize) -> Probl
     Problem { batch, tokens, heads, dim, amplitude: 1.0 }
 }
 
-pub const PROBLEMS: [Problem; 15] = [
+pub const PROBLEMS: [Problem; 18] = [
     problem(1, 1, 1, 12),
     problem(2, 2, 3, 16),
     problem(3, 17, 3, 32),
@@ -35,6 +35,9 @@ pub const PROBLEMS: [Problem; 15] = [
     problem(1, 37, 2, 4),
     problem(1, 35, 1, 128),
     problem(1, 66, 1, 100),
+    problem(1, 131, 2, 96),
+    problem(1, 1000, 1, 32),
+    problem(1, 4096, 1, 4),
     problem(0, 5, 1, 16),
     // Scores up to 80 in size.
     Problem { amplitude: 8.0, ..problem(1, 65, 3, 64) },
@@ -185,15 +188,22 @@ pub fn output(name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
 fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let Problem { batch, tokens, heads, .. } = p;
     let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
-    let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
-    device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
     let r = p.reference();
-    let mut all = vec![output("out", out, r.out_bound.clone()), output("lse", lse, r.lse_bound)];
+    let mut all = Vec::new();
+    for on_gpu in [false, true] {
+        let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
+        let kernel = Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?;
+        run_planned(device, kernel, on_gpu)?;
+        all.extend([output("out", out, r.out_bound.clone()), output("lse", lse, r.lse_bound.clone())]);
+    }
     // Once more as outside training; small heads suffice, since software devices compile for seconds.
     if p.dim <= 32 {
-        let out = poisoned(device, &[p.rows(), p.width()])?;
-        device.run(&Attention::new(&qkv, &out, None, batch, tokens, heads)?)?;
-        all.push(output("out without lse", out, r.out_bound));
+        for on_gpu in [false, true] {
+            let out = poisoned(device, &[p.rows(), p.width()])?;
+            let kernel = Attention::new(&qkv, &out, None, batch, tokens, heads)?;
+            run_planned(device, kernel, on_gpu)?;
+            all.push(output("out without lse", out, r.out_bound.clone()));
+        }
     }
     Ok(all)
 }
@@ -216,5 +226,5 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    PROBLEMS[..14].iter().try_for_each(|&p| forward(device, p).map(drop))
+    PROBLEMS[..17].iter().try_for_each(|&p| forward(device, p).map(drop))
 }

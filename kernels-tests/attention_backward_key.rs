@@ -5,26 +5,30 @@ use minoise::device::Device;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 
 use crate::attention::{PROBLEMS, Problem, output};
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, case, guarded, numbers, run_planned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
     let r = p.reference();
     let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
     let (lse, delta) = (device.upload(&r.lse, &scores)?, device.upload(&r.delta, &scores)?);
-    let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
-    let kernel = AttentionBackwardKey {
-        qkv: &qkv,
-        dy: &dy,
-        lse: &lse,
-        delta: &delta,
-        dqkv: &dqkv,
-        batch: p.batch,
-        tokens: p.tokens,
-        heads: p.heads,
-    };
-    device.run(&kernel.checked()?)?;
-    Ok(vec![output("dqkv", dqkv, r.dqkv_bound)])
+    let mut all = Vec::new();
+    for on_gpu in [false, true] {
+        let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+        let kernel = AttentionBackwardKey {
+            qkv: &qkv,
+            dy: &dy,
+            lse: &lse,
+            delta: &delta,
+            dqkv: &dqkv,
+            batch: p.batch,
+            tokens: p.tokens,
+            heads: p.heads,
+        };
+        run_planned(device, kernel.checked()?, on_gpu)?;
+        all.push(output("dqkv", dqkv, r.dqkv_bound.clone()));
+    }
+    Ok(all)
 }
 
 pub fn cases() -> Vec<Case> {
@@ -33,5 +37,5 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    PROBLEMS[..14].iter().try_for_each(|&p| backward(device, p).map(drop))
+    PROBLEMS[..17].iter().try_for_each(|&p| backward(device, p).map(drop))
 }

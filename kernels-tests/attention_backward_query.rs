@@ -5,28 +5,32 @@ use minoise::device::Device;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
 use crate::attention::{PROBLEMS, Problem, output};
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned, run_planned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
     let r = p.reference();
     let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
     let (out, lse) = (device.upload(&r.out, &values)?, device.upload(&r.lse, &scores)?);
-    let delta = poisoned(device, &scores)?;
-    let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
-    let kernel = AttentionBackwardQuery {
-        qkv: &qkv,
-        out: &out,
-        dy: &dy,
-        lse: &lse,
-        delta: &delta,
-        dqkv: &dqkv,
-        batch: p.batch,
-        tokens: p.tokens,
-        heads: p.heads,
-    };
-    device.run(&kernel.checked()?)?;
-    Ok(vec![output("delta", delta, r.delta_bound), output("dqkv", dqkv, r.dqkv_bound)])
+    let mut all = Vec::new();
+    for on_gpu in [false, true] {
+        let delta = poisoned(device, &scores)?;
+        let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+        let kernel = AttentionBackwardQuery {
+            qkv: &qkv,
+            out: &out,
+            dy: &dy,
+            lse: &lse,
+            delta: &delta,
+            dqkv: &dqkv,
+            batch: p.batch,
+            tokens: p.tokens,
+            heads: p.heads,
+        };
+        run_planned(device, kernel.checked()?, on_gpu)?;
+        all.extend([output("delta", delta, r.delta_bound.clone()), output("dqkv", dqkv, r.dqkv_bound.clone())]);
+    }
+    Ok(all)
 }
 
 pub fn cases() -> Vec<Case> {
@@ -35,5 +39,5 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    PROBLEMS[..14].iter().try_for_each(|&p| backward(device, p).map(drop))
+    PROBLEMS[..17].iter().try_for_each(|&p| backward(device, p).map(drop))
 }

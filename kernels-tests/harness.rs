@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{Bound, Caps, DType, Device, Io, Kernel, Plan, Precision, Real, Selector, Tensor, adapters};
+use minoise::device::{
+    Bound, Caps, DType, Device, DeviceClass, Io, Kernel, Plan, Precision, Real, Selector, Tensor, adapters,
+};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -54,6 +56,15 @@ impl<K: Kernel> Kernel for Planned<K> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         self.0.twin(io);
     }
+}
+
+/// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
+pub fn run_planned<K: Kernel>(device: &Device, kernel: K, on_gpu: bool) -> Result<()> {
+    if !on_gpu {
+        return device.run(&kernel);
+    }
+    let plan = kernel.plan(&Caps { class: DeviceClass::Gpu, ..device.caps().clone() })?;
+    device.run(&Planned(kernel, plan))
 }
 
 const CANARY: f32 = 12_345.678;

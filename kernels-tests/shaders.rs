@@ -18,8 +18,14 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
 }
 
 /// Shaders that are variants of a kernel of another name.
-const VARIANTS: &[(&str, &str)] =
-    &[("gemm_rows", "gemm"), ("noise_mix_rows", "noise_mix"), ("noise_mix_backward_rows", "noise_mix_backward")];
+const VARIANTS: &[(&str, &str)] = &[
+    ("attention_backward_key_rows", "attention_backward_key"),
+    ("attention_backward_query_rows", "attention_backward_query"),
+    ("attention_rows", "attention"),
+    ("gemm_rows", "gemm"),
+    ("noise_mix_backward_rows", "noise_mix_backward"),
+    ("noise_mix_rows", "noise_mix"),
+];
 
 fn every_kernel_has_its_files() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -1,12 +1,15 @@
 // out[i] = sum_j softmax_j(scale q_i . k_j) v_j, scale = 1 / sqrt(head dim), for every head of every image;
-// lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, 4 keys at a time.
+// lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum of each query.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
-// workgroup memory, where TILE keys at a time are staged.
-// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
+// A workgroup makes 4 ROWS queries of one head and meets 4 COLS keys at a time; a thread makes 4 x 4 scores and 4 x DN
+// quads of out. Weights of COLS keys at a time pass through workgroup memory (see lib/score_tile.wgsl).
+// Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
 import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+import package::lib::score_tile::{
+    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_max, row_sum, row_tile, weight_tile,
+};
+import package::plan::{COLS, D4, DEPTH, DN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -18,11 +21,15 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [batch * tokens, d1]
 @if(LSE) @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // [batch * heads * tokens]
 
+const WG: u32 = ROWS * COLS;
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
-var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+// Quad c of a row of q, k or v; 0 behind the head's columns.
+fn load(base: u32, token: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    return qkv[base + min(token, params.tokens - 1u) * 3u * params.heads * D4 + c];
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -30,62 +37,93 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
-    let k_base = first * 3u * d1 + d1 + head * D4;
+    let first_row = linear % blocks * 4u * ROWS;
+    let q_base = first * 3u * d1 + head * D4;
+    let k_base = q_base + d1;
     let v_base = k_base + d1;
+    let row = lane / COLS;
+    let col = lane % COLS;
 
-    var q: array<vec4<f32>, D4>;
-    var acc: array<vec4<f32>, D4>;
-    for (var c = 0u; c < D4; c++) {
-        q[c] = params.scale * qkv[(first + row) * 3u * d1 + head * D4 + c];
-        acc[c] = vec4<f32>(0.0);
-    }
-    var highest = LOWEST;
-    var sum = 0.0;
+    var acc: array<vec4<f32>, 4u * DN>;
+    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
+    var highest = vec4<f32>(LOWEST);
+    // Of this thread's keys only; the thread row adds up in the end.
+    var sum = vec4<f32>(0.0);
 
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-            k_tile[i] = qkv[k_base + at];
-            v_tile[i] = qkv[v_base + at];
+    for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
+        var s: array<vec4<f32>, 4>;
+        for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+        for (var d = 0u; d < D4; d += DEPTH) {
+            workgroupBarrier();
+            for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+                let i = t * ROWS + lane;
+                if in_rows(i) {
+                    row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] = load(q_base, first_row + i / DEPTH, d + i % DEPTH);
+                }
+            }
+            for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
+                let i = t * COLS + lane;
+                if in_chunk(i) {
+                    col_tile[i % DEPTH * 4u * COLS + i / DEPTH] = load(k_base, tile + i / DEPTH, d + i % DEPTH);
+                }
+            }
+            workgroupBarrier();
+            add_scores(&s, row, col);
         }
+
+        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
+        for (var i = 0u; i < 4u; i++) { s[i] = select(vec4<f32>(LOWEST), params.scale * s[i], valid); }
+        weight_tile[lane] = max(
+            max(vec4<f32>(s[0].x, s[1].x, s[2].x, s[3].x), vec4<f32>(s[0].y, s[1].y, s[2].y, s[3].y)),
+            max(vec4<f32>(s[0].z, s[1].z, s[2].z, s[3].z), vec4<f32>(s[0].w, s[1].w, s[2].w, s[3].w)));
         workgroupBarrier();
-        for (var key = tile; key < min(tile + TILE, params.tokens); key += 4u) {
-            let at = (key - tile) * D4;
-            var s = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += vec4<f32>(
-                    dot(q[c], k_tile[at + c]), dot(q[c], k_tile[at + D4 + c]),
-                    dot(q[c], k_tile[at + 2u * D4 + c]), dot(q[c], k_tile[at + 3u * D4 + c]));
-            }
-            let valid = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(params.tokens);
-            s = select(vec4<f32>(LOWEST), s, valid);
-            let above = max(max(s.x, s.y), max(s.z, s.w));
-            if above > highest {
-                let shrink = exp(highest - above);
-                sum *= shrink;
-                for (var c = 0u; c < D4; c++) { acc[c] *= shrink; }
-                highest = above;
-            }
-            let p = select(vec4<f32>(0.0), exp(s - highest), valid);
-            sum += (p.x + p.y) + (p.z + p.w);
-            for (var c = 0u; c < D4; c++) {
-                acc[c] += p.x * v_tile[at + c] + p.y * v_tile[at + D4 + c]
-                    + p.z * v_tile[at + 2u * D4 + c] + p.w * v_tile[at + 3u * D4 + c];
-            }
+        let above = max(highest, row_max(row));
+        let shrink = exp(highest - above);
+        highest = above;
+        sum *= shrink;
+        for (var i = 0u; i < 4u; i++) {
+            for (var n = 0u; n < DN; n++) { acc[i * DN + n] *= shrink[i]; }
+            s[i] = exp(s[i] - above[i]);
         }
-        workgroupBarrier();
+
+        for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
+            workgroupBarrier();
+            for (var t = 0u; t < COLS * DN; t += ROWS) {
+                let i = t * COLS + lane;
+                if in_slice(i) {
+                    col_tile[i] = load(v_base, tile + j * COLS + i / (COLS * DN), i % (COLS * DN));
+                }
+            }
+            let weight = vec4<f32>(s[0].x, s[1].x, s[2].x, s[3].x);
+            weight_tile[lane] = weight;
+            sum += weight;
+            // The next slice moves to the front: no register is indexed by j.
+            for (var i = 0u; i < 4u; i++) { s[i] = s[i].yzwx; }
+            workgroupBarrier();
+            add_weighted(&acc, row, col);
+        }
     }
 
-    if wanted >= params.tokens { return; }
-    for (var c = 0u; c < D4; c++) { out[(first + row) * d1 + head * D4 + c] = acc[c] / sum; }
-    @if(LSE) lse[(image * params.heads + head) * params.tokens + row] = highest + log(sum);
+    workgroupBarrier();
+    weight_tile[lane] = sum;
+    workgroupBarrier();
+    sum = row_sum(row);
+    for (var i = 0u; i < 4u; i++) {
+        let query = first_row + row + ROWS * i;
+        if query >= params.tokens { return; }
+        for (var n = 0u; n < DN; n++) {
+            let c = col + COLS * n;
+            if c < D4 { out[(first + query) * d1 + head * D4 + c] = acc[i * DN + n] / sum[i]; }
+        }
+        @if(LSE) if col == 0u {
+            lse[(image * params.heads + head) * params.tokens + query] = highest[i] + log(sum[i]);
+        }
+    }
 }

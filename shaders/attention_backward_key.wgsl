@@ -3,11 +3,16 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// One thread owns one key, a workgroup WG keys of one head; all lanes read the same query from
-// workgroup memory, where TILE queries at a time are staged.
-// Edges: threads beyond the last key repeat it and store nothing; queries beyond the last are not visited.
+// A workgroup makes dk or dv of 4 ROWS keys of one head and meets 4 COLS queries at a time; a thread makes 4 x 4 of p
+// and ds, and 4 x DN quads of the gradient. p or ds of COLS queries at a time passes through workgroup memory (see
+// lib/score_tile.wgsl). Both gradients in one workgroup would spare it p once, a fifth of the work, for twice the sums
+// in registers, which then spill.
+// Edges: tokens beyond the last repeat it; as keys they are not stored, as queries they have weight 0.
 import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+import package::lib::score_tile::{
+    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_tile, weight_tile,
+};
+import package::plan::{COLS, D4, DEPTH, DN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -21,10 +26,22 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-var<workgroup> q_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> dy_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> lse_tile: array<f32, TILE>; // [TILE]
-var<workgroup> delta_tile: array<f32, TILE>; // [TILE]
+const WG: u32 = ROWS * COLS;
+
+// Quad c of a row of k (part 1) or v (part 2); 0 behind the head's columns.
+fn load_key(part: u32, image: u32, token: u32, head: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    let at = (image * params.tokens + min(token, params.tokens - 1u)) * 3u + part;
+    return qkv[(at * params.heads + head) * D4 + c];
+}
+
+// Quad c of a row of q (part 0) or dy; 0 behind the head's columns.
+fn load_query(part: u32, image: u32, token: u32, head: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    let at = image * params.tokens + min(token, params.tokens - 1u);
+    if part == 0u { return qkv[(at * 3u * params.heads + head) * D4 + c]; }
+    return dy[(at * params.heads + head) * D4 + c];
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -32,67 +49,86 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
     let linear = linear_group(group, groups);
-    if linear >= params.batch * params.heads * blocks { return; }
-    let head = linear / blocks % params.heads;
-    let image = linear / blocks / params.heads;
+    if linear >= 2u * params.batch * params.heads * blocks { return; }
+    // Products of rows that a gradient needs: dk those for p and ds, dv those for p.
+    let parts = 2u - linear % 2u;
+    let head = linear / 2u / blocks % params.heads;
+    let image = linear / 2u / blocks / params.heads;
     let d1 = params.heads * D4;
-    let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
-    let q_base = first * 3u * d1 + head * D4;
-    let dy_base = first * d1 + head * D4;
+    let first_row = linear / 2u % blocks * 4u * ROWS;
     let score_base = (image * params.heads + head) * params.tokens;
-    let k_at = q_base + row * 3u * d1 + d1;
-    let v_at = k_at + d1;
+    let row = lane / COLS;
+    let col = lane % COLS;
 
-    var k: array<vec4<f32>, D4>;
-    var v: array<vec4<f32>, D4>;
-    var dk: array<vec4<f32>, D4>;
-    var dv: array<vec4<f32>, D4>;
-    for (var c = 0u; c < D4; c++) {
-        k[c] = params.scale * qkv[k_at + c];
-        v[c] = qkv[v_at + c];
-        dk[c] = vec4<f32>(0.0);
-        dv[c] = vec4<f32>(0.0);
+    var acc: array<vec4<f32>, 4u * DN>;
+    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
+
+    for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
+        let query = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u);
+        let valid = query < vec4<u32>(params.tokens);
+        let at = score_base + min(query, vec4<u32>(params.tokens - 1u));
+        var ds: array<vec4<f32>, 4>;
+        // First p from k and q, then ds from v and dy.
+        for (var part = 0u; part < parts; part++) {
+            var s: array<vec4<f32>, 4>;
+            for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+            for (var d = 0u; d < D4; d += DEPTH) {
+                workgroupBarrier();
+                for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+                    let i = t * ROWS + lane;
+                    if in_rows(i) {
+                        row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] =
+                            load_key(1u + part, image, first_row + i / DEPTH, head, d + i % DEPTH);
+                    }
+                }
+                for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
+                    let i = t * COLS + lane;
+                    if in_chunk(i) {
+                        col_tile[i % DEPTH * 4u * COLS + i / DEPTH] =
+                            load_query(part, image, tile + i / DEPTH, head, d + i % DEPTH);
+                    }
+                }
+                workgroupBarrier();
+                add_scores(&s, row, col);
+            }
+            if part == 0u {
+                let col_lse = vec4<f32>(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
+                for (var i = 0u; i < 4u; i++) {
+                    ds[i] = select(vec4<f32>(0.0), exp(params.scale * s[i] - col_lse), valid);
+                }
+            } else {
+                let col_delta = vec4<f32>(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
+                for (var i = 0u; i < 4u; i++) { ds[i] *= s[i] - col_delta; }
+            }
+        }
+
+        for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
+            workgroupBarrier();
+            for (var t = 0u; t < COLS * DN; t += ROWS) {
+                let i = t * COLS + lane;
+                if in_slice(i) {
+                    col_tile[i] =
+                        load_query(2u - parts, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
+                }
+            }
+            weight_tile[lane] = vec4<f32>(ds[0].x, ds[1].x, ds[2].x, ds[3].x);
+            // The next slice moves to the front: no register is indexed by j.
+            for (var i = 0u; i < 4u; i++) { ds[i] = ds[i].yzwx; }
+            workgroupBarrier();
+            add_weighted(&acc, row, col);
+        }
     }
 
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let query = min(tile + i / D4, params.tokens - 1u);
-            q_tile[i] = qkv[q_base + query * 3u * d1 + i % D4];
-            dy_tile[i] = dy[dy_base + query * d1 + i % D4];
+    let scale = select(1.0, params.scale, parts == 2u);
+    for (var i = 0u; i < 4u; i++) {
+        let key = first_row + row + ROWS * i;
+        if key >= params.tokens { return; }
+        for (var n = 0u; n < DN; n++) {
+            let c = col + COLS * n;
+            let to = ((image * params.tokens + key) * 3u + 3u - parts) * d1 + head * D4 + c;
+            if c < D4 { dqkv[to] = scale * acc[i * DN + n]; }
         }
-        for (var i = lane; i < TILE; i += WG) {
-            let query = min(tile + i, params.tokens - 1u);
-            lse_tile[i] = lse[score_base + query];
-            delta_tile[i] = delta[score_base + query];
-        }
-        workgroupBarrier();
-        for (var query = tile; query < min(tile + TILE, params.tokens); query++) {
-            let at = (query - tile) * D4;
-            var s = vec4<f32>(0.0);
-            var dp = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += k[c] * q_tile[at + c];
-                dp += v[c] * dy_tile[at + c];
-            }
-            let row_lse = lse_tile[query - tile];
-            let row_delta = delta_tile[query - tile];
-            let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
-            let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
-            for (var c = 0u; c < D4; c++) {
-                dv[c] += p * dy_tile[at + c];
-                dk[c] += ds * q_tile[at + c];
-            }
-        }
-        workgroupBarrier();
-    }
-
-    if wanted >= params.tokens { return; }
-    for (var c = 0u; c < D4; c++) {
-        dqkv[k_at + c] = params.scale * dk[c];
-        dqkv[v_at + c] = dv[c];
     }
 }

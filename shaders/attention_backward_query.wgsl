@@ -3,11 +3,14 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// One thread owns one query, a workgroup WG queries of one head; all lanes read the same key from
-// workgroup memory, where TILE keys at a time are staged.
-// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last are not visited.
+// A workgroup makes 4 ROWS queries of one head and meets 4 COLS keys at a time; a thread makes 4 x 4 of p and ds, and
+// 4 x DN quads of dq. ds of COLS keys at a time passes through workgroup memory (see lib/score_tile.wgsl).
+// Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
 import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+import package::lib::score_tile::{
+    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_sum, row_tile, weight_tile,
+};
+import package::plan::{COLS, D4, DEPTH, DN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -22,8 +25,22 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+const WG: u32 = ROWS * COLS;
+
+// Quad c of a row of k (part 1) or v (part 2); 0 behind the head's columns.
+fn load_key(part: u32, image: u32, token: u32, head: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    let at = (image * params.tokens + min(token, params.tokens - 1u)) * 3u + part;
+    return qkv[(at * params.heads + head) * D4 + c];
+}
+
+// Quad c of a row of q (part 0) or dy; 0 behind the head's columns.
+fn load_query(part: u32, image: u32, token: u32, head: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    let at = image * params.tokens + min(token, params.tokens - 1u);
+    if part == 0u { return qkv[(at * 3u * params.heads + head) * D4 + c]; }
+    return dy[(at * params.heads + head) * D4 + c];
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -31,58 +48,92 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
-    let q_at = (first + row) * 3u * d1 + head * D4;
-    let out_at = (first + row) * d1 + head * D4;
-    let score_at = (image * params.heads + head) * params.tokens + row;
-    let k_base = first * 3u * d1 + d1 + head * D4;
-    let v_base = k_base + d1;
+    let first_row = linear % blocks * 4u * ROWS;
+    let score_base = (image * params.heads + head) * params.tokens;
+    let row = lane / COLS;
+    let col = lane % COLS;
 
-    var q: array<vec4<f32>, D4>;
-    var dy_row: array<vec4<f32>, D4>;
-    var dq: array<vec4<f32>, D4>;
-    var row_delta = 0.0;
-    for (var c = 0u; c < D4; c++) {
-        q[c] = params.scale * qkv[q_at + c];
-        dy_row[c] = dy[out_at + c];
-        row_delta += dot(dy_row[c], out[out_at + c]);
-        dq[c] = vec4<f32>(0.0);
-    }
-    let row_lse = lse[score_at];
-
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-            k_tile[i] = qkv[k_base + at];
-            v_tile[i] = qkv[v_base + at];
+    var acc: array<vec4<f32>, 4u * DN>;
+    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
+    var row_delta = vec4<f32>(0.0);
+    var row_lse = vec4<f32>(0.0);
+    for (var i = 0u; i < 4u; i++) {
+        let query = min(first_row + row + ROWS * i, params.tokens - 1u);
+        for (var c = col; c < D4; c += COLS) {
+            let at = (first + query) * d1 + head * D4 + c;
+            row_delta[i] += dot(dy[at], out[at]);
         }
-        workgroupBarrier();
-        for (var key = tile; key < min(tile + TILE, params.tokens); key++) {
-            let at = (key - tile) * D4;
-            var s = vec4<f32>(0.0);
-            var dp = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += q[c] * k_tile[at + c];
-                dp += dy_row[c] * v_tile[at + c];
+        row_lse[i] = lse[score_base + query];
+    }
+    weight_tile[lane] = row_delta;
+    workgroupBarrier();
+    row_delta = row_sum(row);
+
+    for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
+        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
+        var ds: array<vec4<f32>, 4>;
+        // First p from q and k, then ds from dy and v.
+        for (var part = 0u; part < 2u; part++) {
+            var s: array<vec4<f32>, 4>;
+            for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+            for (var d = 0u; d < D4; d += DEPTH) {
+                workgroupBarrier();
+                for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+                    let i = t * ROWS + lane;
+                    if in_rows(i) {
+                        row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] =
+                            load_query(part, image, first_row + i / DEPTH, head, d + i % DEPTH);
+                    }
+                }
+                for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
+                    let i = t * COLS + lane;
+                    if in_chunk(i) {
+                        col_tile[i % DEPTH * 4u * COLS + i / DEPTH] =
+                            load_key(1u + part, image, tile + i / DEPTH, head, d + i % DEPTH);
+                    }
+                }
+                workgroupBarrier();
+                add_scores(&s, row, col);
             }
-            let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
-            let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
-            for (var c = 0u; c < D4; c++) {
-                dq[c] += ds * k_tile[at + c];
+            for (var i = 0u; i < 4u; i++) {
+                if part == 0u {
+                    ds[i] = select(vec4<f32>(0.0), exp(params.scale * s[i] - row_lse[i]), valid);
+                } else {
+                    ds[i] *= s[i] - row_delta[i];
+                }
             }
         }
-        workgroupBarrier();
+
+        for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
+            workgroupBarrier();
+            for (var t = 0u; t < COLS * DN; t += ROWS) {
+                let i = t * COLS + lane;
+                if in_slice(i) {
+                    col_tile[i] = load_key(1u, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
+                }
+            }
+            weight_tile[lane] = vec4<f32>(ds[0].x, ds[1].x, ds[2].x, ds[3].x);
+            // The next slice moves to the front: no register is indexed by j.
+            for (var i = 0u; i < 4u; i++) { ds[i] = ds[i].yzwx; }
+            workgroupBarrier();
+            add_weighted(&acc, row, col);
+        }
     }
 
-    if wanted >= params.tokens { return; }
-    delta[score_at] = row_delta;
-    for (var c = 0u; c < D4; c++) { dqkv[q_at + c] = params.scale * dq[c]; }
+    for (var i = 0u; i < 4u; i++) {
+        let query = first_row + row + ROWS * i;
+        if query >= params.tokens { return; }
+        for (var n = 0u; n < DN; n++) {
+            let c = col + COLS * n;
+            if c < D4 { dqkv[(first + query) * 3u * d1 + head * D4 + c] = params.scale * acc[i * DN + n]; }
+        }
+        if col == 0u { delta[score_base + query] = row_delta[i]; }
+    }
 }

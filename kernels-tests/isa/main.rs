@@ -22,7 +22,14 @@ use minoise::device::{Caps, Captured, Constant, Device, Plan, SOURCES, adapters,
 use table::Table;
 
 /// Shaders that only software devices plan for.
-const SOFTWARE: &[&str] = &["gemm_rows", "noise_mix_backward_rows", "noise_mix_rows"];
+const SOFTWARE: &[&str] = &[
+    "attention_backward_key_rows",
+    "attention_backward_query_rows",
+    "attention_rows",
+    "gemm_rows",
+    "noise_mix_backward_rows",
+    "noise_mix_rows",
+];
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();

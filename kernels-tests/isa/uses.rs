@@ -3,6 +3,9 @@
 use minoise::Result;
 use minoise::config::{Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device};
+use minoise::kernels::attention::Attention;
+use minoise::kernels::attention_backward_key::AttentionBackwardKey;
+use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::stream_copy::StreamCopy;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
@@ -71,7 +74,27 @@ const DEPTH: usize = 2;
 /// Every dispatch of every use on `device`, by the name of the use.
 pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>> {
     let runs = USES.iter().map(|u| Ok((u.name, u.dispatches(device)?)));
-    runs.chain([roofline(device).map(|list| ("roofline", list))]).collect()
+    let more = [("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>), ("heads", heads)];
+    runs.chain(more.map(|(name, run)| Ok((name, run(device)?)))).collect()
+}
+
+/// Attention with heads that no use has.
+fn heads(device: &Device) -> Result<Vec<Captured>> {
+    let (batch, tokens, heads) = (4, 1000, 8);
+    device.capture(|| {
+        for dim in [48, 80, 96, 128] {
+            let (rows, width) = (batch * tokens, heads * dim);
+            let (qkv, dqkv) = (&device.zeros(&[rows, 3 * width])?, &device.zeros(&[rows, 3 * width])?);
+            let (out, dy) = (&device.zeros(&[rows, width])?, &device.zeros(&[rows, width])?);
+            let (lse, delta) = (&device.zeros(&[batch * heads * tokens])?, &device.zeros(&[batch * heads * tokens])?);
+            device.run(&Attention::new(qkv, out, Some(lse), batch, tokens, heads)?)?;
+            let query = AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv, batch, tokens, heads };
+            device.run(&query.checked()?)?;
+            let key = AttentionBackwardKey { qkv, dy, lse, delta, dqkv, batch, tokens, heads };
+            device.run(&key.checked()?)?;
+        }
+        Ok(())
+    })
 }
 
 /// The micro-kernels of the roofline.

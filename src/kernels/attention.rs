@@ -1,6 +1,6 @@
 //! Multi-head self-attention without an N x N matrix in memory.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
 use crate::{Error, Result, cpu, params};
 
 params! {
@@ -69,7 +69,11 @@ impl Kernel for Attention<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(self.sizes().plan(caps, "attention", 0, &[("LSE", self.lse.is_some())]))
+        let flags = [("LSE", self.lse.is_some())];
+        Ok(match caps.class {
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_rows", 0, &flags),
+            _ => self.sizes().plan(caps, Self::NAME, 1, &flags),
+        })
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
@@ -136,9 +140,41 @@ impl Sizes {
         }
     }
 
-    /// The plan of a kernel whose threads own one token each and meet the others tile by tile: two rows of the head
-    /// dimension and `scalars` numbers for each of them.
-    pub fn plan(&self, caps: &Caps, shader: &'static str, scalars: usize, flags: &[(&'static str, bool)]) -> Plan {
+    /// The plan of a kernel whose workgroups own a block of tokens, `results` of them the same block, and meet all
+    /// tokens tile by tile; see `lib/score_tile.wgsl`.
+    pub fn plan(&self, caps: &Caps, shader: &'static str, results: usize, flags: &[(&'static str, bool)]) -> Plan {
+        let quads = self.dim / 4;
+        // Quads of a row that a thread sums up: more save loads, fewer leave registers to other threads.
+        let per_thread = if quads <= 12 { 1 } else { 2 };
+        let cols = quads.div_ceil(per_thread).max(4);
+        // Quads of a row between two barriers. Short heads wait whole: compilers unroll two chunks into too many registers.
+        let depth = if quads <= 8 { quads } else { 4 };
+        let bytes = |rows: usize| 16 * (4 * rows * depth + cols * (4 * depth).max(cols * per_thread) + rows * cols);
+        // Lanes that subgroups of 32 occupy; a block's loads of the other tokens cost as much as 16 tokens more.
+        let cost = |rows: usize| {
+            let lanes = self.tokens.div_ceil(4 * rows) * (rows * cols).next_multiple_of(32);
+            (lanes * (rows + 4) * 256) / rows
+        };
+        let memory = (16 << 10).min(caps.workgroup_memory as usize);
+        let threads = 256.min(caps.max_invocations as usize);
+        let fitting = (1..=threads / cols).filter(|&rows| bytes(rows) <= memory);
+        let rows = fitting.min_by_key(|&rows| cost(rows)).unwrap_or(1);
+        let number = |name, x: usize| (name, Constant::U32(x as u32));
+        let mut constants = vec![number("COLS", cols), number("D4", quads), number("DEPTH", depth)];
+        constants.extend([number("DN", per_thread), number("ROWS", rows)]);
+        constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
+        Plan {
+            shader,
+            constants,
+            workgroup: (rows * cols) as u32,
+            shared_bytes: bytes(rows) as u32,
+            groups: grid(results * self.batch * self.heads * self.tokens.div_ceil(4 * rows), caps),
+        }
+    }
+
+    /// The plan for software devices, where all lanes should read one address: threads own one token each, two rows of
+    /// the head dimension and `scalars` numbers for each of the others wait in workgroup memory.
+    pub fn rows_plan(&self, caps: &Caps, shader: &'static str, scalars: usize, flags: &[(&'static str, bool)]) -> Plan {
         let wg = if self.tokens <= 32 { 32 } else { 64 };
         let bytes = (2 * self.dim + scalars) * 4;
         let tile = ((16 << 10) / bytes).min(32) / 4 * 4;

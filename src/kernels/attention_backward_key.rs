@@ -1,7 +1,7 @@
 //! Backward pass of attention, the part of one key: the gradients of k and v.
 
 use super::attention::{AttentionParams, Sizes, check};
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
 /// `dv_j = sum_i p_ij dy_i` and `dk_j = sum_i ds_ij q_i / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
@@ -60,7 +60,10 @@ impl Kernel for AttentionBackwardKey<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(self.sizes().plan(caps, Self::NAME, 2, &[]))
+        Ok(match caps.class {
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_key_rows", 2, &[]),
+            _ => self.sizes().plan(caps, Self::NAME, 2, &[]),
+        })
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {

@@ -1,7 +1,7 @@
 //! Backward pass of attention, the part of one query: its delta and the gradient of q.
 
 use super::attention::{AttentionParams, Sizes, check};
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
 /// `delta_i = dy_i . out_i` and `dq_i = sum_j ds_ij k_j / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
@@ -62,7 +62,10 @@ impl Kernel for AttentionBackwardQuery<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(self.sizes().plan(caps, Self::NAME, 0, &[]))
+        Ok(match caps.class {
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_query_rows", 0, &[]),
+            _ => self.sizes().plan(caps, Self::NAME, 1, &[]),
+        })
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
