@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
-use minoise::device::{Access, Caps, Captured, Constant, Device, DeviceClass, SOURCES, Scalar, assemble, validate};
+use minoise::device::{
+    Access, Caps, Captured, Constant, Device, DeviceClass, SOURCES, Scalar, assemble, software_variant_of, validate,
+};
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
 use crate::harness::Example;
@@ -17,16 +19,6 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
     ]
 }
 
-/// Shaders that are variants of a kernel of another name.
-const VARIANTS: &[(&str, &str)] = &[
-    ("attention_backward_key_rows", "attention_backward_key"),
-    ("attention_backward_query_rows", "attention_backward_query"),
-    ("attention_rows", "attention"),
-    ("gemm_rows", "gemm"),
-    ("noise_mix_backward_rows", "noise_mix_backward"),
-    ("noise_mix_rows", "noise_mix"),
-];
-
 fn every_kernel_has_its_files() -> Result<(), Failed> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut missing = Vec::new();
@@ -37,7 +29,7 @@ fn every_kernel_has_its_files() -> Result<(), Failed> {
         if !listed.contains(name) {
             missing.push(format!("shaders/{name}.wgsl in SOURCES"));
         }
-        let kernel = VARIANTS.iter().find(|v| v.0 == name).map_or(name, |v| v.1);
+        let kernel = software_variant_of(name).unwrap_or(name);
         for folder in ["src/kernels", "src/cpu", "kernels-tests"] {
             if !root.join(folder).join(format!("{kernel}.rs")).exists() {
                 missing.push(format!("{folder}/{kernel}.rs"));

@@ -5,48 +5,14 @@
 // in workgroup memory, the mixture in registers.
 // Edges: rows behind the last repeat it and are not stored.
 import package::lib::math::{gelu4, linear_group, multiply_add};
-import package::lib::philox::{philox, box_muller, normals_at};
-import package::plan::{ROWS, PER_THREAD, COLS, WG};
+import package::lib::noise_layer::{params, x, proj, phi, omega, KINDS, phi_rows, proj_rows};
+@if(SAMPLE) import package::lib::noise_layer::noise;
+import package::plan::{ROWS, PER_THREAD, UNITS, WG};
 
-struct Params {
-    rows: u32, d1: u32, e: u32, d2: u32,
-    modules: u32,
-    phi_row: u32,
-    seed_low: u32, seed_high: u32,
-    upper: u32,
-    step: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, d1]
-@group(0) @binding(2) var<storage, read> proj: array<vec4<f32>>; // D [d1, e], U [e, d1]
-@group(0) @binding(3) var<storage, read> phi: array<vec4<f32>>; // [modules, phi_row]: W1 [e, 2e], b1 [2e], W2 [2][e, e], b2 [2e]
-@group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
-// Number of maps that take part.
-@if(MEAN) const KINDS: u32 = 1u;
-@if(!MEAN) const KINDS: u32 = 2u;
-
-var<workgroup> h_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e]
-@if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * COLS>; // [ROWS][e], of mu, then of sigma, at the end the mixture
-
-// Four neighbouring elements of four rows of phi, `step` apart.
-fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
-}
-
-fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
-}
-
-@if(SAMPLE)
-fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
-    let seed = vec2<u32>(params.seed_low, params.seed_high);
-    let upper = vec2<u32>(params.upper + module_index, params.step);
-    @if(ALIGNED) { return box_muller(philox(row * COLS + col, seed, upper)); }
-    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
-}
+var<workgroup> h_tile: array<vec4<f32>, ROWS * UNITS>; // [ROWS][e]
+@if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * UNITS>; // [ROWS][e], of mu, then of sigma, at the end the mixture
 
 @compute @workgroup_size(WG)
 fn main(
@@ -57,9 +23,9 @@ fn main(
     let tile0 = linear_group(group, groups) * ROWS;
     if tile0 >= params.rows { return; }
     let last = params.rows - 1u;
-    let col = lane % COLS;
+    let col = lane % UNITS;
     // With one group of threads this is the same for all lanes, and a compiler sees it.
-    let first = select(lane / COLS * PER_THREAD, 0u, WG == COLS);
+    let first = select(lane / UNITS * PER_THREAD, 0u, WG == UNITS);
     let row0 = tile0 + first;
     let inner = params.d1 / 4u;
     let units = params.e / 4u;
@@ -118,7 +84,7 @@ fn main(
         @if(!TWO) { h_tile[(first + r) * units + col] = z[r]; }
     }
     workgroupBarrier();
-    for (var c = col; c < inner; c += COLS) {
+    for (var c = col; c < inner; c += UNITS) {
         var acc: array<vec4<f32>, PER_THREAD>;
         for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + r, last) * inner + c]; }
         for (var k = 0u; k < units; k++) {

@@ -4,46 +4,13 @@
 // mixture wait in the first 2e elements of the rows of y (needs d1 >= 2e).
 // Edges: rows and units beyond the last ones repeat them and are not stored.
 import package::lib::math::{gelu4, linear_group, multiply_add};
-import package::lib::philox::{philox, box_muller, normals_at};
+import package::lib::noise_layer::{params, x, proj, phi, omega, KINDS, phi_rows, proj_rows};
+@if(SAMPLE) import package::lib::noise_layer::noise;
 import package::plan::{ROWS, QUADS, WG, UNITS};
 
-struct Params {
-    rows: u32, d1: u32, e: u32, d2: u32,
-    modules: u32,
-    phi_row: u32,
-    seed_low: u32, seed_high: u32,
-    upper: u32,
-    step: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>; // [rows, d1]
-@group(0) @binding(2) var<storage, read> proj: array<vec4<f32>>; // D [d1, e], U [e, d1]
-@group(0) @binding(3) var<storage, read> phi: array<vec4<f32>>; // [modules, phi_row]: W1 [e, 2e], b1 [2e], W2 [2][e, e], b2 [2e]
-@group(0) @binding(4) var<storage, read> omega: array<f32>; // [modules]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
-// Number of maps that take part.
-@if(MEAN) const KINDS: u32 = 1u;
-@if(!MEAN) const KINDS: u32 = 2u;
-
 var<workgroup> g_tile: array<vec4<f32>, WG * ROWS * UNITS>; // [row][e], at the end the mixture
-
-fn phi_rows(at: u32, step: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(phi[at], phi[at + step], phi[at + 2u * step], phi[at + 3u * step]);
-}
-
-fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(proj[at], proj[at + step], proj[at + 2u * step], proj[at + 3u * step]);
-}
-
-@if(SAMPLE)
-fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
-    let seed = vec2<u32>(params.seed_low, params.seed_high);
-    let upper = vec2<u32>(params.upper + module_index, params.step);
-    @if(ALIGNED) { return box_muller(philox(row * UNITS + col, seed, upper)); }
-    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
-}
 
 @compute @workgroup_size(WG)
 fn main(

@@ -18,18 +18,10 @@ use std::error::Error;
 use std::fs::read_to_string;
 
 use figures::Figures;
-use minoise::device::{Caps, Captured, Constant, Device, Plan, SOURCES, adapters, assemble, validate};
+use minoise::device::{
+    Caps, Captured, Constant, Device, Plan, SOURCES, adapters, assemble, software_variant_of, validate,
+};
 use table::Table;
-
-/// Shaders that only software devices plan for.
-const SOFTWARE: &[&str] = &[
-    "attention_backward_key_rows",
-    "attention_backward_query_rows",
-    "attention_rows",
-    "gemm_rows",
-    "noise_mix_backward_rows",
-    "noise_mix_rows",
-];
 
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -61,7 +53,7 @@ fn measure(target: &str) -> Result<(), Box<dyn Error>> {
             seen.or_insert((plan, BTreeSet::new())).1.insert(name);
         }
     }
-    for (shader, _) in SOURCES.iter().filter(|s| !s.0.starts_with("lib/") && !SOFTWARE.contains(&s.0)) {
+    for (shader, _) in SOURCES.iter().filter(|s| !s.0.starts_with("lib/") && software_variant_of(s.0).is_none()) {
         if !plans.keys().any(|key| key.0 == *shader) {
             return Err(format!("no use of `uses.rs` runs {shader}").into());
         }

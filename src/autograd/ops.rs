@@ -32,7 +32,7 @@ impl<'a> Linear<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseOp<'a> {
     pub proj: &'a Tensor,
-    /// [capacity, P]; its gradient is that of the newest module, [P].
+    /// [capacity, P]; its gradient is that of the newest module, `[P]`.
     pub phi: &'a Tensor,
     pub weights: Weights<'a>,
     pub layout: PhiLayout,
@@ -44,9 +44,9 @@ pub struct NoiseOp<'a> {
 /// Where the mixture weights come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
-    /// `omega` itself, [T].
+    /// `omega` itself, `[T]`.
     Fixed(&'a Tensor),
-    /// `omega = softmax(a)`, logits a [T].
+    /// `omega = softmax(a)`, logits a `[T]`.
     Softmax(&'a Tensor),
 }
 

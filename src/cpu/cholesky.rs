@@ -7,7 +7,7 @@ use faer::{MatMut, MatRef, Par};
 
 use crate::device::{Io, Real};
 
-/// Factors the lower triangle of g [m, m] in place; a bad pivot goes to info [2] as (column, pivot).
+/// Factors the lower triangle of g [m, m] in place; a bad pivot goes to info `[2]` as (column, pivot).
 pub fn factor<R: Real>(m: usize, io: Io<'_, R>) {
     let [g, info] = io.outs();
     let par = Par::rayon(0);

@@ -16,6 +16,7 @@ macro_rules! sources {
 }
 sources![
     "lib/math",
+    "lib/noise_layer",
     "lib/philox",
     "lib/score_tile",
     "activation_backward",
@@ -52,6 +53,11 @@ sources![
     "stream_copy",
     "triangular_rows",
 ];
+
+/// The kernel whose variant for software devices a shader is: `gemm` of `gemm_rows`.
+pub fn software_variant_of(shader: &str) -> Option<&str> {
+    shader.strip_suffix("_rows").filter(|kernel| SOURCES.iter().any(|s| s.0 == *kernel))
+}
 
 /// Resolves imports and `@if` of `plan.shader`; constants arrive as the module `package::plan`.
 ///

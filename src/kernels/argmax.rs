@@ -15,7 +15,7 @@ params! {
 /// `out[b]` = the lowest j that maximises `x[b][j]`.
 ///
 /// # Shapes
-/// x [b, c], c > 0, out [b] of integers.
+/// x [b, c], c > 0, out `[b]` of integers.
 #[derive(Clone, Copy, Debug)]
 pub struct ArgMax<'a> {
     pub x: &'a Tensor,

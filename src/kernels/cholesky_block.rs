@@ -19,7 +19,7 @@ params! {
 /// `info[0] = -1` said that there was none before; the numbers are then meaningless.
 ///
 /// # Shapes
-/// g [m, m], info [2], size <= [`BLOCK`].
+/// g [m, m], info `[2]`, size <= [`BLOCK`].
 #[derive(Clone, Copy, Debug)]
 pub struct CholeskyBlock<'a> {
     pub g: &'a Tensor,

@@ -16,7 +16,7 @@ params! {
 /// `dlogits = (softmax(logits) - onehot(labels)) / B`.
 ///
 /// # Shapes
-/// logits and dlogits [b, c], labels [b] of integers below c, loss any length above slot. An empty batch writes nothing.
+/// logits and dlogits [b, c], labels `[b]` of integers below c, loss any length above slot. An empty batch writes nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy<'a> {
     pub logits: &'a Tensor,

@@ -93,7 +93,7 @@ pub(super) const RESIDENT: usize = 64;
 /// One (batched) matrix product.
 ///
 /// # Shapes
-/// A [m, k], B [k, n], out, residual and pre [m, n] (the latter two laid out like `out`), bias [n].
+/// A [m, k], B [k, n], out, residual and pre [m, n] (the latter two laid out like `out`), bias `[n]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Gemm<'a> {
     pub layout: Layout,

@@ -15,7 +15,7 @@ params! {
 /// `q[labels[b]] += p[b]`, over b in order: `Q += Y^T P` for one-hot rows Y, without making them.
 ///
 /// # Shapes
-/// p [b, m], labels [b] of integers below c, q [c, m].
+/// p [b, m], labels `[b]` of integers below c, q [c, m].
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSum<'a> {
     pub p: &'a Tensor,

@@ -15,7 +15,7 @@ params! {
 /// `out = (x - mean) / sqrt(var + eps) * gamma + beta` over each row, var the biased variance.
 ///
 /// # Shapes
-/// x and out [.., d], gamma and beta [d], stats [rows, 2].
+/// x and out [.., d], gamma and beta `[d]`, stats [rows, 2].
 ///
 /// Source: Ba, Kiros and Hinton, "Layer Normalization".
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ params! {
 /// `dx (+)= rstd (g - mean(g) - xhat mean(g xhat))`, `g = dy gamma`, `xhat = (x - mean) rstd`, means over each row.
 ///
 /// # Shapes
-/// x, dy and dx [.., d], gamma [d], stats [rows, 2] as [`super::layernorm::LayerNorm`] wrote them.
+/// x, dy and dx [.., d], gamma `[d]`, stats [rows, 2] as [`super::layernorm::LayerNorm`] wrote them.
 #[derive(Clone, Copy, Debug)]
 pub struct LayerNormBackward<'a> {
     pub x: &'a Tensor,

@@ -14,7 +14,7 @@ params! {
 /// `omega = softmax(a)` over the last dimension.
 ///
 /// # Shapes
-/// logits, omega [T] or [layers, T].
+/// logits, omega `[T]` or [layers, T].
 #[derive(Clone, Copy, Debug)]
 pub struct Mixture<'a> {
     logits: &'a Tensor,

@@ -15,7 +15,7 @@ params! {
 /// sums, taken in a fixed order.
 ///
 /// # Shapes
-/// partials [groups, T]; omega, out [T] or [layers, T].
+/// partials [groups, T]; omega, out `[T]` or [layers, T].
 #[derive(Clone, Copy, Debug)]
 pub struct MixtureBackward<'a> {
     partials: &'a Tensor,
@@ -25,7 +25,7 @@ pub struct MixtureBackward<'a> {
 }
 
 impl<'a> MixtureBackward<'a> {
-    /// The layer whose weights and logit gradients are row `layer` of `omega` and `out`, both [layers, T] or [T].
+    /// The layer whose weights and logit gradients are row `layer` of `omega` and `out`, both [layers, T] or `[T]`.
     ///
     /// # Errors
     /// [`Error::Shape`] where a tensor has no such row or other than T columns.

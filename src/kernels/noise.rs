@@ -57,7 +57,7 @@ pub enum Path {
 pub struct Gradients {
     /// [rows, d1].
     pub dx: Tensor,
-    /// [P], of the newest module.
+    /// `[P]`, of the newest module.
     pub phi: Option<Tensor>,
     /// Partial sums [any, modules] of `<dz, z_i>`, for [`super::mixture_backward::MixtureBackward`].
     pub domega: Option<Tensor>,

@@ -44,7 +44,7 @@ pub(super) struct Tile {
     rows: usize,
     per_thread: usize,
     /// Threads along the units.
-    cols: usize,
+    units: usize,
     /// Elements of workgroup memory.
     floats: usize,
 }
@@ -66,7 +66,7 @@ impl Tile {
     /// [`Error::Limit`] where not even one row fits into workgroup memory.
     pub fn new(demand: &Demand, caps: &Caps) -> Result<Self> {
         let e = demand.layout.e;
-        let cols = e / 4;
+        let units = e / 4;
         let threads = caps.max_invocations.min(256) as usize;
         let limit = |what: &str, needed: usize, limit: usize| Error::Limit {
             what: format!("{what} of kernel `{}` with noise_hidden {e}", demand.kernel),
@@ -75,8 +75,8 @@ impl Tile {
             limit: limit as u64,
             way_out: "use a smaller noise_hidden or --device cpu",
         };
-        if cols > threads {
-            return Err(limit("the workgroup", cols, threads));
+        if units > threads {
+            return Err(limit("the workgroup", units, threads));
         }
         let row_floats = e * (demand.passing + demand.kept - demand.in_registers);
         // One element for each thread is left for sums.
@@ -87,16 +87,16 @@ impl Tile {
         }
         // Software devices want an address that all lanes share, so that all their threads take the same rows.
         let software = caps.class == DeviceClass::SoftwareGpu;
-        let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / cols) };
-        let groups = most_groups.clamp(1, threads / cols).min(fitting).min(64 / most_rows);
+        let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / units) };
+        let groups = most_groups.clamp(1, threads / units).min(fitting).min(64 / most_rows);
         let per_thread = [16, 12, 8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
         let rows = groups * per_thread;
-        Ok(Self { rows, per_thread, cols, floats: rows * row_floats })
+        Ok(Self { rows, per_thread, units, floats: rows * row_floats })
     }
 
     pub fn threads(&self) -> usize {
-        self.cols * (self.rows / self.per_thread)
+        self.units * (self.rows / self.per_thread)
     }
 
     /// Workgroups for `rows` token rows.
@@ -111,7 +111,7 @@ impl Tile {
         constants.extend([
             number("ROWS", self.rows),
             number("PER_THREAD", self.per_thread),
-            number("COLS", self.cols),
+            number("UNITS", self.units),
             number("WG", self.threads()),
         ]);
         Plan {

@@ -18,7 +18,7 @@ params! {
 /// `out[b][1 + R + t] = sum_(c, i, j) patch[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]`.
 ///
 /// # Shapes
-/// images [b, c, h, w] with h and w divisible by the patch size p, weight [c p p, d], bias and cls [d], registers [R, d],
+/// images [b, c, h, w] with h and w divisible by the patch size p, weight [c p p, d], bias and cls `[d]`, registers [R, d],
 /// pos [1 + patches, d], out [b, 1 + R + patches, d].
 ///
 /// Source: Dosovitskiy et al., "An Image is Worth 16x16 Words"; registers from Darcet et al., "Vision Transformers Need

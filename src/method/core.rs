@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
 
-/// Parameters of a new module as one row of phi: (task, layer) -> [P].
+/// Parameters of a new module as one row of phi: (task, layer) -> `[P]`.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
 /// State of a learner between tasks.

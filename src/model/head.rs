@@ -53,7 +53,7 @@ impl Statistics {
         Ok(Self { gram: copy(&self.gram)?, sums: copy(&self.sums)? })
     }
 
-    /// Adds a batch of random features p [B, m] with labels [B].
+    /// Adds a batch of random features p [B, m] with labels `[B]`.
     ///
     /// # Errors
     /// Device errors.

@@ -2,8 +2,8 @@
 
 use crate::{Error, Result};
 
-/// Layout of one module's weights, all in one row: W1 [e, 2e] and b1 [2e] (columns mu | sigma), W2 [2][e, e] and
-/// b2 [2e] (mu, then sigma); weights input-major. One-layer maps have W2 and b2 only. Padding is zero.
+/// Layout of one module's weights, all in one row: W1 [e, 2e] and b1 `[2e]` (columns mu | sigma), W2 [2][e, e] and
+/// b2 `[2e]` (mu, then sigma); weights input-major. One-layer maps have W2 and b2 only. Padding is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PhiLayout {
     /// Noise width.
@@ -58,7 +58,7 @@ impl PhiLayout {
         ["mu", "sigma"].iter().flat_map(|kind| parts(kind)).collect()
     }
 
-    /// Shape of a parameter in weight files: weights [out, in], biases [out].
+    /// Shape of a parameter in weight files: weights [out, in], biases `[out]`.
     pub fn shape(&self, name: &str) -> Vec<usize> {
         if name.ends_with("weight") { vec![self.d2; 2] } else { vec![self.d2] }
     }
