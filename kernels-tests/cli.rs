@@ -45,6 +45,11 @@ fn an_unknown_device_is_named_with_what_there_is() {
 }
 
 #[test]
+fn the_cpu_device_is_not_tuned() {
+    refused(&["tune"], &["CPU device", "--device"]);
+}
+
+#[test]
 fn settings_are_refused_with_the_nearest_key_or_the_range() {
     refused(&["run", "--set", "gama=3"], &["`gama`", "`gamma`"]);
     refused(&["run", "--set", "gamma=0"], &["gamma"]);

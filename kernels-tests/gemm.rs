@@ -1,10 +1,10 @@
 //! Matrix product: layouts, edges, epilogues, parts of tensors, halves, batches, lower triangle.
 
 use minoise::Result;
-use minoise::device::{Device, Precision};
-use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Tile};
+use minoise::device::{Device, Planned, Precision};
+use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Tile, Variant};
 
-use crate::harness::{Case, Output, Planned, case, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
 
 const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
@@ -49,7 +49,7 @@ fn sizes(tile: &Tile) -> [[usize; 3]; 4] {
 fn run(device: &Device, gemm: Gemm<'_>, tile: Option<&Tile>) -> Result<()> {
     match tile {
         None => device.run(&gemm),
-        Some(tile) => device.run(&Planned(gemm, gemm.tiled(tile))),
+        Some(tile) => device.run(&Planned(gemm, gemm.planned(Variant::Tile(*tile)))),
     }
 }
 

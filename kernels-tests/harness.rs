@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{
-    Bound, Caps, DType, Device, DeviceClass, Io, Kernel, Plan, Precision, Real, Selector, Tensor, adapters,
-};
+use minoise::device::{Caps, DType, Device, DeviceClass, Kernel, Planned, Precision, Selector, Tensor, adapters};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -32,30 +30,6 @@ pub struct Case {
 
 pub fn case(name: String, work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static) -> Case {
     Case { name, work: Arc::new(work) }
-}
-
-/// A kernel with another plan than its own, to run every variant on the device at hand.
-pub struct Planned<K>(pub K, pub Plan);
-
-impl<K: Kernel> Kernel for Planned<K> {
-    const NAME: &'static str = K::NAME;
-    type Params = K::Params;
-
-    fn params(&self) -> K::Params {
-        self.0.params()
-    }
-
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        self.0.tensors()
-    }
-
-    fn plan(&self, _: &Caps) -> Result<Plan> {
-        Ok(self.1.clone())
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        self.0.twin(io);
-    }
 }
 
 /// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
@@ -149,7 +123,7 @@ pub fn devices() -> Vec<(String, Device)> {
         let chosen =
             if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = Device::open(&Selector::Named(report.label())).expect("a listed adapter opens");
+            let device = Device::open_untuned(&Selector::Named(report.label())).expect("a listed adapter opens");
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }

@@ -13,6 +13,7 @@ pub mod model;
 pub mod protocol;
 pub mod report;
 pub mod roofline;
+pub mod tune;
 
 pub use error::{Error, Result};
 

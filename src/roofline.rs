@@ -15,7 +15,7 @@ use crate::{Error, Result};
 const ROUNDS: usize = 64;
 /// Bytes that the copy reads, and writes as many, where one binding may hold them: far beyond any cache.
 const COPY_BYTES: u64 = 256 << 20;
-/// One measurement takes at least this long, so that neither the clock nor a submission counts, and not much longer, so
+/// A measurement takes at least this long, so that neither the clock nor a submission counts, and not much longer, so
 /// that some find the machine idle.
 const LONG: Duration = Duration::from_millis(5);
 /// Each micro-kernel is measured over and over for this long; the fastest measurement counts.
@@ -69,7 +69,7 @@ async fn fma_rate(device: &Device) -> Result<f64> {
     // The chains approach 1 by the factor e within one dispatch: a step left out or a constant folded would show.
     let steps = (ROUNDS * FmaChains::ROUND) as f32;
     let chains = FmaChains { x: &x, y: &y, rounds: ROUNDS, factor: 1.0 - 1.0 / steps, term: 1.0 / steps }.checked()?;
-    let rate = chains.flops() / fastest(device, &chains).await?;
+    let rate = chains.flops() / dispatch(device, &chains).await?;
     let decay = f64::from(chains.factor).powi(steps as i32);
     let want = start.iter().map(|&x| 2.0 + (2.0 * f64::from(x) - 1.0) * decay);
     check(FmaChains::NAME, want, &device.read(&y).await?, 1e-3)?;
@@ -82,21 +82,26 @@ async fn copy_rate(device: &Device) -> Result<f64> {
     let start: Vec<f32> = (0..n).map(|i| (i % 65_521) as f32).collect();
     let (x, y) = (device.upload(&start, &[n])?, device.zeros(&[n])?);
     let copy = StreamCopy::new(&x, &y)?;
-    let rate = 8.0 * n as f64 / fastest(device, &copy).await?;
+    let rate = 8.0 * n as f64 / dispatch(device, &copy).await?;
     check(StreamCopy::NAME, start.into_iter().map(f64::from), &device.read(&y).await?, 0.0)?;
     Ok(rate)
 }
 
-/// Seconds of one dispatch in the fastest measurement; the first ones find how many dispatches are long.
-async fn fastest(device: &Device, kernel: &impl Kernel) -> Result<f64> {
-    // Compiles the pipeline and touches the memory.
+/// Seconds of one dispatch; one that is not measured comes before, so that pipelines are compiled and memory is touched.
+async fn dispatch(device: &Device, kernel: &impl Kernel) -> Result<f64> {
     device.run(kernel)?;
     device.finish().await?;
+    fastest(device, BUDGET, || device.run(kernel)).await
+}
+
+/// Seconds of one pass in the fastest of the measurements that `budget` allows, at least one; the first ones find how
+/// many passes are long.
+pub(crate) async fn fastest(device: &Device, budget: Duration, mut pass: impl FnMut() -> Result<()>) -> Result<f64> {
     let (mut runs, mut best, mut spent) = (1, f64::INFINITY, Duration::ZERO);
-    while spent < BUDGET {
+    while spent < budget {
         let start = Instant::now();
         for _ in 0..runs {
-            device.run(kernel)?;
+            pass()?;
         }
         device.finish().await?;
         let taken = start.elapsed();

@@ -156,7 +156,7 @@ impl Use {
         let layout = PhiLayout::new(d2, self.layers)?;
         let projections = vec![(vec![0.0; d1 * d2], vec![0.0; d2 * d1]); DEPTH];
         let mut noise = NoiseLayers::new(device, layout, d1, &projections, self.official)?;
-        noise.path = if self.other { Path::Unfused } else { Path::Fused };
+        noise.path = Some(if self.other { Path::Unfused } else { Path::Fused });
         Ok(Network {
             device: device.clone(),
             vit: Vit::load(device, config, zeros(&config)?, self.other)?,

@@ -161,7 +161,8 @@ impl Tape {
                         noise: n.noise,
                     };
                     let want = n.phi.node.is_some() || n.logits.is_some();
-                    let grads = layer.backward(&device, &n.x.value, &dy, n.path, want)?;
+                    let path = n.path.unwrap_or_else(|| layer.path(&device, &n.x.value, true));
+                    let grads = layer.backward(&device, &n.x.value, &dy, path, want)?;
                     pending.give(&n.x, &grads.dx)?;
                     if let Some(phi) = &grads.phi {
                         pending.give(&n.phi, phi)?;

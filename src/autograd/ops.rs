@@ -38,7 +38,7 @@ pub struct NoiseOp<'a> {
     pub layout: PhiLayout,
     pub modules: usize,
     pub noise: Noise,
-    pub path: Path,
+    pub path: Option<Path>,
 }
 
 /// Where the mixture weights come from.
@@ -133,7 +133,8 @@ impl Tape {
             modules: op.modules,
             noise: op.noise,
         };
-        let out = layer.forward(&self.device, &x.value, op.path)?;
+        let path = op.path.unwrap_or_else(|| layer.path(&self.device, &x.value, false));
+        let out = layer.forward(&self.device, &x.value, path)?;
         let phi = self.var(op.phi);
         let tracked = [Some(x), Some(&phi), logits.as_ref()].into_iter().flatten().any(|v| v.node.is_some());
         Ok(self.result(out, tracked, || {

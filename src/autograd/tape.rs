@@ -72,7 +72,7 @@ pub(super) struct NoiseNode {
     pub layout: PhiLayout,
     pub modules: usize,
     pub noise: Noise,
-    pub path: Path,
+    pub path: Option<Path>,
 }
 
 /// Records operations in order; [`Tape::backward`] consumes it and gives all buffers back to the pool.

@@ -2,6 +2,7 @@
 
 mod info;
 mod run;
+mod tune;
 mod verify;
 
 use std::path::PathBuf;
@@ -28,6 +29,8 @@ enum Command {
     Verify(VerifyArgs),
     /// List every adapter of every backend, and which one `auto` takes.
     Info(InfoArgs),
+    /// Measure and verify every variant of the kernels on an adapter, and save which is fastest there.
+    Tune(TuneArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,12 +78,23 @@ struct InfoArgs {
     device: Option<String>,
 }
 
+#[derive(Debug, clap::Args)]
+struct TuneArgs {
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print the measurements and save nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Parses the arguments, runs, and gives the exit code: 0, 1 (verify failed) or 2 (an error, told in one line).
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Verify(args) => verify::verify(args),
         Command::Info(args) => info::info(args),
+        Command::Tune(args) => tune::run(args),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("error: {error}");

@@ -30,7 +30,8 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     }
     let dataset = data::load(&config.data)?;
     let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
-    line(&format!("device: {}", device.name()))?;
+    let tuned = if device.caps().tuned.is_empty() { "" } else { ", tuned" };
+    line(&format!("device: {}{tuned}", device.name()))?;
     let (train, test) = (dataset.train.len(), dataset.test.len());
     let classes = dataset.classes.len();
     line(&format!("data:   {}, {classes} classes, {train} training and {test} test images", dataset.name))?;

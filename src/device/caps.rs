@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::Tuned;
+
 /// Broad class of a device, which decides between plans that are all correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,6 +36,9 @@ pub struct Caps {
     pub subgroup: (u32, u32),
     pub f16: bool,
     pub timestamps: bool,
+    /// Measured choices between plans.
+    #[serde(skip)]
+    pub tuned: Tuned,
 }
 
 impl Caps {
@@ -51,6 +56,7 @@ impl Caps {
             subgroup: (0, 0),
             f16: false,
             timestamps: false,
+            tuned: Tuned::default(),
         }
     }
 
@@ -77,6 +83,7 @@ impl Caps {
             subgroup: if subgroups { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
             f16: features.contains(wgpu::Features::SHADER_F16),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            tuned: Tuned::default(),
         }
     }
 }

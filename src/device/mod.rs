@@ -11,6 +11,7 @@ mod real;
 mod select;
 mod shader;
 mod tensor;
+mod tuned;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -18,11 +19,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
-pub use kernel::{Access, Bound, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Scalar, grid, read, write};
+pub use kernel::{
+    Access, Bound, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Planned, Scalar, grid, read, write,
+};
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, software_variant_of, validate};
 pub use tensor::{DType, Tensor};
+pub use tuned::{Choice, Tuned};
 
 use crate::{Error, Result};
 use buffer::{Pool, Storage, Stored};
@@ -83,11 +87,25 @@ thread_local! {
 pub struct Device(Arc<Inner>);
 
 impl Device {
-    /// Opens the device that `selector` names.
+    /// Opens the device that `selector` names, with what `minoise tune` saved for it.
     ///
     /// # Errors
-    /// [`Error::UnknownDevice`] where nothing matches; [`Error::Unsupported`] where the adapter is too small.
+    /// [`Error::UnknownDevice`] where nothing matches; [`Error::Unsupported`] where the adapter is too small;
+    /// [`Error::Data`] where the saved table cannot be understood.
     pub fn open(selector: &Selector) -> Result<Self> {
+        let mut device = Self::open_untuned(selector)?;
+        if !device.is_cpu() {
+            let tuned = Tuned::of_adapter(device.name())?;
+            Arc::get_mut(&mut device.0).expect("a new handle has no clones").caps.tuned = tuned;
+        }
+        Ok(device)
+    }
+
+    /// The same without the saved table.
+    ///
+    /// # Errors
+    /// As [`Device::open`], but for the table.
+    pub fn open_untuned(selector: &Selector) -> Result<Self> {
         if *selector == Selector::Cpu {
             return Ok(Self::cpu(Precision::F32));
         }

@@ -1,6 +1,11 @@
 //! Matrix product with epilogue: `out = act(alpha A B + bias) + residual (+ out)`.
 
-use crate::device::{Bound, Caps, Constant, DType, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
+mod variants;
+
+pub(super) use variants::RESIDENT;
+pub use variants::{TILES, Tile, Variant};
+
+use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Error, Result, cpu, params};
 
 /// Which operand is stored transposed.
@@ -65,31 +70,6 @@ params! {
     }
 }
 
-/// What one workgroup and one thread of `gemm.wgsl` make.
-#[derive(Clone, Copy, Debug)]
-pub struct Tile {
-    pub rows: usize,
-    pub cols: usize,
-    /// Rows and columns of a thread, multiples of 4.
-    thread: [usize; 2],
-    /// Time of one element on a busy device, relative to the others.
-    cost: usize,
-}
-
-/// Tiles for large results, for small ones and for narrow ones.
-pub const TILES: [Tile; 6] = [
-    Tile { rows: 128, cols: 128, thread: [8, 8], cost: 100 },
-    Tile { rows: 64, cols: 64, thread: [8, 4], cost: 110 },
-    Tile { rows: 64, cols: 32, thread: [4, 4], cost: 125 },
-    Tile { rows: 32, cols: 32, thread: [4, 4], cost: 135 },
-    Tile { rows: 64, cols: 16, thread: [4, 4], cost: 150 },
-    Tile { rows: 16, cols: 64, thread: [4, 4], cost: 150 },
-];
-const SMALL: usize = 3;
-
-/// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-pub(super) const RESIDENT: usize = 64;
-
 /// One (batched) matrix product.
 ///
 /// # Shapes
@@ -151,96 +131,6 @@ impl<'a> Gemm<'a> {
             batch: 1,
         }
     }
-
-    /// Offset and strides of A, and those of B and the result with its width, by their bits: 4 divides all that it
-    /// divides together.
-    fn divisors(&self) -> [usize; 2] {
-        let [a, b, out] = [&self.a, &self.b, &self.out].map(|x| x.offset | x.ld | x.batch);
-        [a, b | out | self.mnk[1]]
-    }
-
-    /// Whether `gemm.wgsl` may access all matrices by quads.
-    fn aligned(&self) -> bool {
-        let [m, _, k] = self.mnk;
-        let [a, rest] = self.divisors();
-        (a | rest | if self.layout == Layout::TN { m } else { k }).is_multiple_of(4)
-    }
-
-    /// Whether `gemm_rows.wgsl` can serve.
-    fn rows_apply(&self) -> bool {
-        let k = self.mnk[2];
-        let [a, rest] = self.divisors();
-        let a_fits = self.layout == Layout::TN || (a | k).is_multiple_of(4);
-        a_fits && rest.is_multiple_of(4) && self.b.tensor.dtype() != DType::F16 && k > 0
-    }
-
-    /// The tile that is least work for a device that runs [`RESIDENT`] workgroups at once, what lies beyond the edges
-    /// included.
-    fn tile(&self) -> &'static Tile {
-        let work = |t: &Tile| self.groups(t.rows, t.cols).max(RESIDENT) * t.rows * t.cols * t.cost;
-        TILES.iter().min_by_key(|t| work(t)).expect("a table")
-    }
-
-    fn groups(&self, rows: usize, cols: usize) -> usize {
-        let [m, n, _] = self.mnk;
-        m.div_ceil(rows) * n.div_ceil(cols) * self.batch
-    }
-
-    /// The plan of `gemm.wgsl` with the given tile.
-    pub fn tiled(&self, tile: &Tile) -> Plan {
-        /// Terms of the sums in workgroup memory, which the largest tile fills to the 16 KiB that all devices have.
-        const DEPTH: usize = 16;
-        let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
-        let aligned = ("ALIGNED", Constant::Flag(self.aligned()));
-        let numbers = [("BM", rows), ("BN", cols), ("BK", DEPTH), ("TM", tm), ("TN", tn)].map(number);
-        let own = [aligned].into_iter().chain(numbers);
-        Plan {
-            shared_bytes: (4 * DEPTH * (rows + cols)) as u32,
-            ..self.planned("gemm", own, [rows, cols], rows / tm * (cols / tn))
-        }
-    }
-
-    /// The plan of `gemm_rows.wgsl`.
-    fn rowwise(&self) -> Plan {
-        let (quads, rows, wg) = (4, 8, 8);
-        let own = [("ROWS", rows), ("QUADS", quads)].map(number);
-        self.planned("gemm_rows", own, [rows * wg, 4 * quads], wg)
-    }
-
-    /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
-    fn planned(
-        &self,
-        shader: &'static str,
-        own: impl IntoIterator<Item = (&'static str, Constant)>,
-        tile: [usize; 2],
-        workgroup: usize,
-    ) -> Plan {
-        let [m, n, _] = self.mnk;
-        let flags = [
-            ("NT", self.layout == Layout::NT),
-            ("TN", self.layout == Layout::TN),
-            ("F16", self.b.tensor.dtype() == DType::F16),
-            ("BIAS", self.bias.is_some()),
-            ("RESIDUAL", self.residual.is_some()),
-            ("PRE", self.pre.is_some()),
-            ("GELU", self.activation == Activation::Gelu),
-            ("RELU", self.activation == Activation::Relu),
-            ("LOWER", self.lower),
-        ];
-        let flags = flags.map(|(name, on)| (name, Constant::Flag(on)));
-        let batch = if m == 0 || n == 0 { 0 } else { self.batch };
-        Plan {
-            shader,
-            constants: flags.into_iter().chain(own).chain([number(("WG", workgroup))]).collect(),
-            workgroup: workgroup as u32,
-            shared_bytes: 0,
-            groups: [n.div_ceil(tile[1]), m.div_ceil(tile[0]), batch].map(|x| x as u32),
-        }
-    }
-}
-
-fn number((name, x): (&'static str, usize)) -> (&'static str, Constant) {
-    (name, Constant::U32(x as u32))
 }
 
 impl Kernel for Gemm<'_> {
@@ -280,37 +170,10 @@ impl Kernel for Gemm<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        if caps.class != DeviceClass::SoftwareGpu {
-            return Ok(self.tiled(self.tile()));
-        }
-        // Small tiles compile fast.
-        Ok(if self.rows_apply() { self.rowwise() } else { self.tiled(&TILES[SMALL]) })
+        Ok(self.planned(self.variant(caps)))
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         cpu::gemm::gemm(self, io);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::Device;
-
-    #[test]
-    fn tiles_follow_the_shape_of_the_result() {
-        let device = Device::planner(Caps::floor());
-        let x = device.reals(&[1]).unwrap();
-        let tile = |m, n| {
-            let mat = |ld| Mat::at(&x, 0, ld);
-            let tile = Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).tile();
-            [tile.rows, tile.cols]
-        };
-        assert_eq!(tile(3152, 768), [128, 128]);
-        assert_eq!(tile(3152, 192), [64, 64]);
-        assert_eq!(tile(1040, 192), [64, 32]);
-        assert_eq!(tile(96, 96), [32, 32]);
-        assert_eq!(tile(8192, 10), [64, 16]);
-        assert_eq!(tile(10, 8192), [16, 64]);
     }
 }

@@ -88,6 +88,24 @@ struct Operands<'a> {
 }
 
 impl NoiseLayer<'_> {
+    /// Name in the table of an adapter.
+    pub const NAME: &'static str = "noise_layer";
+
+    /// What distinguishes passes of one size there.
+    pub fn class(backward: bool) -> &'static str {
+        if backward { "backward" } else { "forward" }
+    }
+
+    /// The faster path for tokens `x` on a device: the fused one, unless the chain was measured to be faster there.
+    pub fn path(&self, device: &Device, x: &Tensor, backward: bool) -> Path {
+        let size = [x.rows(), x.cols(), self.layout.e, self.modules];
+        let two = self.layout.layers == 2;
+        match device.caps().tuned.variant(Self::NAME, Self::class(backward), &size) {
+            Some("unfused") if two => Path::Unfused,
+            _ => Path::Fused,
+        }
+    }
+
     /// `y` for tokens `x` [rows, d1].
     ///
     /// # Errors

@@ -41,8 +41,8 @@ pub struct NoiseLayers {
     pub width: usize,
     pub modules: usize,
     pub layers: Vec<Layer>,
-    /// The fused kernel, or the chain it replaces (for profiling).
-    pub path: Path,
+    /// The fused kernel or the chain it replaces; the faster one where nothing is said.
+    pub path: Option<Path>,
 }
 
 impl NoiseLayers {
@@ -77,7 +77,7 @@ impl NoiseLayers {
                 branch,
             });
         }
-        Ok(Self { device: device.clone(), layout, width, modules: 0, layers, path: Path::Fused })
+        Ok(Self { device: device.clone(), layout, width, modules: 0, layers, path: None })
     }
 
     /// Appends a module to every layer: `init(layer)` gives its parameters as one row of phi.

@@ -83,7 +83,7 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
         noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
         random: device.upload(&random, &[d1, m])?,
     };
-    network.noise.path = if config.fused_noise { Path::Fused } else { Path::Unfused };
+    network.noise.path = (!config.fused_noise).then_some(Path::Unfused);
     let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
     Core::new(network, config.gamma, config.fit_batch, sample_seed)
 }

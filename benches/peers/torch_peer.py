@@ -1,0 +1,126 @@
+"""PyTorch's side of a comparison (CPU, float32); see cases.rs and compare. The argument is the number of threads."""
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+EPS = 1e-6
+
+
+def numbers(seed, shape, scale):
+    """The numbers of cases.rs."""
+    with np.errstate(over="ignore"):
+        h = np.arange(np.prod(shape), dtype=np.uint32) ^ np.uint32(seed * 0x27D4EB2F & 0xFFFFFFFF)
+        h *= np.uint32(0x9E3779B1)
+        h = (h ^ h >> np.uint32(15)) * np.uint32(0x85EBCA77)
+        h = (h ^ h >> np.uint32(13)) * np.uint32(0xC2B2AE3D)
+        h ^= h >> np.uint32(16)
+    unit = (h >> np.uint32(8)).astype(np.float32) / np.float32(16777216)
+    return torch.from_numpy(((unit - np.float32(0.5)) * np.float32(scale)).reshape(shape))
+
+
+def noise(modules):
+    x, down, up = numbers(11, (3152, 192), 2.0), numbers(12, (192, 96), 0.2), numbers(13, (96, 192), 0.2)
+    eps = torch.ones(3152, 96)
+    parts = ((96, 96), (96,), (96, 96), (96,))
+    phi = [[numbers(20 + 4 * i + k, s, 0.2) for k, s in enumerate(parts)] for i in range(modules)]
+
+    def forward():
+        h, z = x @ down, None
+        for i, (w_mu, b_mu, w_sigma, b_sigma) in enumerate(phi):
+            omega = (i + 1) / (modules * (modules + 1) / 2)
+            zi = omega * (torch.addmm(b_mu, h, w_mu) + eps * torch.addmm(b_sigma, h, w_sigma))
+            z = zi if z is None else z + zi
+        return x + z @ up
+
+    return forward
+
+
+def train():
+    d, batch, tokens, heads = 192, 16, 65, 3
+    seeds = iter(range(200, 300))
+    weight = lambda *shape: numbers(next(seeds), shape, 0.07).requires_grad_()
+    constant = lambda n, value: torch.full((n,), value, requires_grad=True)
+    blocks = []
+    for _ in range(4):
+        qkv, projection, fc1, fc2 = weight(d, 3 * d), weight(d, d), weight(d, 4 * d), weight(4 * d, d)
+        norms = [constant(d, v) for v in (1.0, 0.0, 1.0, 0.0)]
+        biases = [constant(n, 0.0) for n in (3 * d, d, 4 * d, d)]
+        blocks.append((norms, (qkv, projection, fc1, fc2), biases))
+    head = [constant(d, 1.0), constant(d, 0.0), weight(d, 10), constant(10, 0.0)]
+    parameters = [p for block in blocks for part in block for p in part] + head
+    x, labels = numbers(100, (batch * tokens, d), 2.0), torch.arange(batch) % 10
+
+    def step():
+        h = x
+        for (g1, b1, g2, b2), (qkv, projection, fc1, fc2), (bq, bp, c1, c2) in blocks:
+            u = torch.addmm(bq, F.layer_norm(h, (d,), g1, b1, EPS), qkv)
+            q, k, v = u.view(batch, tokens, 3, heads, d // heads).permute(2, 0, 3, 1, 4)
+            o = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(-1, d)
+            h = h + torch.addmm(bp, o, projection)
+            u = F.gelu(torch.addmm(c1, F.layer_norm(h, (d,), g2, b2, EPS), fc1))
+            h = h + torch.addmm(c2, u, fc2)
+        c = F.layer_norm(h, (d,), head[0], head[1], EPS).view(batch, tokens, d)[:, 0]
+        loss = F.cross_entropy(torch.addmm(head[3], c, head[2]), labels)
+        gradients = torch.autograd.grad(loss, parameters)
+        with torch.no_grad():
+            torch._foreach_add_(parameters, gradients, alpha=-0.05)
+        return loss.detach()
+
+    return step
+
+
+def build(case):
+    """One pass of a case, and the same from the start."""
+    name, _, sizes = case.partition("-")
+    sizes = [int(x) for x in sizes.split("x") if x]
+    if name == "gemm":
+        m, k, n = sizes
+        a, b = numbers(1, (m, k), 2.0), numbers(2, (k, n), 2.0)
+        return lambda: a @ b
+    if name == "hidden":
+        rows, d = sizes
+        x, w, bias = numbers(1, (rows, d), 2.0), numbers(2, (d, 4 * d), 0.5), numbers(3, (4 * d,), 2.0)
+        return lambda: F.gelu(torch.addmm(bias, x, w))
+    if name == "attention":
+        q, k, v = (numbers(seed, sizes, 2.0) for seed in (3, 4, 5))
+        return lambda: F.scaled_dot_product_attention(q, k, v)
+    if name == "layernorm":
+        x, gamma, beta = numbers(6, sizes, 2.0), numbers(7, sizes[1:], 2.0), numbers(8, sizes[1:], 2.0)
+        return lambda: F.layer_norm(x, sizes[1:], gamma, beta, EPS)
+    if name == "noise":
+        return noise(sizes[0])
+    if name == "train":
+        return train()
+    return None
+
+
+def answer(case, seconds):
+    start = time.perf_counter()
+    run = build(case)
+    if run is None:
+        return "none"
+    run()
+    first, best, runs = time.perf_counter() - start, float("inf"), 1
+    end = time.perf_counter() + seconds
+    while best == float("inf") or time.perf_counter() < end:
+        start = time.perf_counter()
+        for _ in range(runs):
+            run()
+        taken = time.perf_counter() - start
+        best = min(best, taken / runs)
+        runs *= 2 if taken < 0.02 else 1
+    fresh = build(case)
+    results = torch.stack([fresh() for _ in range(5)]) if case == "train" else fresh()
+    results = results.double()
+    return f"{first * 1e3:.4f} {best * 1e3:.4f} {results.mean():.9e} {results.square().mean().sqrt():.9e}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[1]))
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
+    for line in sys.stdin:
+        case, seconds = line.split()
+        print(answer(case, float(seconds)), flush=True)

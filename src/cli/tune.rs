@@ -1,0 +1,58 @@
+//! `minoise tune`
+
+use std::process::ExitCode;
+
+use super::{TuneArgs, line};
+use crate::Result;
+use crate::device::{Device, Selector};
+use crate::roofline::Roofline;
+use crate::tune::{Tried, Watch, tune};
+
+/// Prints what was measured, and counts where something is gained.
+struct Printer {
+    printed: Result<()>,
+    gains: usize,
+}
+
+impl Printer {
+    fn print(&mut self, text: &str) {
+        let printed = line(text);
+        self.printed = std::mem::replace(&mut self.printed, Ok(())).and(printed);
+    }
+}
+
+impl Watch for Printer {
+    fn roofline(&mut self, roofline: &Roofline) {
+        self.print(&roofline.to_string());
+    }
+
+    /// A problem and its variants; `*` marks the chosen one.
+    fn tried(&mut self, Tried { choice, variants }: &Tried) {
+        self.print(&format!("{} {} {:?}", choice.kernel, choice.class, choice.size));
+        for v in variants {
+            let mark = if v.variant == choice.variant { '*' } else { ' ' };
+            let default = if v.default { ", taken without a table" } else { "" };
+            let wrong = if v.error <= v.bound { String::new() } else { format!(", refused: above {:.1e}", v.bound) };
+            self.print(&format!(
+                "{mark} {:<8} {:>9.1} GFLOP/s {:>6.1} % of the roof, error {:.1e}{wrong}{default}",
+                v.variant, v.gflops, v.percent, v.error
+            ));
+            self.gains += usize::from(mark == '*' && !v.default);
+        }
+    }
+}
+
+pub(super) fn run(args: TuneArgs) -> Result<ExitCode> {
+    let device = Device::open_untuned(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    line(&format!("device: {}", device.name()))?;
+    let mut printer = Printer { printed: Ok(()), gains: 0 };
+    let tuned = pollster::block_on(tune(&device, &mut printer))?;
+    printer.printed?;
+    line(&format!("{} problems run faster by another variant than the one taken without a table", printer.gains))?;
+    if args.dry_run {
+        line("nothing saved (--dry-run)")?;
+    } else {
+        line(&format!("saved in {}", tuned.save(device.name())?.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,223 @@
+//! The ways to run a product, and which one a device takes.
+
+use std::fmt;
+
+use super::{Activation, Gemm, Layout};
+use crate::device::{Caps, Constant, DType, DeviceClass, Kernel, Plan};
+
+/// What one workgroup and one thread of `gemm.wgsl` make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    pub rows: usize,
+    pub cols: usize,
+    /// Rows and columns of a thread, multiples of 4.
+    thread: [usize; 2],
+    /// Time of one element on a busy device, relative to the others.
+    cost: usize,
+}
+
+/// Tiles for large results, for small ones and for narrow ones.
+pub const TILES: [Tile; 6] = [
+    Tile { rows: 128, cols: 128, thread: [8, 8], cost: 100 },
+    Tile { rows: 64, cols: 64, thread: [8, 4], cost: 110 },
+    Tile { rows: 64, cols: 32, thread: [4, 4], cost: 125 },
+    Tile { rows: 32, cols: 32, thread: [4, 4], cost: 135 },
+    Tile { rows: 64, cols: 16, thread: [4, 4], cost: 150 },
+    Tile { rows: 16, cols: 64, thread: [4, 4], cost: 150 },
+];
+const SMALL: usize = 3;
+
+/// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
+pub(in crate::kernels) const RESIDENT: usize = 64;
+
+/// One way to run a product; all give the same up to rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variant {
+    /// `gemm.wgsl`: tiles that pass through workgroup memory.
+    Tile(Tile),
+    /// `gemm_rows.wgsl`: lanes take rows, without workgroup memory.
+    Rows,
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tile(Tile { rows, cols, .. }) => write!(f, "{rows}x{cols}"),
+            Self::Rows => f.write_str("rows"),
+        }
+    }
+}
+
+impl Layout {
+    /// What distinguishes products of one size in the table of an adapter: how they are stored.
+    pub fn class(self, halves: bool) -> &'static str {
+        match (self, halves) {
+            (Self::NN, false) => "NN",
+            (Self::NT, false) => "NT",
+            (Self::TN, false) => "TN",
+            (Self::NN, true) => "NN halves",
+            (Self::NT, true) => "NT halves",
+            (Self::TN, true) => "TN halves",
+        }
+    }
+}
+
+impl Gemm<'_> {
+    /// Every variant that can run this product.
+    pub fn variants(&self) -> impl Iterator<Item = Variant> + use<> {
+        TILES.map(Variant::Tile).into_iter().chain(self.rows_apply().then_some(Variant::Rows))
+    }
+
+    /// The variant that a device runs: the one measured for it, else by a model of costs.
+    pub fn variant(&self, caps: &Caps) -> Variant {
+        let class = self.layout.class(self.b.tensor.dtype() == DType::F16);
+        let measured = caps.tuned.variant(Self::NAME, class, &self.size());
+        let measured = measured.and_then(|name| self.variants().find(|v| v.to_string() == name));
+        measured.unwrap_or_else(|| match (caps.class, self.rows_apply()) {
+            (DeviceClass::SoftwareGpu, true) => Variant::Rows,
+            // Small tiles compile fast.
+            (DeviceClass::SoftwareGpu, false) => Variant::Tile(TILES[SMALL]),
+            _ => Variant::Tile(self.tile()),
+        })
+    }
+
+    /// m, n, k, and the batch.
+    pub fn size(&self) -> [usize; 4] {
+        let [m, n, k] = self.mnk;
+        [m, n, k, self.batch]
+    }
+
+    /// The plan of a variant of [`Gemm::variants`].
+    pub fn planned(&self, variant: Variant) -> Plan {
+        match variant {
+            Variant::Tile(tile) => self.tiled(&tile),
+            Variant::Rows => self.rowwise(),
+        }
+    }
+
+    /// Offset and strides of A, and those of B and the result with its width, by their bits: 4 divides all that it
+    /// divides together.
+    fn divisors(&self) -> [usize; 2] {
+        let [a, b, out] = [&self.a, &self.b, &self.out].map(|x| x.offset | x.ld | x.batch);
+        [a, b | out | self.mnk[1]]
+    }
+
+    /// Whether `gemm.wgsl` may access all matrices by quads.
+    fn aligned(&self) -> bool {
+        let [m, _, k] = self.mnk;
+        let [a, rest] = self.divisors();
+        (a | rest | if self.layout == Layout::TN { m } else { k }).is_multiple_of(4)
+    }
+
+    /// Whether `gemm_rows.wgsl` can serve.
+    fn rows_apply(&self) -> bool {
+        let k = self.mnk[2];
+        let [a, rest] = self.divisors();
+        let a_fits = self.layout == Layout::TN || (a | k).is_multiple_of(4);
+        a_fits && rest.is_multiple_of(4) && self.b.tensor.dtype() != DType::F16 && k > 0
+    }
+
+    /// The tile that is least work for a device that runs [`RESIDENT`] workgroups at once, what lies beyond the edges
+    /// included.
+    fn tile(&self) -> Tile {
+        let work = |t: &Tile| self.groups(t.rows, t.cols).max(RESIDENT) * t.rows * t.cols * t.cost;
+        TILES.into_iter().min_by_key(work).expect("a table")
+    }
+
+    fn groups(&self, rows: usize, cols: usize) -> usize {
+        let [m, n, _] = self.mnk;
+        m.div_ceil(rows) * n.div_ceil(cols) * self.batch
+    }
+
+    fn tiled(&self, tile: &Tile) -> Plan {
+        /// Terms of the sums in workgroup memory, which the largest tile fills to the 16 KiB that all devices have.
+        const DEPTH: usize = 16;
+        let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
+        let aligned = ("ALIGNED", Constant::Flag(self.aligned()));
+        let numbers = [("BM", rows), ("BN", cols), ("BK", DEPTH), ("TM", tm), ("TN", tn)].map(number);
+        let own = [aligned].into_iter().chain(numbers);
+        Plan {
+            shared_bytes: (4 * DEPTH * (rows + cols)) as u32,
+            ..self.with_flags("gemm", own, [rows, cols], rows / tm * (cols / tn))
+        }
+    }
+
+    fn rowwise(&self) -> Plan {
+        let (quads, rows, wg) = (4, 8, 8);
+        let own = [("ROWS", rows), ("QUADS", quads)].map(number);
+        self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg)
+    }
+
+    /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
+    fn with_flags(
+        &self,
+        shader: &'static str,
+        own: impl IntoIterator<Item = (&'static str, Constant)>,
+        tile: [usize; 2],
+        workgroup: usize,
+    ) -> Plan {
+        let [m, n, _] = self.mnk;
+        let flags = [
+            ("NT", self.layout == Layout::NT),
+            ("TN", self.layout == Layout::TN),
+            ("F16", self.b.tensor.dtype() == DType::F16),
+            ("BIAS", self.bias.is_some()),
+            ("RESIDUAL", self.residual.is_some()),
+            ("PRE", self.pre.is_some()),
+            ("GELU", self.activation == Activation::Gelu),
+            ("RELU", self.activation == Activation::Relu),
+            ("LOWER", self.lower),
+        ];
+        let flags = flags.map(|(name, on)| (name, Constant::Flag(on)));
+        let batch = if m == 0 || n == 0 { 0 } else { self.batch };
+        Plan {
+            shader,
+            constants: flags.into_iter().chain(own).chain([number(("WG", workgroup))]).collect(),
+            workgroup: workgroup as u32,
+            shared_bytes: 0,
+            groups: [n.div_ceil(tile[1]), m.div_ceil(tile[0]), batch].map(|x| x as u32),
+        }
+    }
+}
+
+fn number((name, x): (&'static str, usize)) -> (&'static str, Constant) {
+    (name, Constant::U32(x as u32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Choice, Device, Tuned};
+    use crate::kernels::gemm::Mat;
+
+    fn variant(m: usize, n: usize, caps: &Caps) -> String {
+        let device = Device::planner(caps.clone());
+        let x = device.reals(&[1]).unwrap();
+        let mat = |ld| Mat::at(&x, 0, ld);
+        Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).variant(caps).to_string()
+    }
+
+    #[test]
+    fn tiles_follow_the_shape_of_the_result() {
+        let variant = |m, n| variant(m, n, &Caps::floor());
+        assert_eq!(variant(3152, 768), "128x128");
+        assert_eq!(variant(3152, 192), "64x64");
+        assert_eq!(variant(1040, 192), "64x32");
+        assert_eq!(variant(96, 96), "32x32");
+        assert_eq!(variant(8192, 10), "64x16");
+        assert_eq!(variant(10, 8192), "16x64");
+    }
+
+    #[test]
+    fn a_measured_variant_comes_before_the_model() {
+        let choice = |variant: &str| {
+            let (kernel, class) = ("gemm".into(), "NN".into());
+            Tuned::new(vec![Choice { kernel, class, size: vec![3000, 800, 64, 1], variant: variant.into() }])
+        };
+        let caps = |variant| Caps { tuned: choice(variant), ..Caps::floor() };
+        assert_eq!(variant(3152, 768, &caps("32x32")), "32x32");
+        assert_eq!(variant(96, 96, &caps("64x64")), "32x32", "another size");
+        assert_eq!(variant(3152, 768, &caps("7x7")), "128x128", "no such variant");
+        assert_eq!(variant(3152, 770, &caps("rows")), "128x128", "a variant that cannot run it");
+    }
+}

@@ -1,0 +1,169 @@
+//! Measures and verifies every variant of the kernels that have several, on one adapter.
+
+mod problems;
+
+use std::time::Duration;
+
+use crate::device::{Choice, Device, Precision, Real, Tensor, Tuned};
+use crate::roofline::{Roofline, fastest};
+use crate::{Error, Result};
+
+/// Each variant is measured over and over for this long.
+const BUDGET: Duration = Duration::from_millis(150);
+/// A variant must be so much faster than the one that runs without a table: less is noise.
+const GAIN: f64 = 1.03;
+
+/// One computation that can be run by several variants of a kernel.
+trait Problem {
+    fn kernel(&self) -> &'static str;
+    /// What distinguishes it from others of its size.
+    fn class(&self) -> &'static str;
+    fn size(&self) -> Vec<usize>;
+    /// Multiplications and additions, and bytes of operands and results.
+    fn work(&self) -> (f64, f64);
+    /// Names of the variants, and the one that runs without a table.
+    fn variants(&self, device: &Device) -> Result<(Vec<String>, String)>;
+    /// Operands on a device: the same numbers on every one.
+    fn operands(&self, device: &Device) -> Result<Vec<Tensor>>;
+    /// One pass; `None`: the variant that runs without a table.
+    fn pass(&self, device: &Device, operands: &[Tensor], variant: Option<&str>) -> Result<Vec<Tensor>>;
+    /// Largest error of results that a variant may have, relative to their largest entry.
+    fn bound(&self, variant: &str) -> f64;
+}
+
+/// A variant, measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub variant: String,
+    pub gflops: f64,
+    /// Percent of the roofline.
+    pub percent: f64,
+    /// Largest error of a result against the f64 twins, relative to the largest entry.
+    pub error: f64,
+    /// What the error may be; a variant above is never chosen.
+    pub bound: f64,
+    /// Whether it runs without a table.
+    pub default: bool,
+    seconds: f64,
+}
+
+/// All variants of one problem, and what comes of them.
+#[derive(Clone, Debug)]
+pub struct Tried {
+    pub choice: Choice,
+    pub variants: Vec<Measured>,
+}
+
+/// Follows the measurements.
+pub trait Watch {
+    fn roofline(&mut self, roofline: &Roofline);
+    fn tried(&mut self, tried: &Tried);
+}
+
+/// Measures all problems on `device`, which should be opened without a table.
+///
+/// # Errors
+/// [`Error::Unsupported`] on the CPU device, which has one way to do each thing, and where no variant of a problem is
+/// right; device errors.
+pub async fn tune(device: &Device, watch: &mut dyn Watch) -> Result<Tuned> {
+    if device.is_cpu() {
+        return Err(Error::Unsupported(
+            "the CPU device has no variants to choose from: name an adapter of `minoise info` with --device".into(),
+        ));
+    }
+    let roofline = Roofline::measure(device).await?;
+    watch.roofline(&roofline);
+    let mut choices = Vec::new();
+    for problem in problems::all() {
+        let tried = measure(device, &roofline, &*problem).await?;
+        watch.tried(&tried);
+        choices.push(tried.choice);
+        device.trim();
+    }
+    Ok(Tuned::new(choices))
+}
+
+async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) -> Result<Tried> {
+    let (names, default) = problem.variants(device)?;
+    let oracle = Device::cpu(Precision::F64);
+    let want = results::<f64>(&oracle, &problem.pass(&oracle, &problem.operands(&oracle)?, None)?).await?;
+    let operands = problem.operands(device)?;
+    let (flops, bytes) = problem.work();
+    let mut variants = Vec::new();
+    for variant in names {
+        let pass = || problem.pass(device, &operands, Some(&variant));
+        let error = error(&results::<f32>(device, &pass()?).await?, &want);
+        let seconds = fastest(device, BUDGET, || pass().map(drop)).await?;
+        variants.push(Measured {
+            gflops: flops / seconds * 1e-9,
+            percent: roofline.percent(flops, bytes, seconds),
+            error,
+            bound: problem.bound(&variant),
+            default: variant == default,
+            seconds,
+            variant,
+        });
+    }
+    let variant = chosen(&variants)
+        .ok_or_else(|| {
+            let what = format!("{} {} {:?}", problem.kernel(), problem.class(), problem.size());
+            Error::Unsupported(format!("every variant of {what} computes something else here: use --device cpu"))
+        })?
+        .variant
+        .clone();
+    let (kernel, class) = (problem.kernel().into(), problem.class().into());
+    Ok(Tried { choice: Choice { kernel, class, size: problem.size(), variant }, variants })
+}
+
+/// The fastest of those that are right; the default where none is clearly faster.
+fn chosen(variants: &[Measured]) -> Option<&Measured> {
+    let right = || variants.iter().filter(|v| v.error <= v.bound);
+    let best = right().min_by(|a, b| a.seconds.total_cmp(&b.seconds))?;
+    Some(right().find(|v| v.default && v.seconds < GAIN * best.seconds).unwrap_or(best))
+}
+
+async fn results<T: Real>(device: &Device, tensors: &[Tensor]) -> Result<Vec<Vec<T>>> {
+    let mut all = Vec::new();
+    for tensor in tensors {
+        all.push(device.read(tensor).await?);
+    }
+    Ok(all)
+}
+
+/// Largest difference, relative to the largest entry of each result.
+fn error(got: &[Vec<f32>], want: &[Vec<f64>]) -> f64 {
+    let mut worst = 0.0f64;
+    for (got, want) in got.iter().zip(want) {
+        let top = want.iter().fold(f64::MIN_POSITIVE, |top, x| top.max(x.abs()));
+        for (g, w) in got.iter().zip(want) {
+            let error = (f64::from(*g) - w).abs() / top;
+            worst = if error.is_nan() { f64::INFINITY } else { worst.max(error) };
+        }
+    }
+    worst
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(variant: &str, seconds: f64, error: f64, default: bool) -> Measured {
+        Measured { variant: variant.into(), gflops: 0.0, percent: 0.0, error, bound: 1e-5, default, seconds }
+    }
+
+    #[test]
+    fn the_fastest_right_variant_is_chosen_and_the_default_where_little_is_gained() {
+        let pick = |list: &[Measured]| chosen(list).map(|v| v.variant.clone());
+        let default = measured("default", 1.0, 1e-6, true);
+        assert_eq!(pick(&[measured("fast", 0.5, 1e-6, false), default.clone()]), Some("fast".into()));
+        assert_eq!(pick(&[measured("wrong", 0.5, 1e-3, false), default.clone()]), Some("default".into()));
+        assert_eq!(pick(&[measured("near", 0.98, 1e-6, false), default]), Some("default".into()));
+        assert_eq!(pick(&[measured("wrong", 0.5, f64::INFINITY, true)]), None);
+    }
+
+    #[test]
+    fn errors_are_relative_to_the_largest_entry_and_nan_is_the_worst() {
+        assert_eq!(error(&[vec![1.0, 2.5]], &[vec![1.0, 2.0]]), 0.25);
+        assert_eq!(error(&[vec![f32::NAN, 2.0, 2.0]], &[vec![1.0, 2.0, 2.0]]), f64::INFINITY);
+    }
+}
