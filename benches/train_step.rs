@@ -116,6 +116,9 @@ fn main() {
             let oracle = Device::cpu(Precision::F64);
             agree(BOUND, (device, &tiny(device)?), (&oracle, &tiny(&oracle)?))?;
             let mut training = Training::new(device, sizes, modules)?;
+            let before = device.stats().dispatches;
+            training.step(device)?;
+            println!("{}: {} dispatches a step", sizes.name, device.stats().dispatches - before);
             Ok(move |device: &Device| training.step(device))
         });
     }

@@ -19,11 +19,17 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @if(TN) @group(0) @binding(1) var<storage, read> a: array<f32>; // [z][k, m]
 @if(!TN) @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>; // [z][m, k]
-@group(0) @binding(2) var<storage, read> b: array<vec4<f32>>; // [z][k, n] or [z][n, k]
+@if(F16) @group(0) @binding(2) var<storage, read> b: array<vec2<u32>>; // [z][k, n] or [z][n, k], packed halves
+@if(!F16) @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>; // [z][k, n] or [z][n, k]
 @if(BIAS) @group(0) @binding(3) var<storage, read> bias: array<f32>; // [z][n]
 @if(RESIDUAL) @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>; // like out
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [z][m, n]
 @if(PRE) @group(0) @binding(6) var<storage, read_write> pre: array<vec4<f32>>; // like out
+
+fn load_b(at: u32) -> vec4<f32> {
+    @if(F16) { return vec4<f32>(unpack2x16float(b[at].x), unpack2x16float(b[at].y)); }
+    @else { return b[at]; }
+}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -56,8 +62,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var q = 0u; q < QUADS; q++) {
             var w: array<vec4<f32>, 4>;
             for (var d = 0u; d < 4u; d++) {
-                @if(NT) { w[d] = b[(b_base + depth + (col[q] + d) * params.b_ld) / 4u]; }
-                @if(!NT) { w[d] = b[(b_base + min(depth + d, last) * params.b_ld + col[q]) / 4u]; }
+                @if(NT) { w[d] = load_b((b_base + depth + (col[q] + d) * params.b_ld) / 4u); }
+                @if(!NT) { w[d] = load_b((b_base + min(depth + d, last) * params.b_ld + col[q]) / 4u); }
             }
             @if(NT) {
                 let t = transpose(mat4x4<f32>(w[0], w[1], w[2], w[3]));

@@ -7,10 +7,10 @@ pub use layout::PhiLayout;
 
 use super::column_sum::ColumnSum;
 use super::gemm::{Gemm, Layout, Mat};
-use super::noise_mix::NoiseMix;
-use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
+use super::noise_mix::{NoiseMix, rows_per_lane};
+use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
 use super::philox_normal::Stream;
-use crate::device::{Device, Tensor};
+use crate::device::{Device, DeviceClass, Tensor};
 use crate::{Error, Result};
 
 /// What multiplies sigma.
@@ -51,6 +51,9 @@ pub enum Path {
     /// Products, noise and mixture as dispatches of their own.
     Unfused,
 }
+
+/// Units from which the chain is faster than fused kernels whose lanes cannot take rows.
+const WIDE: usize = 64;
 
 /// Gradients of a noise layer.
 #[derive(Clone, Debug)]
@@ -96,13 +99,26 @@ impl NoiseLayer<'_> {
         if backward { "backward" } else { "forward" }
     }
 
-    /// The faster path for tokens `x` on a device: the fused one, unless the chain was measured to be faster there.
+    /// The faster path for tokens `x`, as it was measured on this device, or in general: the fused one, but for many
+    /// wide modules on software devices, where lanes cannot take rows.
     pub fn path(&self, device: &Device, x: &Tensor, backward: bool) -> Path {
-        let size = [x.rows(), x.cols(), self.layout.e, self.modules];
-        let two = self.layout.layers == 2;
-        match device.caps().tuned.variant(Self::NAME, Self::class(backward), &size) {
-            Some("unfused") if two => Path::Unfused,
-            _ => Path::Fused,
+        let (caps, d1, layout, modules) = (device.caps(), x.cols(), self.layout, self.modules);
+        // Tables know layers of two-layer maps.
+        let known = (layout.layers == 2).then_some(&caps.tuned);
+        let size = [x.rows(), d1, layout.e, modules];
+        let measured = known.and_then(|tuned| tuned.variant(Self::NAME, Self::class(backward), &size));
+        let slow = || {
+            let by_rows = match backward {
+                false => rows_per_lane(d1, layout, modules, caps).is_some(),
+                true => by_rows(d1, layout, modules, caps),
+            };
+            caps.class == DeviceClass::SoftwareGpu && layout.e >= WIDE && !by_rows
+        };
+        match measured {
+            Some("unfused") => Path::Unfused,
+            Some(_) => Path::Fused,
+            None if slow() => Path::Unfused,
+            None => Path::Fused,
         }
     }
 
@@ -208,5 +224,43 @@ impl NoiseLayer<'_> {
         Gemm { batch: of.kinds, ..Gemm::of(Layout::TN, [e, e, rows], of.g, dmaps, to) }.run(device)?;
         bias(of.dmaps, layout.b2())?;
         Ok(out.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Caps, Choice, Tuned};
+
+    fn path([d1, d2, modules]: [usize; 3], backward: bool, caps: Caps) -> Path {
+        let device = Device::planner(caps);
+        let (x, none) = (device.reals(&[1000, d1]).unwrap(), &device.reals(&[0, 0]).unwrap());
+        let (layout, noise) = (PhiLayout::new(d2, 2).unwrap(), Noise::Plain);
+        let layer = NoiseLayer { proj: none, phi: none, omega: none, layout, modules, noise };
+        layer.path(&device, &x, backward)
+    }
+
+    #[test]
+    fn many_wide_modules_are_not_fused_on_software_devices() {
+        let software = || Caps { class: DeviceClass::SoftwareGpu, ..Caps::floor() };
+        for backward in [false, true] {
+            assert_eq!(path([768, 192, 64], backward, Caps::floor()), Path::Fused);
+            assert_eq!(path([768, 192, 64], backward, software()), Path::Unfused);
+            assert_eq!(path([768, 192, 4], backward, software()), Path::Fused);
+            assert_eq!(path([96, 48, 64], backward, software()), Path::Fused);
+        }
+    }
+
+    #[test]
+    fn what_was_measured_decides() {
+        let choice = |variant: &str| {
+            let (kernel, class) = (NoiseLayer::NAME.into(), NoiseLayer::class(true).into());
+            let tuned = vec![Choice { kernel, class, size: vec![1000, 768, 192, 4], variant: variant.into() }];
+            Caps { tuned: Tuned::new(tuned), ..Caps::floor() }
+        };
+        assert_eq!(path([768, 192, 5], true, choice("unfused")), Path::Unfused);
+        assert_eq!(path([768, 192, 5], false, choice("unfused")), Path::Fused, "the other direction");
+        assert_eq!(path([768, 192, 64], true, choice("unfused")), Path::Fused, "many more modules");
+        assert_eq!(path([768, 192, 4], true, choice("fused")), Path::Fused);
     }
 }

@@ -185,22 +185,21 @@ pub struct NoiseMix<'a> {
     pub noise: Noise,
 }
 
-impl NoiseMix<'_> {
-    /// The variant for software devices; h and the mixture wait in the rows of y, g in workgroup memory.
-    fn by_rows(&self, caps: &Caps) -> Option<Plan> {
-        let (e, rows, inner) = (self.layout.e, self.x.rows(), self.x.cols() / 4);
-        let (units, bytes) = (e / 4, |per_lane: usize| per_lane * LANES * e * 4);
-        let fits = |n: &usize| bytes(*n) <= caps.workgroup_memory as usize;
-        let per_lane = [4, 2, 1].into_iter().find(fits)?;
-        let module =
-            2 * (2 * product_steps(units, units) + per_lane * units + per_lane * units.next_multiple_of(QUADS));
-        let steps = self.modules * module + product_steps(units, inner) + product_steps(inner, units);
-        if caps.class != DeviceClass::SoftwareGpu || inner < 2 * units || !loops_fit(steps) {
-            return None;
-        }
-        let plan = rows_plan("noise_mix_rows", per_lane, rows, self.layout, self.noise, caps);
-        Some(Plan { shared_bytes: bytes(per_lane) as u32, ..plan })
-    }
+/// Rows of a lane of the variant for software devices, where it runs: h and the mixture wait in the rows of y, g in
+/// workgroup memory.
+pub(super) fn rows_per_lane(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> Option<usize> {
+    let (inner, units) = (d1 / 4, layout.e / 4);
+    let fits = |n: &usize| rows_bytes(*n, layout) <= caps.workgroup_memory as usize;
+    let per_lane = [4, 2, 1].into_iter().find(fits)?;
+    let module = 2 * (2 * product_steps(units, units) + per_lane * units + per_lane * units.next_multiple_of(QUADS));
+    let steps = modules * module + product_steps(units, inner) + product_steps(inner, units);
+    let applies = caps.class == DeviceClass::SoftwareGpu && inner >= 2 * units && loops_fit(steps);
+    applies.then_some(per_lane)
+}
+
+/// Bytes of g for the rows of a workgroup.
+fn rows_bytes(per_lane: usize, layout: PhiLayout) -> usize {
+    per_lane * LANES * layout.e * 4
 }
 
 impl Kernel for NoiseMix<'_> {
@@ -216,13 +215,15 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        if let Some(plan) = self.by_rows(caps) {
-            return Ok(plan);
+        let (rows, layout) = (self.x.rows(), self.layout);
+        if let Some(per_lane) = rows_per_lane(self.x.cols(), layout, self.modules, caps) {
+            let plan = rows_plan("noise_mix_rows", per_lane, rows, layout, self.noise, caps);
+            return Ok(Plan { shared_bytes: rows_bytes(per_lane, layout) as u32, ..plan });
         }
         // Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
-        let two = self.layout.layers == 2;
-        let demand = Demand { kernel: Self::NAME, layout: self.layout, kept: 2, passing: two.into(), in_registers: 1 };
-        Ok(Tile::new(&demand, caps)?.plan("noise_mix", self.x.rows(), self.layout, self.noise, caps))
+        let two = layout.layers == 2;
+        let demand = Demand { kernel: Self::NAME, layout, kept: 2, passing: two.into(), in_registers: 1 };
+        Ok(Tile::new(&demand, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {

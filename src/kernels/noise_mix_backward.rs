@@ -48,8 +48,8 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
 /// Rows of a lane of the variant for software devices.
 const PER_LANE: usize = 4;
 
-/// Whether that variant runs: dh waits in the rows of dx, the others in the operands of the newest module.
-fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> bool {
+/// Whether the variant for software devices runs: dh waits in the rows of dx, the others in the operands of the newest module.
+pub(super) fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> bool {
     let (inner, units) = (d1 / 4, layout.e / 4);
     let module = 2 * (3 * product_steps(units, units) + 2 * PER_LANE * units);
     let ends = 2 * product_steps(units, inner) + product_steps(inner, units) + 2 * PER_LANE * units;

@@ -184,8 +184,15 @@ impl Problem for Layer {
         (flops as f64, 4.0 * numbers as f64)
     }
 
-    fn variants(&self, _: &Device) -> Result<(Vec<String>, String)> {
-        Ok((["fused", "unfused"].map(String::from).into(), "fused".into()))
+    fn variants(&self, device: &Device) -> Result<(Vec<String>, String)> {
+        let planner = Device::planner(device.caps().clone());
+        let layout = PhiLayout::new(self.d2, 2)?;
+        let [x, none] = [[self.rows, self.d1], [0, 0]].map(|shape| planner.reals(&shape));
+        let (x, none) = (x?, &none?);
+        let (modules, noise) = (self.modules, Noise::Plain);
+        let layer = NoiseLayer { proj: none, phi: none, omega: none, layout, modules, noise };
+        let default = if layer.path(&planner, &x, self.backward) == Path::Fused { "fused" } else { "unfused" };
+        Ok((["fused", "unfused"].map(String::from).into(), default.into()))
     }
 
     fn operands(&self, device: &Device) -> Result<Vec<Tensor>> {

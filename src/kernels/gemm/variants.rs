@@ -114,7 +114,7 @@ impl Gemm<'_> {
         let k = self.mnk[2];
         let [a, rest] = self.divisors();
         let a_fits = self.layout == Layout::TN || (a | k).is_multiple_of(4);
-        a_fits && rest.is_multiple_of(4) && self.b.tensor.dtype() != DType::F16 && k > 0
+        a_fits && rest.is_multiple_of(4) && k > 0
     }
 
     /// The tile that is least work for a device that runs [`RESIDENT`] workgroups at once, what lies beyond the edges
