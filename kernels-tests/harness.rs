@@ -34,10 +34,17 @@ pub fn case(name: String, work: impl Fn(&Device) -> Result<Vec<Output>> + Send +
 
 /// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
 pub fn run_planned<K: Kernel>(device: &Device, kernel: K, on_gpu: bool) -> Result<()> {
-    if !on_gpu {
-        return device.run(&kernel);
-    }
-    let plan = kernel.plan(&Caps { class: DeviceClass::Gpu, ..device.caps().clone() })?;
+    if on_gpu { run_as(device, kernel, &as_gpu(device)) } else { device.run(&kernel) }
+}
+
+/// A real GPU with the limits of this device.
+pub fn as_gpu(device: &Device) -> Caps {
+    Caps { class: DeviceClass::Gpu, ..device.caps().clone() }
+}
+
+/// Runs the kernel by its plan for `caps`, which must fit this device.
+pub fn run_as<K: Kernel>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
+    let plan = kernel.plan(caps)?;
     device.run(&Planned(kernel, plan))
 }
 

@@ -8,7 +8,7 @@ use minoise::kernels::noise_mix::NoiseMix;
 use minoise::kernels::philox_normal::Stream;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, as_gpu, case, numbers, poisoned, run_as};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 /// Error of a normal number in f32, see `philox_normal`.
@@ -260,12 +260,12 @@ pub fn check_oracle(device: &Device, tensor: &Tensor, want: &Bounded) -> Result<
     Ok(())
 }
 
-fn forward(device: &Device, shape: Shape, noise: Noise) -> Result<Vec<Output>> {
+fn forward(device: &Device, shape: Shape, noise: Noise, caps: &Caps) -> Result<Vec<Output>> {
     let problem = Problem::new(shape);
     let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
     let y = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
-    device.run(&NoiseMix { x, proj, phi, omega, y: &y, layout, modules, noise })?;
+    run_as(device, NoiseMix { x, proj, phi, omega, y: &y, layout, modules, noise }, caps)?;
     let want = problem.forward(noise);
     check_oracle(device, &y, &want)?;
     Ok(vec![Output { name: "y", tensor: y, bound: want.error }])
@@ -310,6 +310,11 @@ pub const SHAPES: [Shape; 16] = [
     shape(901, 72, 21, 2, 2),
 ];
 
+/// Run by the plans of real GPUs on all devices: tiles of several groups of threads with eight rows each, less than a
+/// tile and two, units that fill whole quads and not, one layer and two.
+pub const ON_GPU: [Shape; 4] =
+    [shape(7, 60, 21, 5, 2), shape(79, 96, 48, 2, 2), shape(131, 48, 22, 3, 1), shape(21, 192, 192, 2, 2)];
+
 /// One of every kind of plan.
 pub const EXAMPLES: [Shape; 5] = [
     shape(7, 60, 21, 5, 2),
@@ -331,19 +336,22 @@ pub const NOISES: [(&str, Noise); 3] = [("mean", Noise::Mean), ("plain", Noise::
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (shape, name, noise) in runs() {
-        all.push(case(format!("noise_mix {shape:?} {name}"), move |d| forward(d, shape, noise)));
+        all.push(case(format!("noise_mix {shape:?} {name}"), move |d| forward(d, shape, noise, d.caps())));
+    }
+    for shape in ON_GPU {
+        all.push(case(format!("noise_mix {shape:?} as on a GPU"), move |d| forward(d, shape, SAMPLE, &as_gpu(d))));
     }
     all.push(case("noise_mix refusals".into(), refusals));
     // More than 65,535 workgroups, also of 16 rows.
     let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
-    all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, many, SAMPLE)));
+    all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, many, SAMPLE, d.caps())));
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
     for shape in EXAMPLES {
         for (_, noise) in NOISES {
-            forward(device, shape, noise)?;
+            forward(device, shape, noise, device.caps())?;
         }
     }
     Ok(())

@@ -1,12 +1,14 @@
 //! Backward pass of the fused noise layer: against its formula, and the formula against central differences.
 
 use minoise::Result;
-use minoise::device::{Device, Precision, Tensor};
+use minoise::device::{Caps, Device, Precision, Tensor};
 use minoise::kernels::noise::{Noise, NoiseLayer, Path};
 use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
-use crate::noise_mix::{Bounded, EPS, EXAMPLES, NOISES, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape};
+use crate::harness::{Case, Output, as_gpu, case, numbers, poisoned, run_as};
+use crate::noise_mix::{
+    Bounded, EPS, EXAMPLES, NOISES, ON_GPU, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape,
+};
 
 /// Bound of what must be exactly zero.
 const ZERO: f64 = 1e-30;
@@ -99,7 +101,7 @@ pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
     Wanted { dx: dy.plus(&dh.times(&down.transposed())), operands, domega, phi }
 }
 
-fn run(device: &Device, shape: Shape, noise: Noise, newest: bool) -> Result<Vec<Output>> {
+fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -> Result<Vec<Output>> {
     let problem = Problem::new(shape);
     let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
     let dy = numbers(21, shape.rows * shape.d1);
@@ -108,10 +110,11 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool) -> Result<Vec<
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
-    let n = groups([shape.rows, shape.d1], layout, modules, device.caps())?;
+    let n = groups([shape.rows, shape.d1], layout, modules, caps)?;
     let domega = poisoned(device, &[n, modules])?;
     let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
-    device.run(&NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise })?;
+    let kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise };
+    run_as(device, kernel, caps)?;
     check_oracle(device, &dx, &want.dx)?;
     let mut all = vec![Output { name: "dx", tensor: dx, bound: want.dx.error }];
     if newest {
@@ -191,13 +194,24 @@ fn elements(layout: minoise::kernels::noise::PhiLayout, name: &str) -> Vec<usize
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (shape, name, noise) in runs() {
-        all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true)));
+        all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true, d.caps())));
+    }
+    for shape in ON_GPU {
+        let name = format!("noise_mix_backward {shape:?} as on a GPU");
+        // Eight rows a thread need a GPU of much workgroup memory; small units stay within that of every device.
+        let memory = move |device: &Device| if shape.d2 < 32 { 48 << 10 } else { device.caps().workgroup_memory };
+        all.push(case(name, move |d| {
+            let gpu = Caps { workgroup_memory: memory(d), ..as_gpu(d) };
+            run(d, shape, SAMPLE, true, if d.is_cpu() { d.caps() } else { &gpu })
+        }));
     }
     for shape in [shape(7, 60, 21, 5, 2), shape(9, 192, 96, 3, 1)] {
-        all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| run(d, shape, SAMPLE, false)));
+        all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| {
+            run(d, shape, SAMPLE, false, d.caps())
+        }));
     }
     let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
-    all.push(case(format!("noise_mix_backward {many:?}"), move |d| run(d, many, SAMPLE, true)));
+    all.push(case(format!("noise_mix_backward {many:?}"), move |d| run(d, many, SAMPLE, true, d.caps())));
     for layers in [1, 2] {
         for (name, noise) in NOISES {
             for path in [Path::Fused, Path::Unfused] {

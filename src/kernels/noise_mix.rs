@@ -87,7 +87,14 @@ impl Tile {
         }
         // Software devices want an address that all lanes share, so that all their threads take the same rows.
         let software = caps.class == DeviceClass::SoftwareGpu;
-        let (most_rows, most_groups) = if software { (16, 1) } else { (4, 128 / units) };
+        // More rows are fewer loads of weights a multiplication. With two vectors of each row in registers eight rows
+        // spill on GPUs with few registers, which are those with the least workgroup memory.
+        let wide = demand.in_registers == 1 || caps.workgroup_memory > 32 << 10;
+        let (most_rows, most_groups) = match (software, wide) {
+            (true, _) => (16, 1),
+            (_, true) => (8, 128 / units),
+            (_, false) => (4, 128 / units),
+        };
         let groups = most_groups.clamp(1, threads / units).min(fitting).min(64 / most_rows);
         let per_thread = [16, 12, 8, 6, 4, 3, 2, 1].into_iter().find(|&n| n <= most_rows && n * groups <= fitting);
         let per_thread = per_thread.unwrap_or(1);
