@@ -3,11 +3,11 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// The kernel of attention_backward_key.wgsl for software devices: one thread owns one key, a workgroup WG keys of one
-// head; all lanes read the same query from workgroup memory, where TILE queries at a time are staged.
-// Edges: threads beyond the last key repeat it and store nothing; queries beyond the last are not visited.
-import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+// The kernel of attention_backward_key.wgsl for software devices: one thread owns one key, a workgroup WG keys of one head;
+// all lanes read the same query, so that its numbers are scalar loads.
+// Edges: threads beyond the last key repeat it and store nothing; queries beyond the last repeat it with weight 0.
+import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
+import package::plan::{D4, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -21,10 +21,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-var<workgroup> q_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> dy_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> lse_tile: array<f32, TILE>; // [TILE]
-var<workgroup> delta_tile: array<f32, TILE>; // [TILE]
+// Quad `c` of four rows, of which all lanes read the same.
+fn q_quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
+}
+
+fn dy_quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(dy[at.x + c], dy[at.y + c], dy[at.z + c], dy[at.w + c]);
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -58,36 +62,26 @@ fn main(
         dv[c] = vec4<f32>(0.0);
     }
 
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let query = min(tile + i / D4, params.tokens - 1u);
-            q_tile[i] = qkv[q_base + query * 3u * d1 + i % D4];
-            dy_tile[i] = dy[dy_base + query * d1 + i % D4];
+    for (var query = 0u; query < params.tokens; query += 4u) {
+        let queries = vec4<u32>(query, query + 1u, query + 2u, query + 3u);
+        let at = min(queries, vec4<u32>(params.tokens - 1u));
+        let q_at = q_base + at * (3u * d1);
+        let dy_at = dy_base + at * d1;
+        var s = mat4x4<f32>();
+        var dp = mat4x4<f32>();
+        for (var c = 0u; c < D4; c++) {
+            s = add_products(k[c], q_quads(q_at, c), s);
+            dp = add_products(v[c], dy_quads(dy_at, c), dp);
         }
-        for (var i = lane; i < TILE; i += WG) {
-            let query = min(tile + i, params.tokens - 1u);
-            lse_tile[i] = lse[score_base + query];
-            delta_tile[i] = delta[score_base + query];
+        let scores = score_base + at;
+        let row_lse = vec4<f32>(lse[scores.x], lse[scores.y], lse[scores.z], lse[scores.w]);
+        let row_delta = vec4<f32>(delta[scores.x], delta[scores.y], delta[scores.z], delta[scores.w]);
+        let p = select(vec4<f32>(0.0), exp(columns_sum(s) - row_lse), queries < vec4<u32>(params.tokens));
+        let ds = p * (columns_sum(dp) - row_delta);
+        for (var c = 0u; c < D4; c++) {
+            dv[c] = multiply_add(p, dy_quads(dy_at, c), dv[c]);
+            dk[c] = multiply_add(ds, q_quads(q_at, c), dk[c]);
         }
-        workgroupBarrier();
-        for (var query = tile; query < min(tile + TILE, params.tokens); query++) {
-            let at = (query - tile) * D4;
-            var s = vec4<f32>(0.0);
-            var dp = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += k[c] * q_tile[at + c];
-                dp += v[c] * dy_tile[at + c];
-            }
-            let row_lse = lse_tile[query - tile];
-            let row_delta = delta_tile[query - tile];
-            let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
-            let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
-            for (var c = 0u; c < D4; c++) {
-                dv[c] += p * dy_tile[at + c];
-                dk[c] += ds * q_tile[at + c];
-            }
-        }
-        workgroupBarrier();
     }
 
     if wanted >= params.tokens { return; }

@@ -3,11 +3,11 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// The kernel of attention_backward_query.wgsl for software devices: one thread owns one query, a workgroup WG queries of one
-// head; all lanes read the same key from workgroup memory, where TILE keys at a time are staged.
-// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last are not visited.
-import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+// The kernel of attention_backward_query.wgsl for software devices: one thread owns one query, a workgroup WG queries of
+// one head; all lanes read the same key, so that its numbers are scalar loads.
+// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
+import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
+import package::plan::{D4, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -22,8 +22,10 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+// Quad `c` of four rows of qkv, of which all lanes read the same.
+fn quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -58,28 +60,18 @@ fn main(
     }
     let row_lse = lse[score_at];
 
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-            k_tile[i] = qkv[k_base + at];
-            v_tile[i] = qkv[v_base + at];
+    for (var key = 0u; key < params.tokens; key += 4u) {
+        let keys = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
+        let at = min(keys, vec4<u32>(params.tokens - 1u)) * (3u * d1);
+        var s = mat4x4<f32>();
+        var dp = mat4x4<f32>();
+        for (var c = 0u; c < D4; c++) {
+            s = add_products(q[c], quads(k_base + at, c), s);
+            dp = add_products(dy_row[c], quads(v_base + at, c), dp);
         }
-        workgroupBarrier();
-        for (var key = tile; key < min(tile + TILE, params.tokens); key++) {
-            let at = (key - tile) * D4;
-            var s = vec4<f32>(0.0);
-            var dp = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += q[c] * k_tile[at + c];
-                dp += dy_row[c] * v_tile[at + c];
-            }
-            let p = exp((s.x + s.y) + (s.z + s.w) - row_lse);
-            let ds = p * ((dp.x + dp.y) + (dp.z + dp.w) - row_delta);
-            for (var c = 0u; c < D4; c++) {
-                dq[c] += ds * k_tile[at + c];
-            }
-        }
-        workgroupBarrier();
+        let p = select(vec4<f32>(0.0), exp(columns_sum(s) - row_lse), keys < vec4<u32>(params.tokens));
+        let ds = p * (columns_sum(dp) - row_delta);
+        for (var c = 0u; c < D4; c++) { dq[c] = multiply_add(ds, quads(k_base + at, c), dq[c]); }
     }
 
     if wanted >= params.tokens { return; }

@@ -2,11 +2,11 @@
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, 4 keys at a time.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// The kernel of attention.wgsl for software devices: one thread owns one query, a workgroup WG queries of one
-// head; all lanes read the same key from workgroup memory, where TILE keys at a time are staged.
+// The kernel of attention.wgsl for software devices: one thread owns one query, a workgroup WG queries of one head; all
+// lanes read the same key, so that its numbers are scalar loads.
 // Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
-import package::lib::math::{linear_group};
-import package::plan::{D4, TILE, WG};
+import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
+import package::plan::{D4, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -21,8 +21,10 @@ struct Params {
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
-var<workgroup> k_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
-var<workgroup> v_tile: array<vec4<f32>, TILE * D4>; // [TILE][D4]
+// Quad `c` of four rows of qkv, of which all lanes read the same.
+fn quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
+    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -51,38 +53,23 @@ fn main(
     var highest = LOWEST;
     var sum = 0.0;
 
-    for (var tile = 0u; tile < params.tokens; tile += TILE) {
-        for (var i = lane; i < TILE * D4; i += WG) {
-            let at = min(tile + i / D4, params.tokens - 1u) * 3u * d1 + i % D4;
-            k_tile[i] = qkv[k_base + at];
-            v_tile[i] = qkv[v_base + at];
+    for (var key = 0u; key < params.tokens; key += 4u) {
+        let keys = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
+        let at = min(keys, vec4<u32>(params.tokens - 1u)) * (3u * d1);
+        var products = mat4x4<f32>();
+        for (var c = 0u; c < D4; c++) { products = add_products(q[c], quads(k_base + at, c), products); }
+        let valid = keys < vec4<u32>(params.tokens);
+        let s = select(vec4<f32>(LOWEST), columns_sum(products), valid);
+        let above = max(max(s.x, s.y), max(s.z, s.w));
+        if above > highest {
+            let shrink = exp(highest - above);
+            sum *= shrink;
+            for (var c = 0u; c < D4; c++) { acc[c] *= shrink; }
+            highest = above;
         }
-        workgroupBarrier();
-        for (var key = tile; key < min(tile + TILE, params.tokens); key += 4u) {
-            let at = (key - tile) * D4;
-            var s = vec4<f32>(0.0);
-            for (var c = 0u; c < D4; c++) {
-                s += vec4<f32>(
-                    dot(q[c], k_tile[at + c]), dot(q[c], k_tile[at + D4 + c]),
-                    dot(q[c], k_tile[at + 2u * D4 + c]), dot(q[c], k_tile[at + 3u * D4 + c]));
-            }
-            let valid = vec4<u32>(key, key + 1u, key + 2u, key + 3u) < vec4<u32>(params.tokens);
-            s = select(vec4<f32>(LOWEST), s, valid);
-            let above = max(max(s.x, s.y), max(s.z, s.w));
-            if above > highest {
-                let shrink = exp(highest - above);
-                sum *= shrink;
-                for (var c = 0u; c < D4; c++) { acc[c] *= shrink; }
-                highest = above;
-            }
-            let p = select(vec4<f32>(0.0), exp(s - highest), valid);
-            sum += (p.x + p.y) + (p.z + p.w);
-            for (var c = 0u; c < D4; c++) {
-                acc[c] += p.x * v_tile[at + c] + p.y * v_tile[at + D4 + c]
-                    + p.z * v_tile[at + 2u * D4 + c] + p.w * v_tile[at + 3u * D4 + c];
-            }
-        }
-        workgroupBarrier();
+        let p = select(vec4<f32>(0.0), exp(s - highest), valid);
+        sum += (p.x + p.y) + (p.z + p.w);
+        for (var c = 0u; c < D4; c++) { acc[c] = multiply_add(p, quads(v_base + at, c), acc[c]); }
     }
 
     if wanted >= params.tokens { return; }

@@ -37,6 +37,17 @@ fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));
 }
 
+// acc + x * w, element by element, for four rows of W.
+fn add_products(x: vec4<f32>, w: mat4x4<f32>, acc: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4<f32>(fma(x, w[0], acc[0]), fma(x, w[1], acc[1]), fma(x, w[2], acc[2]), fma(x, w[3], acc[3]));
+}
+
+// The sum of the elements of each column.
+fn columns_sum(a: mat4x4<f32>) -> vec4<f32> {
+    let t = transpose(a);
+    return (t[0] + t[1]) + (t[2] + t[3]);
+}
+
 // Linear index of this workgroup when a one-dimensional grid was spread over x and y.
 fn linear_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;

@@ -71,7 +71,7 @@ impl Kernel for Attention<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let flags = [("LSE", self.lse.is_some())];
         Ok(match caps.class {
-            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_rows", 0, &flags),
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_rows", &flags),
             _ => self.sizes().plan(caps, Self::NAME, 1, &flags),
         })
     }
@@ -172,21 +172,18 @@ impl Sizes {
         }
     }
 
-    /// The plan for software devices, where all lanes should read one address: threads own one token each, two rows of
-    /// the head dimension and `scalars` numbers for each of the others wait in workgroup memory.
-    pub fn rows_plan(&self, caps: &Caps, shader: &'static str, scalars: usize, flags: &[(&'static str, bool)]) -> Plan {
-        let wg = if self.tokens <= 32 { 32 } else { 64 };
-        let bytes = (2 * self.dim + scalars) * 4;
-        let tile = ((16 << 10) / bytes).min(32) / 4 * 4;
+    /// The plan for software devices, where all lanes should read one address: threads own one token each.
+    pub fn rows_plan(&self, caps: &Caps, shader: &'static str, flags: &[(&'static str, bool)]) -> Plan {
+        const WG: usize = 8;
         let number = |name, x: usize| (name, Constant::U32(x as u32));
-        let mut constants = vec![number("D4", self.dim / 4), number("TILE", tile), number("WG", wg)];
+        let mut constants = vec![number("D4", self.dim / 4), number("WG", WG)];
         constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
         Plan {
             shader,
             constants,
-            workgroup: wg as u32,
-            shared_bytes: (tile * bytes) as u32,
-            groups: grid(self.batch * self.heads * self.tokens.div_ceil(wg), caps),
+            workgroup: WG as u32,
+            shared_bytes: 0,
+            groups: grid(self.batch * self.heads * self.tokens.div_ceil(WG), caps),
         }
     }
 }

@@ -61,7 +61,7 @@ impl Kernel for AttentionBackwardKey<'_> {
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(match caps.class {
-            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_key_rows", 2, &[]),
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_key_rows", &[]),
             _ => self.sizes().plan(caps, Self::NAME, 2, &[]),
         })
     }

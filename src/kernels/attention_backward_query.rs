@@ -63,7 +63,7 @@ impl Kernel for AttentionBackwardQuery<'_> {
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(match caps.class {
-            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_query_rows", 0, &[]),
+            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_query_rows", &[]),
             _ => self.sizes().plan(caps, Self::NAME, 1, &[]),
         })
     }
