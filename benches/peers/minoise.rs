@@ -199,6 +199,8 @@ fn linear(
 
 fn train(device: &Device) -> Result<Ready> {
     let (device, again, vit) = (device.clone(), device.clone(), RefCell::new(Vit::new(device)?));
+    // Pipelines are compiled side by side, as a run does it.
+    device.prewarm(|| vit.borrow_mut().step(&device))?;
     Ok(Ready {
         pass: Box::new(move || vit.borrow_mut().step(&device).expect("a step")),
         results: Box::new(move || {
