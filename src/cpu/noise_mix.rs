@@ -41,17 +41,28 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
         unpadded: Vec::new(),
     };
     let one = R::of(1.0);
-    // The biases of all mu maps, mixed.
-    let mut bias = zeros(e);
+    // What is linear is mixed once for all rows: the biases of all mu maps, with one layer the maps themselves, and those
+    // of sigma where nothing multiplies them.
+    let affine = k.layout.layers == 1;
+    let mixed = if affine && k.noise == Noise::Plain { 2 } else { 1 };
+    let (mut bias, mut map) = (zeros(e), zeros(if affine { e * e } else { 0 }));
     for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
-        bias.iter_mut().zip(&row[k.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
+        for kind in 0..mixed {
+            bias.iter_mut().zip(&row[k.layout.b2() + kind * e..]).for_each(|(sum, b)| *sum += *w * *b);
+            map.iter_mut().zip(&row[k.layout.w2() + kind * e * e..]).for_each(|(sum, x)| *sum += *w * *x);
+        }
     }
+    let modules = if affine && mixed == k.noise.kinds() { 0 } else { k.modules };
     y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
         let rows = x.len() / d1;
         let h = matrix_mut(&mut t.h, rows, e, e);
         product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
         spread(&bias, &mut t.z);
-        for module in 0..k.modules {
+        if affine {
+            let z = matrix_mut(&mut t.z, rows, e, e);
+            product(z, Accum::Add, matrix(&t.h, rows, e, e), matrix(&map, e, e, e), one);
+        }
+        for module in 0..modules {
             add_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows);
         }
         y.copy_from_slice(x);
@@ -59,7 +70,7 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     });
 }
 
-/// Adds one module's part of the mixture for the `rows` rows from row `first` on.
+/// Adds one module's part of the mixture for the `rows` rows from row `first` on; with one layer that of sigma alone.
 fn add_module<R: Real>(
     k: &NoiseMix<'_>,
     t: &mut Scratch<R>,
@@ -87,7 +98,9 @@ fn add_module<R: Real>(
         (h, h)
     };
     let z = &mut t.z[..rows * e];
-    product(matrix_mut(z, rows, e, e), Accum::Add, g_mu, matrix(w2, e, e, e), omega);
+    if layout.layers == 2 {
+        product(matrix_mut(z, rows, e, e), Accum::Add, g_mu, matrix(w2, e, e, e), omega);
+    }
     if sigma {
         let s = &mut t.s[..rows * e];
         spread(&phi[layout.b2() + e..][..e], s);

@@ -38,7 +38,7 @@ impl Noise {
     }
 
     /// Maps of a module that are computed: mu, and sigma unless the mean is asked for.
-    fn kinds(self) -> usize {
+    pub(crate) fn kinds(self) -> usize {
         if self == Self::Mean { 1 } else { 2 }
     }
 }
