@@ -20,9 +20,11 @@ mod cholesky_block;
 mod class_token;
 mod class_token_backward;
 mod column_sum;
+mod column_unit;
 mod cross_entropy;
 mod fma_chains;
 mod gemm;
+mod gram;
 mod label_sum;
 mod layernorm;
 mod layernorm_backward;
@@ -63,9 +65,11 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (class_token::cases, class_token::examples),
     (class_token_backward::cases, class_token_backward::examples),
     (column_sum::cases, column_sum::examples),
+    (column_unit::cases, column_unit::examples),
     (cross_entropy::cases, cross_entropy::examples),
     (fma_chains::cases, fma_chains::examples),
     (gemm::cases, gemm::examples),
+    (gram::cases, gram::examples),
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),
