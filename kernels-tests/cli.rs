@@ -53,7 +53,7 @@ fn settings_are_refused_with_the_nearest_key_or_the_range() {
     refused(&["run", "--set", "lr"], &["lr"]);
     refused(&["run", "--set", "init_classes=101"], &["init_classes", "100"]);
     refused(&["run", "--set", "increment=0"], &["increment"]);
-    refused(&["run", "--set", "buffer_size=1000000"], &["memory"]);
+    refused(&["run", "--set", "buffer_size=1000000"], &["buffer_size", "32768"]);
     refused(&["run", "--set", "noise=false", "--set", "weights=icons", "--set", "data=."], &["classes.txt"]);
     refused(&["run", "--profile", "official", "--set", "phi_layers=2"], &["phi_layers"]);
     refused(&["run", "--config", "no such file.toml"], &["no such file.toml"]);
@@ -130,7 +130,7 @@ fn a_run_is_repeatable_and_complete() {
 #[test]
 fn verify_tells_errors_and_what_was_not_run() {
     let golden = |name: &str| format!("{GOLDEN}/{name}.safetensors");
-    let out = minoise(&["verify", &golden("run-paper-b"), &golden("ridge-384-c1e7"), "--json"]);
+    let out = minoise(&["verify", &golden("run-paper-b"), &golden("vit-dinov2-s14"), "--json"]);
     assert_eq!(out.status.code(), Some(0), "{}", text(&out.stderr));
     let replays: serde_json::Value = serde_json::from_slice(&out.stdout).expect("JSON");
     assert!(replays[0]["outcome"]["checked"].as_array().is_some_and(|c| c.len() >= 8));

@@ -47,10 +47,20 @@ pub(super) struct RunCase {
     pub refit: Option<Refit>,
 }
 
+/// A ridge regression: random features `p` [n, m], labels `y`, and the classifier.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RidgeCase {
+    pub gamma: f64,
+    pub classes: usize,
+    /// Condition number of the Gram matrix with gamma on its diagonal.
+    pub condition: f64,
+}
+
 /// What a golden file holds.
 #[derive(Clone, Debug)]
 pub(super) enum Case {
     Run(Box<RunCase>),
+    Ridge(RidgeCase),
     /// A kind whose replay this version does not have.
     Other(String),
 }
@@ -74,7 +84,8 @@ impl Golden {
         let value: serde_json::Value = serde_json::from_str(text).map_err(bad)?;
         let case = match value["kind"].as_str() {
             Some("paper_run" | "official_run") => Case::Run(serde_json::from_value(value).map_err(bad)?),
-            Some(kind @ ("vit_features" | "ridge")) => Case::Other(kind.into()),
+            Some("ridge") => Case::Ridge(serde_json::from_value(value).map_err(bad)?),
+            Some(kind @ "vit_features") => Case::Other(kind.into()),
             other => return Err(tensors.error(format!("its `case` is of unknown kind {other:?}"))),
         };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();

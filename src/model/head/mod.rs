@@ -1,0 +1,140 @@
+//! The analytic classifier: additive statistics of random features, solved by Cholesky (SPEC section 3).
+
+mod factor;
+mod host;
+mod tiles;
+
+use crate::device::{Device, Tensor};
+use crate::{Error, Result};
+use host::Host;
+
+/// Most random features; the lower triangle of a larger Gram matrix would exceed 4 GiB in float64.
+pub const MAX_FEATURES: usize = 1 << 15;
+
+/// `G = sum p^T p` [m, m], `Q^T = sum onehot(y)^T p` [C, m] and the number of samples of every class. They are sums over
+/// samples, so they can be gathered in any order, in parts and in many places; gamma comes in when they are solved.
+#[derive(Debug)]
+pub struct Statistics {
+    features: usize,
+    counts: Vec<u64>,
+    storage: Storage,
+}
+
+/// Where G and Q are kept.
+#[derive(Debug)]
+enum Storage {
+    /// In float64 in host memory. Features of a GPU are read back batch by batch.
+    Host(Host),
+}
+
+/// A ridge classifier.
+#[derive(Clone, Debug)]
+pub struct Solution {
+    /// W^T [C, m], on the device.
+    pub weights: Tensor,
+    /// Largest entry of `Q - (G + gamma I) W` relative to that of Q.
+    pub residual: f64,
+}
+
+impl Statistics {
+    /// No sample and no class.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] above [`MAX_FEATURES`], [`Error::OutOfMemory`].
+    pub fn new(_: &Device, features: usize) -> Result<Self> {
+        if features > MAX_FEATURES {
+            return Err(Error::Limit {
+                what: "the Gram matrix".into(),
+                subject: "the analytic classifier".into(),
+                needed: features as u64,
+                limit: MAX_FEATURES as u64,
+                way_out: "use a smaller buffer_size",
+            });
+        }
+        Ok(Self { features, counts: Vec::new(), storage: Storage::Host(Host::new(features)?) })
+    }
+
+    /// The number of random features, m.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
+    /// The number of samples of every class.
+    pub fn counts(&self) -> &[u64] {
+        &self.counts
+    }
+
+    /// Widens Q to `classes` classes; it never narrows.
+    pub fn widen(&mut self, classes: usize) {
+        let classes = classes.max(self.counts.len());
+        self.counts.resize(classes, 0);
+        match &mut self.storage {
+            Storage::Host(host) => host.widen(classes),
+        }
+    }
+
+    /// A copy that can be added to without touching this one.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn fork(&self) -> Result<Self> {
+        let storage = match &self.storage {
+            Storage::Host(host) => Storage::Host(host.fork()?),
+        };
+        Ok(Self { counts: self.counts.clone(), storage, ..*self })
+    }
+
+    /// Adds a batch of random features.
+    ///
+    /// # Shapes
+    /// p [B, m], B labels.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the shapes differ or a label is not below the number of classes; device errors.
+    pub async fn add(&mut self, device: &Device, p: &Tensor, labels: &[u32]) -> Result<()> {
+        let wanted = [labels.len(), self.features];
+        if p.shape() != wanted {
+            return Err(Error::shape("statistics", "p", wanted, p.shape()));
+        }
+        if let Some(y) = labels.iter().find(|&&y| y as usize >= self.counts.len()) {
+            return Err(Error::shape("statistics", "labels", 0..self.counts.len(), y));
+        }
+        match &mut self.storage {
+            Storage::Host(host) => host.add(&device.read::<f64>(p).await?, labels),
+        }
+        labels.iter().for_each(|&y| self.counts[y as usize] += 1);
+        Ok(())
+    }
+
+    /// Adds statistics of other samples of the same features; class c of `other` is class `classes[c]` here.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the features or the classes do not fit.
+    pub fn merge(&mut self, other: &Self, classes: &[usize]) -> Result<()> {
+        if other.features != self.features {
+            return Err(Error::shape("merge", "statistics", [self.features; 2], [other.features; 2]));
+        }
+        if classes.len() != other.counts.len() || classes.iter().any(|&c| c >= self.counts.len()) {
+            return Err(Error::shape("merge", "classes", [other.counts.len()], classes));
+        }
+        match (&mut self.storage, &other.storage) {
+            (Storage::Host(host), Storage::Host(other)) => host.merge(other, classes),
+        }
+        classes.iter().zip(&other.counts).for_each(|(&c, n)| self.counts[c] += n);
+        Ok(())
+    }
+
+    /// `W = (G + gamma I)^-1 Q`. `advance` hears how many more columns are factored, of m in all.
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`] and [`Error::IllConditioned`], device errors.
+    pub async fn solve(&self, device: &Device, gamma: f64, advance: &mut dyn FnMut(usize)) -> Result<Solution> {
+        match &self.storage {
+            Storage::Host(host) => {
+                let (weights, residual) = host.solve(gamma, advance)?;
+                let weights = device.upload(&weights, &[self.counts.len(), self.features])?;
+                Ok(Solution { weights, residual })
+            }
+        }
+    }
+}
