@@ -30,7 +30,6 @@ pub mod attention_backward_key;
 pub mod attention_backward_query;
 pub mod cg_direction;
 pub mod cg_step;
-pub mod cholesky;
 pub mod cholesky_block;
 pub mod class_token;
 pub mod class_token_backward;

@@ -23,9 +23,11 @@ params! {
 ///
 /// Every column is split into integers h below `2^BITS` in its own unit and a rest l. Sums of products of the integers
 /// are exact; those of the rest are rounded at 2^-24 of `|h l' + l y|`, which is at most 2^-9 of the largest product of
-/// the two columns. Over a chunk of K = 64 samples these roundings behave like a random walk of 2 K steps, so that the
-/// error is about `2 K 2^-25 2^-11 = 2^-29` of that product, and over n samples about `sqrt(n / K)` times as much, while
-/// `sqrt(G_ii G_jj)` grows with n: 1e-10 of it for the first chunk, 1e-11 after a hundred. Adding to the pair costs 2^-44.
+/// the two columns. Over a chunk of K = 64 samples these roundings behave like a random walk of 2 K steps with partial sums
+/// like those of a walk, so that the error is about `2 K 2^-25 2^-11 = 2^-29` of that product, and over n samples about
+/// `sqrt(n / K)` times as much. `sqrt(G_ii G_jj)` is at least that product and grows with n: the error is below 2e-9 of it
+/// where a single outlier makes G, about 1e-10 for the first chunk of even features, and 1e-11 after a hundred chunks.
+/// Adding to the pair costs 2^-44.
 ///
 /// # Shapes
 /// p [.., m], of which `samples` <= [`SAMPLES`] rows from row `start` count; units [2, m] of these rows, from

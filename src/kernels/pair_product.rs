@@ -21,8 +21,9 @@ params! {
 /// in both roles.
 ///
 /// x consists of integers below 2^9 with 9 bits behind the point; A, below 2 in size, is split into two such halves and a
-/// rest. Products of halves are summed without error, all others are 2^-18 smaller: over K terms the error is about
-/// `sqrt(K) 2^-42` of the largest product, some 1e-14 of `|A| |x|` for thousands of terms.
+/// rest. Products of first halves, and of first with second ones, are summed without error; all others are 2^-17 of the
+/// largest product, and a chunk of 64 terms rounds 128 such numbers, partial sums of 8 of them, at 2^-25: about 2^-39 of the
+/// largest product, and `sqrt(K / 64)` times as much over K terms, which is some 1e-14 of `|A| |x|` for thousands of them.
 ///
 /// # Shapes
 /// x [c, m], y [2, c, m]: pairs, the first parts before the second, as in tile [2, rows, cols] of G and diagonal [2, m] of A;
