@@ -8,6 +8,7 @@ mod devices;
 mod golden;
 mod harness;
 mod shaders;
+mod statistics;
 
 mod activation_backward;
 mod adamw;
@@ -57,7 +58,9 @@ fn main() {
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
-    trials.extend(golden::trials(&devices, &Device::cpu(Precision::F64)));
+    let oracle = Device::cpu(Precision::F64);
+    trials.extend(golden::trials(&devices, &oracle));
+    trials.extend(statistics::trials(&devices, &oracle));
     harness::run(cases, &devices, trials);
 }
 

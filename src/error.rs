@@ -41,6 +41,12 @@ pub enum Error {
     /// Model weights are missing, extra, misshapen or unreadable.
     #[error("weights {file}: {message}")]
     Weights { file: String, message: String },
+    /// A file of statistics is damaged or none.
+    #[error("statistics {file}: {message}")]
+    Statistics { file: String, message: String },
+    /// Statistics of features that were made by different networks.
+    #[error("these statistics cannot be joined: their {part} differ; gather all of them with {same}")]
+    Mismatch { part: &'static str, same: &'static str },
     /// A data set is missing, truncated or inconsistent.
     #[error("data {file}: {message}")]
     Data { file: String, message: String },

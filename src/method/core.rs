@@ -93,7 +93,7 @@ impl Core {
 
     /// One pass over `samples` with the network as it is: returns the prototype, the mean feature, and adds to the
     /// statistics if it is a `fit`.
-    pub(super) async fn pass(
+    pub(crate) async fn pass(
         &mut self,
         samples: &Samples,
         fit: bool,

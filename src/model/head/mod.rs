@@ -124,6 +124,36 @@ impl Statistics {
         Ok(())
     }
 
+    /// G and Q in float64, for a file.
+    ///
+    /// # Shapes
+    /// The lower triangle of G row after row, m (m + 1) / 2 numbers; Q^T [C, m].
+    pub fn export(&self) -> (Vec<f64>, &[f64]) {
+        match &self.storage {
+            Storage::Host(host) => (host.gram.pack().collect(), &host.sums),
+        }
+    }
+
+    /// The statistics that [`Statistics::export`] gave, with the number of samples of every class.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the lengths do not fit together; see also [`Statistics::new`].
+    pub fn import(device: &Device, features: usize, counts: Vec<u64>, gram: &[f64], sums: &[f64]) -> Result<Self> {
+        let new = Self::new(device, features)?;
+        let wanted = [features * (features + 1) / 2, counts.len() * features];
+        if [gram.len(), sums.len()] != wanted {
+            return Err(Error::shape("statistics", "G and Q", wanted, [gram.len(), sums.len()]));
+        }
+        let storage = match new.storage {
+            Storage::Host(mut host) => {
+                host.gram.unpack(gram);
+                host.sums = sums.to_vec();
+                Storage::Host(host)
+            }
+        };
+        Ok(Self { counts, storage, ..new })
+    }
+
     /// `W = (G + gamma I)^-1 Q`. `advance` hears how many more columns are factored, of m in all.
     ///
     /// # Errors

@@ -123,6 +123,27 @@ impl Tiles {
         assert_eq!(self.m, other.m, "sums are of equal sizes");
         self.data.par_iter_mut().zip(&other.data).for_each(|(x, y)| *x += scale * y);
     }
+
+    /// The lower triangle row after row, m (m + 1) / 2 numbers ("packed" in LAPACK's words).
+    pub fn pack(&self) -> impl Iterator<Item = f64> + '_ {
+        let at =
+            |row: usize, col: usize| self.tile(row / self.side, col / self.side)[(row % self.side, col % self.side)];
+        (0..self.m).flat_map(move |row| (0..=row).map(move |col| at(row, col)))
+    }
+
+    /// Takes the lower triangle `packed`, as [`Tiles::pack`] gives it.
+    pub fn unpack(&mut self, packed: &[f64]) {
+        let side = self.side;
+        self.for_each(
+            |_, _| true,
+            |i, j, mut tile| {
+                for (r, row) in (i * side..).take(tile.nrows()).enumerate() {
+                    let start = row * (row + 1) / 2 + j * side;
+                    (0..tile.ncols().min(row + 1 - j * side)).for_each(|c| tile[(r, c)] = packed[start + c]);
+                }
+            },
+        );
+    }
 }
 
 /// Room for `n` numbers of a matrix [m, m].
