@@ -65,14 +65,6 @@ fn error(device: &Device, m: usize, side: usize, condition: f64, bound: f64) -> 
             let got: Vec<f64> = block_on(device.read(&solution.weights))?;
             let largest = (0..classes * m).map(|i| want[(i % m, i / m)].abs()).fold(0.0, f64::max);
             let worst = (0..classes * m).map(|i| (got[i] - want[(i % m, i / m)]).abs() / largest).fold(0.0, f64::max);
-            if std::env::var("SHOW").is_ok() {
-                eprintln!(
-                    "{} m {m} side {side} cond {condition:e}: error {worst:e}, residual {:e}, {} iterations",
-                    device.name(),
-                    solution.residual,
-                    solution.iterations
-                );
-            }
             assert!(solution.residual <= 1e-6);
             assert!(worst <= bound, "error {worst:e} > {bound:e}, residual {:e}", solution.residual);
         }

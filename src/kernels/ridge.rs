@@ -16,16 +16,13 @@ const ENOUGH: f64 = 1e-6;
 /// Steps of refinement at most.
 const STEPS: usize = 200;
 
-/// `W^T = Q^T (G + gamma I)^-1`.
+/// A ridge classifier.
 #[derive(Clone, Debug)]
 pub struct Solution {
-    /// W^T [C, m].
+    /// W^T [C, m], on the device.
     pub weights: Tensor,
-    /// Largest `|q - A w|` of a class relative to `|q|`, before the weights were rounded; lengths are those of vectors
-    /// scaled as in [`System`].
+    /// How far `(G + gamma I) W` is from Q, relative to Q, before W was rounded to single precision.
     pub residual: f64,
-    /// Steps of refinement.
-    pub iterations: usize,
 }
 
 /// The equations in single precision: `D (G + gamma I) D (D^-1 W) = D Q` with powers of two D that bring the diagonal
@@ -90,7 +87,7 @@ impl<'a> System<'a> {
         // Of every class: |r|^2 at the start, the unit of the direction before, the longest step so far.
         let mut history = vec![[0.0f64, 0.0, 1.0]; classes];
         let mut residual = 0.0;
-        for iterations in 0..=STEPS {
+        for step in 0..=STEPS {
             self.factor.solve(&state.z)?;
             state.turn(device)?;
             let scalars: Vec<f64> = device.read(&state.scalars).await?;
@@ -98,7 +95,7 @@ impl<'a> System<'a> {
             residual = 0.0;
             for (s, [start, unit, longest]) in scalars.chunks(SCALARS).zip(&mut history) {
                 let &[alpha, _, rr, zz, xx, next] = s else { unreachable!("SCALARS of them") };
-                if iterations == 0 {
+                if step == 0 {
                     *start = rr;
                 }
                 *longest = longest.max(alpha * *unit);
@@ -109,11 +106,19 @@ impl<'a> System<'a> {
             }
             if done {
                 device.run(&ScaleColumns::new(&state.x.prefix(&[classes, m]), &self.scale, &weights)?)?;
-                return Ok(Solution { weights, residual, iterations });
+                return Ok(Solution { weights, residual });
             }
             state.step(self)?;
         }
         Err(Error::IllConditioned { residual })
+    }
+
+    /// Dispatches what [`System::solve`] does, once.
+    pub(crate) fn plan(&self, sums: &Tensor) -> Result<()> {
+        let state = State::new(self, sums)?;
+        self.factor.solve(&state.z)?;
+        state.turn(self.device)?;
+        state.step(self)
     }
 
     /// `y = A x` for rows x [c, m] of short numbers, y [2, c, m].

@@ -214,7 +214,9 @@ impl Core {
             for size in sizes {
                 let idx: Vec<usize> = (0..size).collect();
                 let (images, _) = self.images(task.samples, &idx)?;
-                self.pass_batch(&images, &prototype, 1.0, 0, true)?;
+                if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
+                    self.statistics.plan(&p)?;
+                }
                 let logits = self.scores(&images, 0)?.logits;
                 device.run(&ArgMax::new(&logits, &device.empty(&[size], DType::U32)?)?)?;
             }

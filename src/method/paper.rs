@@ -48,7 +48,7 @@ impl Paper {
     /// these stay.
     async fn first_fit(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<Vec<f64>> {
         let before = match self.settings.refit {
-            Refit::Replace => Some(self.core.statistics.fork()?),
+            Refit::Replace => Some(self.core.statistics.fork().await?),
             Refit::Accumulate => None,
         };
         let prototype = self.core.pass(task.samples, true, "analytic fit", observer).await?;

@@ -7,7 +7,6 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::config::Config;
-use crate::device::{Device, Precision};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
 use crate::model::weights::Weights;
@@ -51,12 +50,12 @@ impl Archive {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        let (gram, sums) = self.statistics.export();
+        let (gram, sums) = pollster::block_on(self.statistics.export())?;
         let (classes, m) = (self.classes.len(), self.statistics.features());
         let counts: Vec<i64> = self.statistics.counts().iter().map(|&n| n as i64).collect();
         let tensors = [
             ("gram", Dtype::F64, vec![gram.len()], bytemuck::cast_slice(&gram)),
-            ("sums", Dtype::F64, vec![classes, m], bytemuck::cast_slice(sums)),
+            ("sums", Dtype::F64, vec![classes, m], bytemuck::cast_slice(&sums)),
             ("counts", Dtype::I64, vec![classes], bytemuck::cast_slice(&counts)),
         ];
         let mut metadata = self.metadata()?;
@@ -110,7 +109,7 @@ impl Archive {
         let sums = tensors.take("sums", &[classes.len(), m])?;
         let gram = tensors.take("gram", &[m * (m + 1) / 2])?;
         tensors.finish()?;
-        let statistics = Statistics::import(&Device::cpu(Precision::F32), m, counts, &gram, &sums)?;
+        let statistics = Statistics::import(m, counts, &gram, &sums)?;
         Ok(Self { statistics, classes, fingerprint, config })
     }
 
@@ -125,7 +124,7 @@ impl Archive {
         }
         let rows: Vec<usize> = other.classes.iter().map(|name| self.row(name)).collect();
         self.statistics.widen(self.classes.len());
-        self.statistics.merge(&other.statistics, &rows)
+        pollster::block_on(self.statistics.merge(&other.statistics, &rows))
     }
 
     /// The row of a class, a new one where it has none.

@@ -2,11 +2,15 @@
 
 mod factor;
 mod host;
+mod pairs;
 mod tiles;
 
-use crate::device::{Device, Tensor};
+use crate::device::{Device, Precision, Tensor};
+use crate::kernels::error_free::pairs_are_exact;
+pub use crate::kernels::ridge::Solution;
 use crate::{Error, Result};
 use host::Host;
+use pairs::Pairs;
 
 /// Most random features; the lower triangle of a larger Gram matrix would exceed 4 GiB in float64.
 pub const MAX_FEATURES: usize = 1 << 15;
@@ -18,6 +22,8 @@ pub struct Statistics {
     features: usize,
     counts: Vec<u64>,
     storage: Storage,
+    /// Whether the device has been seen to keep pairs.
+    paired: Option<bool>,
 }
 
 /// Where G and Q are kept.
@@ -25,15 +31,9 @@ pub struct Statistics {
 enum Storage {
     /// In float64 in host memory. Features of a GPU are read back batch by batch.
     Host(Host),
-}
-
-/// A ridge classifier.
-#[derive(Clone, Debug)]
-pub struct Solution {
-    /// W^T [C, m], on the device.
-    pub weights: Tensor,
-    /// Largest entry of `Q - (G + gamma I) W` relative to that of Q.
-    pub residual: f64,
+    /// In pairs of f32 on a GPU. Copies and what comes from files stay in host memory until features are added, so that the
+    /// GPU holds one Gram matrix at a time.
+    Device(Pairs),
 }
 
 impl Statistics {
@@ -41,7 +41,7 @@ impl Statistics {
     ///
     /// # Errors
     /// [`Error::Limit`] above [`MAX_FEATURES`], [`Error::OutOfMemory`].
-    pub fn new(_: &Device, features: usize) -> Result<Self> {
+    pub fn new(device: &Device, features: usize) -> Result<Self> {
         if features > MAX_FEATURES {
             return Err(Error::Limit {
                 what: "the Gram matrix".into(),
@@ -51,7 +51,12 @@ impl Statistics {
                 way_out: "use a smaller buffer_size",
             });
         }
-        Ok(Self { features, counts: Vec::new(), storage: Storage::Host(Host::new(features)?) })
+        let storage = if device.is_cpu() {
+            Storage::Host(Host::new(features)?)
+        } else {
+            Storage::Device(Pairs::new(device, features)?)
+        };
+        Ok(Self { features, counts: Vec::new(), storage, paired: None })
     }
 
     /// The number of random features, m.
@@ -68,20 +73,42 @@ impl Statistics {
     pub fn widen(&mut self, classes: usize) {
         let classes = classes.max(self.counts.len());
         self.counts.resize(classes, 0);
-        match &mut self.storage {
-            Storage::Host(host) => host.widen(classes),
+        if let Storage::Host(host) = &mut self.storage {
+            host.widen(classes);
+        }
+    }
+
+    /// Moves G and Q to where features of `device` are added: pairs need a compiler that leaves the order of sums.
+    async fn settle(&mut self, device: &Device) -> Result<()> {
+        let paired = match self.paired {
+            Some(known) => known,
+            None => !device.is_cpu() && pairs_are_exact(device).await?,
+        };
+        self.paired = Some(paired);
+        match &self.storage {
+            Storage::Host(host) if paired => self.storage = Storage::Device(Pairs::from_host(device, host)?),
+            Storage::Device(pairs) if !paired => {
+                self.storage = Storage::Host(pairs.to_host(self.counts.len()).await?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// G and Q in float64.
+    async fn host(&self) -> Result<Host> {
+        match &self.storage {
+            Storage::Host(host) => host.fork(),
+            Storage::Device(pairs) => pairs.to_host(self.counts.len()).await,
         }
     }
 
     /// A copy that can be added to without touching this one.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`].
-    pub fn fork(&self) -> Result<Self> {
-        let storage = match &self.storage {
-            Storage::Host(host) => Storage::Host(host.fork()?),
-        };
-        Ok(Self { counts: self.counts.clone(), storage, ..*self })
+    /// [`Error::OutOfMemory`], device errors.
+    pub async fn fork(&self) -> Result<Self> {
+        Ok(Self { counts: self.counts.clone(), storage: Storage::Host(self.host().await?), ..*self })
     }
 
     /// Adds a batch of random features.
@@ -99,8 +126,10 @@ impl Statistics {
         if let Some(y) = labels.iter().find(|&&y| y as usize >= self.counts.len()) {
             return Err(Error::shape("statistics", "labels", 0..self.counts.len(), y));
         }
+        self.settle(device).await?;
         match &mut self.storage {
             Storage::Host(host) => host.add(&device.read::<f64>(p).await?, labels),
+            Storage::Device(pairs) => pairs.add(p, labels, self.counts.len())?,
         }
         labels.iter().for_each(|&y| self.counts[y as usize] += 1);
         Ok(())
@@ -109,17 +138,20 @@ impl Statistics {
     /// Adds statistics of other samples of the same features; class c of `other` is class `classes[c]` here.
     ///
     /// # Errors
-    /// [`Error::Shape`] where the features or the classes do not fit.
-    pub fn merge(&mut self, other: &Self, classes: &[usize]) -> Result<()> {
+    /// [`Error::Shape`] where the features or the classes do not fit; device errors.
+    pub async fn merge(&mut self, other: &Self, classes: &[usize]) -> Result<()> {
         if other.features != self.features {
             return Err(Error::shape("merge", "statistics", [self.features; 2], [other.features; 2]));
         }
         if classes.len() != other.counts.len() || classes.iter().any(|&c| c >= self.counts.len()) {
             return Err(Error::shape("merge", "classes", [other.counts.len()], classes));
         }
-        match (&mut self.storage, &other.storage) {
-            (Storage::Host(host), Storage::Host(other)) => host.merge(other, classes),
+        let mut host = self.host().await?;
+        match &other.storage {
+            Storage::Host(other) => host.merge(other, classes),
+            Storage::Device(pairs) => host.merge(&pairs.to_host(other.counts.len()).await?, classes),
         }
+        self.storage = Storage::Host(host);
         classes.iter().zip(&other.counts).for_each(|(&c, n)| self.counts[c] += n);
         Ok(())
     }
@@ -128,9 +160,14 @@ impl Statistics {
     ///
     /// # Shapes
     /// The lower triangle of G row after row, m (m + 1) / 2 numbers; Q^T [C, m].
-    pub fn export(&self) -> (Vec<f64>, &[f64]) {
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], device errors.
+    pub async fn export(&self) -> Result<(Vec<f64>, Vec<f64>)> {
+        let pack = |host: &Host| (host.gram.pack().collect(), host.sums.clone());
         match &self.storage {
-            Storage::Host(host) => (host.gram.pack().collect(), &host.sums),
+            Storage::Host(host) => Ok(pack(host)),
+            Storage::Device(pairs) => Ok(pack(&pairs.to_host(self.counts.len()).await?)),
         }
     }
 
@@ -138,20 +175,18 @@ impl Statistics {
     ///
     /// # Errors
     /// [`Error::Shape`] where the lengths do not fit together; see also [`Statistics::new`].
-    pub fn import(device: &Device, features: usize, counts: Vec<u64>, gram: &[f64], sums: &[f64]) -> Result<Self> {
-        let new = Self::new(device, features)?;
+    pub fn import(features: usize, counts: Vec<u64>, gram: &[f64], sums: &[f64]) -> Result<Self> {
+        let new = Self::new(&Device::cpu(Precision::F32), features)?;
         let wanted = [features * (features + 1) / 2, counts.len() * features];
         if [gram.len(), sums.len()] != wanted {
             return Err(Error::shape("statistics", "G and Q", wanted, [gram.len(), sums.len()]));
         }
-        let storage = match new.storage {
-            Storage::Host(mut host) => {
-                host.gram.unpack(gram);
-                host.sums = sums.to_vec();
-                Storage::Host(host)
-            }
-        };
-        Ok(Self { counts, storage, ..new })
+        let mut new = Self { counts, ..new };
+        if let Storage::Host(host) = &mut new.storage {
+            host.gram.unpack(gram);
+            host.sums = sums.to_vec();
+        }
+        Ok(new)
     }
 
     /// `W = (G + gamma I)^-1 Q`. `advance` hears how many more columns are factored, of m in all.
@@ -165,6 +200,18 @@ impl Statistics {
                 let weights = device.upload(&weights, &[self.counts.len(), self.features])?;
                 Ok(Solution { weights, residual })
             }
+            Storage::Device(pairs) => pairs.solve(gamma, self.counts.len(), advance).await,
+        }
+    }
+
+    /// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].
+    ///
+    /// # Errors
+    /// Those of plans.
+    pub fn plan(&mut self, p: &Tensor) -> Result<()> {
+        match &mut self.storage {
+            Storage::Host(_) => Ok(()),
+            Storage::Device(pairs) => pairs.plan(p, self.counts.len().max(1)),
         }
     }
 }

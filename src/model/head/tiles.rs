@@ -126,9 +126,27 @@ impl Tiles {
 
     /// The lower triangle row after row, m (m + 1) / 2 numbers ("packed" in LAPACK's words).
     pub fn pack(&self) -> impl Iterator<Item = f64> + '_ {
-        let at =
-            |row: usize, col: usize| self.tile(row / self.side, col / self.side)[(row % self.side, col % self.side)];
-        (0..self.m).flat_map(move |row| (0..=row).map(move |col| at(row, col)))
+        (0..self.m).flat_map(move |row| (0..=row).map(move |col| self.at(row, col)))
+    }
+
+    /// One entry of the lower triangle.
+    pub fn at(&self, row: usize, col: usize) -> f64 {
+        self.tile(row / self.side, col / self.side)[(row % self.side, col % self.side)]
+    }
+
+    /// Sets the lower triangle in some rows to `value(row, col)`.
+    pub fn fill(&mut self, rows: Range<usize>, value: impl Fn(usize, usize) -> f64 + Sync) {
+        let side = self.side;
+        self.for_each(
+            |i, _| i * side < rows.end && (i + 1) * side > rows.start,
+            |i, j, mut tile| {
+                for col in j * side..j * side + tile.ncols() {
+                    for row in rows.start.max(i * side).max(col)..rows.end.min(i * side + tile.nrows()) {
+                        tile[(row - i * side, col - j * side)] = value(row, col);
+                    }
+                }
+            },
+        );
     }
 
     /// Takes the lower triangle `packed`, as [`Tiles::pack`] gives it.
