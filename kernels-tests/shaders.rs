@@ -23,8 +23,10 @@ const VARIANTS: &[(&str, &str)] = &[
     ("attention_backward_query_rows", "attention_backward_query"),
     ("attention_rows", "attention"),
     ("gemm_rows", "gemm"),
+    ("gram_rows", "gram"),
     ("noise_mix_backward_rows", "noise_mix_backward"),
     ("noise_mix_rows", "noise_mix"),
+    ("pair_product_rows", "pair_product"),
 ];
 
 fn every_kernel_has_its_files() -> Result<(), Failed> {

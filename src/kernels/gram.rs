@@ -1,7 +1,7 @@
 //! Gram matrix of a batch, added to one tile of pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Error, Result, cpu, params};
 
 /// Samples of one dispatch: their integers sum to at most `2^(2 BITS + 9)`, far inside i32.
@@ -73,6 +73,37 @@ impl Gram<'_> {
     pub(crate) fn diagonal(&self) -> bool {
         self.row0 == self.col0
     }
+
+    /// Whether `gram_rows.wgsl` can serve.
+    fn rows_apply(&self) -> bool {
+        (self.p.cols() | self.col0 | self.size()[1]).is_multiple_of(4)
+    }
+
+    fn tiled(&self) -> Plan {
+        const SIDE: usize = 64;
+        Plan { shared_bytes: 4 * 16 * SIDE as u32 * 4, ..self.planned("gram", [SIDE; 2], 256) }
+    }
+
+    fn rowwise(&self) -> Plan {
+        let (rows, quads, wg) = (4, 2, 8);
+        let mut plan = self.planned("gram_rows", [rows * wg, 4 * quads], wg);
+        plan.constants
+            .extend([("ROWS", rows), ("QUADS", quads), ("WG", wg)].map(|(n, x)| (n, Constant::U32(x as u32))));
+        plan
+    }
+
+    /// A workgroup for each `part` [rows, cols] of the tile.
+    fn planned(&self, shader: &'static str, part: [usize; 2], workgroup: usize) -> Plan {
+        let [rows, cols] = self.size();
+        let groups = [cols.div_ceil(part[1]), rows.div_ceil(part[0]), usize::from(self.samples > 0)];
+        Plan {
+            shader,
+            constants: vec![("CHUNK", Constant::U32(CHUNK))],
+            workgroup: workgroup as u32,
+            shared_bytes: 0,
+            groups: groups.map(|x| x as u32),
+        }
+    }
 }
 
 impl Kernel for Gram<'_> {
@@ -98,18 +129,9 @@ impl Kernel for Gram<'_> {
         vec![read(1, self.p), read(2, self.units), write(3, self.tile)]
     }
 
-    fn plan(&self, _: &Caps) -> Result<Plan> {
-        const SIDE: usize = 64;
-        let [rows, cols] = self.size();
-        let groups =
-            if self.samples == 0 { [0; 3] } else { [cols.div_ceil(SIDE) as u32, rows.div_ceil(SIDE) as u32, 1] };
-        Ok(Plan {
-            shader: "gram",
-            constants: vec![("CHUNK", Constant::U32(CHUNK))],
-            workgroup: 256,
-            shared_bytes: 4 * 16 * SIDE as u32 * 4,
-            groups,
-        })
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let rowwise = caps.class == DeviceClass::SoftwareGpu && self.rows_apply();
+        Ok(if rowwise { self.rowwise() } else { self.tiled() })
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {

@@ -1,7 +1,7 @@
 //! Rows times one tile of a scaled Gram matrix, in pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Error, Result, cpu, params};
 
 /// Terms whose products of integers below `2^BITS` sum to at most 2^24, which f32 holds exactly.
@@ -92,14 +92,29 @@ impl Kernel for PairProduct<'_> {
         inputs.into_iter().chain([write(5, self.y)]).collect()
     }
 
-    fn plan(&self, _: &Caps) -> Result<Plan> {
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        let number = |(name, x): (&'static str, usize)| (name, Constant::U32(x as u32));
+        let constants = vec![("CHUNK", Constant::U32(CHUNK)), ("TRANSPOSED", Constant::Flag(self.transposed))];
         let [_, _, cols, _] = self.places();
+        let groups =
+            |width: usize, height: usize| [cols.div_ceil(width) as u32, self.x.rows().div_ceil(height) as u32, 1];
+        if caps.class == DeviceClass::SoftwareGpu {
+            let (rows, width, wg) = (16, 2, 8);
+            let own = [("ROWS", rows), ("COLS", width), ("WG", wg)].map(number);
+            return Ok(Plan {
+                shader: "pair_product_rows",
+                constants: constants.into_iter().chain(own).collect(),
+                workgroup: wg as u32,
+                shared_bytes: 0,
+                groups: groups(width * wg, rows),
+            });
+        }
         Ok(Plan {
             shader: "pair_product",
-            constants: vec![("CHUNK", Constant::U32(CHUNK)), ("TRANSPOSED", Constant::Flag(self.transposed))],
+            constants,
             workgroup: 128,
             shared_bytes: 16 * (2 * 32 + 3 * 64) * 4,
-            groups: [cols.div_ceil(64) as u32, self.x.rows().div_ceil(32) as u32, 1],
+            groups: groups(64, 32),
         })
     }
 

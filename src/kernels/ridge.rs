@@ -47,6 +47,30 @@ impl<'a> System<'a> {
     /// # Errors
     /// Device errors; a matrix that is not positive definite is told by [`System::solve`].
     pub fn new(device: &'a Device, gram: &'a Tiles, gamma: f64, advance: &mut dyn FnMut(usize)) -> Result<Self> {
+        Self::factored(device, gram, Tiles::new(device, gram.size(), gram.side(), 1)?, gamma, advance)
+    }
+
+    /// Dispatches what solving for `sums` does, once, for [`Device::prewarm`].
+    ///
+    /// # Errors
+    /// Those of plans.
+    pub fn plan(device: &'a Device, gram: &'a Tiles, sums: &Tensor) -> Result<()> {
+        let single = Tiles::stand_in(device, gram.size(), gram.side(), 1)?;
+        let system = Self::factored(device, gram, single, 1.0, &mut |_| ())?;
+        let state = State::new(&system, sums)?;
+        system.factor.solve(&state.z)?;
+        state.turn(device)?;
+        state.step(&system)
+    }
+
+    /// Scales into `single` and factors that.
+    fn factored(
+        device: &'a Device,
+        gram: &'a Tiles,
+        single: Tiles,
+        gamma: f64,
+        advance: &mut dyn FnMut(usize),
+    ) -> Result<Self> {
         let m = gram.size();
         let (scale, diagonal) = (device.reals(&[m])?, device.reals(&[2, m])?);
         for i in 0..gram.count() {
@@ -54,7 +78,6 @@ impl<'a> System<'a> {
             device.run(&JacobiScale { tile, gamma, offset, scale: &scale, diagonal: &diagonal }.checked()?)?;
         }
         let shift = m as f32 * 0.5 * f32::EPSILON;
-        let single = Tiles::new(device, m, gram.side(), 1)?;
         for (i, j) in gram.places() {
             let (row0, col0) = (gram.range(i).start, gram.range(j).start);
             let f = single.tile(i, j).reshape(&[gram.range(i).len(), gram.range(j).len()]);
@@ -111,14 +134,6 @@ impl<'a> System<'a> {
             state.step(self)?;
         }
         Err(Error::IllConditioned { residual })
-    }
-
-    /// Dispatches what [`System::solve`] does, once.
-    pub(crate) fn plan(&self, sums: &Tensor) -> Result<()> {
-        let state = State::new(self, sums)?;
-        self.factor.solve(&state.z)?;
-        state.turn(self.device)?;
-        state.step(self)
     }
 
     /// `y = A x` for rows x [c, m] of short numbers, y [2, c, m].

@@ -36,6 +36,23 @@ impl Tiles {
         Ok(new)
     }
 
+    /// Tiles of the same shapes of which equal ones share a tensor: for plans.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn stand_in(device: &Device, m: usize, side: usize, layers: usize) -> Result<Self> {
+        let mut new = Self { m, side, tiles: Vec::new() };
+        for (i, j) in new.places() {
+            let shape = [layers, new.range(i).len(), new.range(j).len()];
+            let like = new.tiles.iter().find(|tile| tile.shape() == shape).cloned();
+            new.tiles.push(match like {
+                Some(tile) => tile,
+                None => device.reals(&shape)?,
+            });
+        }
+        Ok(new)
+    }
+
     /// Rows and columns of the whole matrix.
     pub fn size(&self) -> usize {
         self.m

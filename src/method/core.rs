@@ -215,7 +215,7 @@ impl Core {
                 let idx: Vec<usize> = (0..size).collect();
                 let (images, _) = self.images(task.samples, &idx)?;
                 if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
-                    self.statistics.plan(&p)?;
+                    self.statistics.plan(device, &p)?;
                 }
                 let logits = self.scores(&images, 0)?.logits;
                 device.run(&ArgMax::new(&logits, &device.empty(&[size], DType::U32)?)?)?;

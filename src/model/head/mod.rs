@@ -31,8 +31,8 @@ pub struct Statistics {
 enum Storage {
     /// In float64 in host memory. Features of a GPU are read back batch by batch.
     Host(Host),
-    /// In pairs of f32 on a GPU. Copies and what comes from files stay in host memory until features are added, so that the
-    /// GPU holds one Gram matrix at a time.
+    /// In pairs of f32 on a GPU. New ones, copies and what comes from files stay in host memory until features are added, so
+    /// that the GPU holds one Gram matrix at a time.
     Device(Pairs),
 }
 
@@ -41,7 +41,7 @@ impl Statistics {
     ///
     /// # Errors
     /// [`Error::Limit`] above [`MAX_FEATURES`], [`Error::OutOfMemory`].
-    pub fn new(device: &Device, features: usize) -> Result<Self> {
+    pub fn new(_: &Device, features: usize) -> Result<Self> {
         if features > MAX_FEATURES {
             return Err(Error::Limit {
                 what: "the Gram matrix".into(),
@@ -51,11 +51,7 @@ impl Statistics {
                 way_out: "use a smaller buffer_size",
             });
         }
-        let storage = if device.is_cpu() {
-            Storage::Host(Host::new(features)?)
-        } else {
-            Storage::Device(Pairs::new(device, features)?)
-        };
+        let storage = Storage::Host(Host::new(features)?);
         Ok(Self { features, counts: Vec::new(), storage, paired: None })
     }
 
@@ -86,10 +82,10 @@ impl Statistics {
         };
         self.paired = Some(paired);
         match &self.storage {
-            Storage::Host(host) if paired => self.storage = Storage::Device(Pairs::from_host(device, host)?),
-            Storage::Device(pairs) if !paired => {
-                self.storage = Storage::Host(pairs.to_host(self.counts.len()).await?);
+            Storage::Host(_) if paired && self.counts.iter().all(|&n| n == 0) => {
+                self.storage = Storage::Device(Pairs::new(device, self.features)?);
             }
+            Storage::Host(host) if paired => self.storage = Storage::Device(Pairs::from_host(device, host)?),
             _ => {}
         }
         Ok(())
@@ -208,10 +204,7 @@ impl Statistics {
     ///
     /// # Errors
     /// Those of plans.
-    pub fn plan(&mut self, p: &Tensor) -> Result<()> {
-        match &mut self.storage {
-            Storage::Host(_) => Ok(()),
-            Storage::Device(pairs) => pairs.plan(p, self.counts.len().max(1)),
-        }
+    pub fn plan(&self, device: &Device, p: &Tensor) -> Result<()> {
+        if device.is_cpu() { Ok(()) } else { pairs::plan(device, p, self.counts.len().max(1)) }
     }
 }

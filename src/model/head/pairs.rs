@@ -44,20 +44,8 @@ impl Pairs {
     /// # Errors
     /// Device errors.
     pub fn add(&mut self, p: &Tensor, labels: &[u32], classes: usize) -> Result<()> {
-        let device = &self.device;
         self.sums = self.wide(classes)?;
-        let units = device.reals(&[2, self.gram.size()])?;
-        for start in (0..labels.len()).step_by(SAMPLES) {
-            let samples = SAMPLES.min(labels.len() - start);
-            device.run(&ColumnUnit { x: p, start, rows: samples, units: &units }.checked()?)?;
-            for (i, j) in self.gram.places() {
-                let (row0, col0) = (self.gram.range(i).start, self.gram.range(j).start);
-                let tile = self.gram.tile(i, j);
-                device.run(&Gram { p, start, samples, units: &units, tile, row0, col0 }.checked()?)?;
-            }
-        }
-        device.run(&LabelSum::new(p, &device.upload_u32(labels, &[labels.len()])?, &self.sums)?)?;
-        device.flush()
+        gather(&self.device, &self.gram, &self.sums, p, labels)
     }
 
     /// The statistics in float64 on the host, exactly.
@@ -106,19 +94,56 @@ impl Pairs {
     pub async fn solve(&self, gamma: f64, classes: usize, advance: &mut dyn FnMut(usize)) -> Result<Solution> {
         System::new(&self.device, &self.gram, gamma, advance)?.solve(&self.wide(classes)?).await
     }
+}
 
-    /// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].
-    ///
-    /// # Errors
-    /// Those of plans.
-    pub fn plan(&mut self, p: &Tensor, classes: usize) -> Result<()> {
-        self.add(p, &vec![0; p.rows()], classes)?;
-        System::new(&self.device, &self.gram, 1.0, &mut |_| ())?.plan(&self.sums)
+/// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].
+///
+/// # Errors
+/// Those of plans.
+pub fn plan(device: &Device, p: &Tensor, classes: usize) -> Result<()> {
+    let m = p.cols();
+    let (gram, sums) = (Tiles::stand_in(device, m, side(m), 2)?, device.reals(&[2, classes, m])?);
+    gather(device, &gram, &sums, p, &vec![0; p.rows()])?;
+    System::plan(device, &gram, &sums)
+}
+
+fn gather(device: &Device, gram: &Tiles, sums: &Tensor, p: &Tensor, labels: &[u32]) -> Result<()> {
+    let units = device.reals(&[2, gram.size()])?;
+    for start in (0..labels.len()).step_by(SAMPLES) {
+        let samples = SAMPLES.min(labels.len() - start);
+        device.run(&ColumnUnit { x: p, start, rows: samples, units: &units }.checked()?)?;
+        for (i, j) in gram.places() {
+            let (row0, col0) = (gram.range(i).start, gram.range(j).start);
+            device.run(&Gram { p, start, samples, units: &units, tile: gram.tile(i, j), row0, col0 }.checked()?)?;
+        }
     }
+    device.run(&LabelSum::new(p, &device.upload_u32(labels, &[labels.len()])?, sums)?)?;
+    device.flush()
 }
 
 /// First parts of all numbers, then second parts.
 fn split(x: impl Iterator<Item = f64> + Clone) -> Vec<f32> {
     let second = |x: f64| (x - f64::from(x as f32)) as f32;
     x.clone().map(|x| x as f32).chain(x.map(second)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Caps;
+
+    #[test]
+    fn the_published_size_fits_small_devices() {
+        let (m, classes, batch) = (16_384, 200, 1000);
+        // Refuses tensors above 128 MiB.
+        let device = Device::planner(Caps::floor());
+        let p = device.reals(&[batch, m]).unwrap();
+        let mut pairs = Pairs::new(&device, m).unwrap();
+        pairs.add(&p, &vec![0; batch], classes).unwrap();
+        let system = System::new(&device, &pairs.gram, 1.0, &mut |_| ()).unwrap();
+        System::plan(&device, &pairs.gram, &pairs.sums).unwrap();
+        drop(system);
+        let peak = device.stats().peak_bytes as f64 / f64::from(1 << 30);
+        assert!(peak < 2.5, "{peak} GiB");
+    }
 }

@@ -48,10 +48,8 @@ impl Tiles {
     pub fn zeros(m: usize) -> Result<Self> {
         let side = SIDE.min(m).max(1);
         let n = m.div_ceil(side);
-        let data = reserve(n * (n + 1) / 2 * side * side, m).map(|mut data| {
-            data.resize(data.capacity(), 0.0);
-            data
-        })?;
+        // Memory that the system gives as zeros takes up room when it is first touched.
+        let data = bytemuck::try_zeroed_vec(n * (n + 1) / 2 * side * side).map_err(|()| out_of_memory(m))?;
         Ok(Self { m, side, data })
     }
 
@@ -167,8 +165,12 @@ impl Tiles {
 /// Room for `n` numbers of a matrix [m, m].
 fn reserve(n: usize, m: usize) -> Result<Vec<f64>> {
     let mut data = Vec::new();
-    data.try_reserve_exact(n).map_err(|_| Error::OutOfMemory { during: format!("a Gram matrix [{m}, {m}]") })?;
+    data.try_reserve_exact(n).map_err(|_| out_of_memory(m))?;
     Ok(data)
+}
+
+fn out_of_memory(m: usize) -> Error {
+    Error::OutOfMemory { during: format!("a Gram matrix [{m}, {m}]") }
 }
 
 /// `dst += scale lhs rhs`; of a tile on the diagonal the lower triangle alone.
