@@ -215,6 +215,9 @@ fn merged_statistics_give_the_classifier_of_the_single_run() {
             assert_ne!(judged.predicted, single.0, "rows stand in another order");
         }
     }
+    // The same classes again are no new ones.
+    let doubled = said(minoise(&["merge", &path(&a), &path(&a), "--out", &path(&dir.path().join("aa"))]));
+    assert!(doubled.lines().last().is_some_and(|line| line.contains("of 60 classes")), "{doubled}");
     // Another gamma needs no data.
     let other = said(minoise(&["solve", &path(&ab), "--gamma", "1000", "--evaluate"]));
     assert!(other.contains("gamma:    1000\n") && other.contains("accuracy:"), "{other}");

@@ -273,7 +273,7 @@ fn scores(device: &Device, m: usize) -> Result<(), Failed> {
         let got = statistics.gcv(gamma)?;
         let error = (got / want - 1.0).abs();
         // Features of a device are f32, as are those here; the rest is float64.
-        if !(error <= 1e-7) {
+        if error.is_nan() || error > 1e-7 {
             return Err(format!("gamma {gamma}: score {got} for {want}, off by {error:e}").into());
         }
     }
