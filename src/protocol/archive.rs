@@ -19,8 +19,8 @@ const FORMAT: &str = "minoise statistics 1";
 /// Statistics that can be kept, joined and solved without the data they are of.
 ///
 /// As a safetensors file: `gram` [1, m (m + 1) / 2], the lower triangle of G row after row ([C, m (m + 1) / 2], one of every
-/// class, with `keep_class_statistics`), `sums` [C, m] = Q^T, both float64, and `counts` [C], the samples of every class; in
-/// its metadata `format`, `classes` (the names, a JSON list), `fingerprint` and `config` (JSON).
+/// class, with `keep_class_statistics`), `sums` [C, m] = Q^T, both float64, and `counts`, the samples of each of the C
+/// classes; in its metadata `format`, `classes` (the names, a JSON list), `fingerprint` and `config` (JSON).
 #[derive(Debug)]
 pub struct Archive {
     pub statistics: Statistics,
