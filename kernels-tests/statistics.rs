@@ -279,8 +279,8 @@ fn scores(device: &Device, m: usize) -> Result<(), Failed> {
     }
     let (chosen, mean) = (statistics.choose_gamma()?, (0..m).map(|k| gram[k * m + k]).sum::<f64>() / m as f64);
     let decades = (0..=5).map(|k| 10f64.powi(mean.log10().floor() as i32 - k));
-    let (least, at) = (statistics.gcv(chosen)?, chosen);
-    for gamma in decades.chain([at * 10f64.sqrt(), at / 10f64.sqrt()]).filter(|g| *g <= mean && *g >= mean * 1e-5) {
+    let least = statistics.gcv(chosen)?;
+    for gamma in decades {
         if statistics.gcv(gamma).is_ok_and(|score| score < least * (1.0 - 1e-9)) {
             return Err(format!("gamma {chosen} was chosen, {gamma} scores less").into());
         }

@@ -21,15 +21,14 @@ pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
     line(&format!("device:   {}", device.name()))?;
     line(&format!("file:     {archive}"))?;
-    let gamma = match archive.config.gamma {
-        Gamma::Value(gamma) => gamma,
-        Gamma::Auto => archive.statistics.choose_gamma()?,
+    let (gamma, how) = match archive.config.gamma {
+        Gamma::Value(gamma) => (gamma, ""),
+        Gamma::Auto => (archive.statistics.choose_gamma()?, " (by generalised cross-validation)"),
     };
     let bar = Progress::new().bar("solve", archive.statistics.features() as u64);
     let solution = pollster::block_on(archive.statistics.solve(&device, gamma, &mut |n| bar.inc(n as u64)))?;
     drop(bar);
-    let how = if archive.config.gamma == Gamma::Auto { " (by generalised cross-validation)" } else { "" };
-    line(&format!("gamma:    {}{how}", (gamma * 1e6).round() / 1e6))?;
+    line(&format!("gamma:    {gamma}{how}"))?;
     line(&format!("residual: {:.1e}", solution.residual))?;
     if args.evaluate {
         let dataset = data::load(&archive.config.data)?;

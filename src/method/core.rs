@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
 
-/// Parameters of a new module as one row of phi: (task, layer) -> [P].
+/// Parameters of a new module as one row of phi: (task, layer) -> a row of P numbers.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
 /// State of a learner between tasks.
@@ -159,7 +159,7 @@ impl Core {
             Gamma::Value(gamma) => gamma,
             Gamma::Auto => self.statistics.choose_gamma()?,
         };
-        observer.begin(Phase::Analytic, &format!("solve, gamma {gamma:.3}"), self.statistics.features());
+        observer.begin(Phase::Analytic, &format!("solve, gamma {gamma}"), self.statistics.features());
         let solution = self.statistics.solve(self.device(), gamma, &mut |n| observer.advance(n)).await?;
         observer.end(Phase::Analytic, None);
         self.weights = solution.weights;

@@ -28,31 +28,33 @@ pub fn score(host: &Host, samples: u64, gamma: f64) -> Result<f64> {
 }
 
 /// The gamma of least score: first among the powers of ten from the mean of the diagonal of G down to its 1e-5th part,
-/// then half a decade to both sides of the best.
+/// then 3 and 0.3 times the best.
 ///
 /// # Errors
-/// [`Error::Config`] where there is no sample; that of the largest gamma where none can be solved.
+/// [`Error::Config`] where there is no sample; [`Error::NotPositiveDefinite`] where no candidate can be solved.
 pub fn choose(host: &Host, samples: u64) -> Result<f64> {
     let mean = {
         let gram = host.gram()?;
         gram.trace() / gram.size() as f64
     };
-    if samples == 0 || mean <= 0.0 || !mean.is_finite() {
+    if samples == 0 || !mean.is_normal() {
         return Err(Error::Config(format!(
             "`gamma` = \"auto\" needs samples to choose by; there are {samples}, of mean square {mean}"
         )));
     }
     let top = mean.log10().floor() as i32;
-    let (mut best, mut least) = (10f64.powi(top), score(host, samples, 10f64.powi(top))?);
-    let mut consider = |gamma: f64| {
+    // The nearest float to the decimal, so that it prints as such.
+    let candidate = |digit: u32, exponent: i32| format!("{digit}e{exponent}").parse().unwrap_or(f64::NAN);
+    let mut best = (score(host, samples, candidate(1, top))?, candidate(1, top), top);
+    let mut consider = |digit: u32, exponent: i32| {
         // What cannot be factored is no candidate.
-        let score = score(host, samples, gamma).unwrap_or(f64::INFINITY);
-        if score < least {
-            (best, least) = (gamma, score);
+        let score = score(host, samples, candidate(digit, exponent)).unwrap_or(f64::INFINITY);
+        if score < best.0 {
+            best = (score, candidate(digit, exponent), exponent);
         }
         best
     };
-    let decade = (1..=DECADES).map(|k| consider(10f64.powi(top - k))).last().unwrap_or(10f64.powi(top));
-    consider(decade * 10f64.sqrt());
-    Ok(consider(decade / 10f64.sqrt()))
+    let decade = (1..=DECADES).map(|k| consider(1, top - k)).last().map_or(top, |best| best.2);
+    consider(3, decade);
+    Ok(consider(3, decade - 1).1)
 }

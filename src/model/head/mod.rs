@@ -203,7 +203,7 @@ impl Statistics {
 
     /// The gamma that generalised cross-validation prefers: the prediction error on samples left out, estimated from
     /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its 1e-5th part,
-    /// then half a decade to both sides of the best; each candidate costs two factorisations.
+    /// then 3 and 0.3 times the best; each candidate costs two factorisations.
     ///
     /// # Errors
     /// [`Error::Config`] where there is no sample, [`Error::NotPositiveDefinite`].
