@@ -89,7 +89,7 @@ impl Recursive {
 /// Statistics of `classes` classes after two batches.
 fn gathered(device: &Device, m: usize, classes: usize) -> Result<Statistics> {
     let mut statistics = Statistics::new(device, m)?;
-    statistics.widen(classes);
+    statistics.widen(classes)?;
     for seed in 0..2 {
         let (p, labels) = batch(m, seed);
         let labels: Vec<u32> = labels.iter().map(|&y| y % classes as u32).collect();

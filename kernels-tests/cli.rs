@@ -215,9 +215,40 @@ fn merged_statistics_give_the_classifier_of_the_single_run() {
             assert_ne!(judged.predicted, single.0, "rows stand in another order");
         }
     }
+    // The same classes again are no new ones.
+    let doubled = said(minoise(&["merge", &path(&a), &path(&a), "--out", &path(&dir.path().join("aa"))]));
+    assert!(doubled.lines().last().is_some_and(|line| line.contains("of 60 classes")), "{doubled}");
     // Another gamma needs no data.
     let other = said(minoise(&["solve", &path(&ab), "--gamma", "1000", "--evaluate"]));
     assert!(other.contains("gamma:    1000\n") && other.contains("accuracy:"), "{other}");
+}
+
+/// A forgotten class is as one that was never gathered; gamma can be chosen without data.
+#[test]
+fn a_class_can_be_forgotten() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_string();
+    let [both, first, left, plain] = ["both", "first", "left", "plain"].map(at);
+    let more = ["keep_class_statistics=true", "init_classes=6", "increment=1", "gamma=auto"];
+    said(gather("0-1", Path::new(&both), &more));
+    said(gather("0", Path::new(&first), &more));
+    let archive = minoise::protocol::Archive::load(Path::new(&both)).expect("statistics");
+    let last = archive.classes.last().expect("seven classes");
+    let forgot = said(minoise(&["forget", &both, "--class", last, "--out", &left]));
+    assert!(forgot.contains("of 6 classes"), "{forgot}");
+    let [left_over, never] = [&left, &first].map(|file| {
+        let archive = minoise::protocol::Archive::load(Path::new(file)).expect("statistics");
+        let (gram, sums) = pollster::block_on(archive.statistics.export()).expect("in host memory");
+        (gram, sums, archive.statistics.counts().to_vec(), archive.classes)
+    });
+    assert!(left_over == never, "a forgotten class leaves a trace");
+    let solved = said(minoise(&["solve", &left, "--evaluate"]));
+    assert!(solved.contains("(by generalised cross-validation)"), "{solved}");
+    refused(&["forget", &left, "--class", last, "--out", &left], &["--class", last]);
+    said(gather("0", Path::new(&plain), &["init_classes=2"]));
+    let name = &minoise::protocol::Archive::load(Path::new(&plain)).expect("statistics").classes[0];
+    refused(&["forget", &plain, "--class", name, "--out", &left], &["keep_class_statistics"]);
+    refused(&["merge", &plain, &first, "--out", &at("union")], &["keep_class_statistics"]);
 }
 
 #[test]
@@ -225,14 +256,15 @@ fn statistics_of_other_features_are_not_merged() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_string();
     let [a, out] = ["a", "out"].map(at);
-    said(gather("0", Path::new(&a), &[]));
-    for (more, words) in [
-        (&["seed=1"][..], ["random features differ", "seed"]),
-        (&["buffer_size=299"], ["random features differ", "buffer_size"]),
-        (&["f16_weights=true"], ["backbones differ", "f16_weights"]),
+    let few = ["init_classes=2", "increment=1"];
+    said(gather("0", Path::new(&a), &few));
+    for (other, words) in [
+        ("seed=1", ["random features differ", "seed"]),
+        ("buffer_size=299", ["random features differ", "buffer_size"]),
+        ("f16_weights=true", ["backbones differ", "f16_weights"]),
     ] {
         let b = at("b");
-        said(gather("1", Path::new(&b), more));
+        said(gather("1", Path::new(&b), &[few[0], few[1], other]));
         refused(&["merge", &a, &b, "--out", &out], &words);
         assert!(!Path::new(&out).exists(), "nothing is written");
     }
@@ -243,7 +275,7 @@ fn damaged_statistics_and_impossible_tasks_are_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_string();
     let a = at("a");
-    said(gather("0", Path::new(&a), &[]));
+    said(gather("0", Path::new(&a), &["init_classes=2"]));
     let whole = std::fs::read(&a).expect("statistics");
     let cut = write(dir.path(), "cut", &whole[..whole.len() - 9]);
     refused(&["solve", cut.to_str().expect("a path")], &["statistics", "cut", "not a safetensors file"]);

@@ -49,7 +49,7 @@ impl Features {
 
     fn whole(&self, device: &Device) -> Result<Statistics, Failed> {
         let mut statistics = Statistics::new(device, self.m)?;
-        statistics.widen(CLASSES);
+        statistics.widen(CLASSES)?;
         self.add(device, &mut statistics, &(0..SAMPLES).collect::<Vec<_>>(), SAMPLES, |y| y)?;
         Ok(statistics)
     }
@@ -114,7 +114,7 @@ fn splits_add_up(device: &Device, m: usize) -> Result<(), Failed> {
     let order: Vec<usize> = (0..SAMPLES).map(|i| i * 100 % SAMPLES).collect();
     let mut by_class = Statistics::new(device, m)?;
     for class in 0..CLASSES {
-        by_class.widen(class + 1);
+        by_class.widen(class + 1)?;
         let of_class: Vec<usize> = order.iter().copied().filter(|&i| features.labels[i] as usize == class).collect();
         features.add(device, &mut by_class, &of_class, 17, |y| y)?;
     }
@@ -122,13 +122,13 @@ fn splits_add_up(device: &Device, m: usize) -> Result<(), Failed> {
     // Two places: one numbers the classes backwards, the other knows three of them only; both have seen class 1.
     let (low, high): (Vec<usize>, Vec<usize>) = order.iter().partition(|&&i| features.labels[i] < 3 && i % 2 == 0);
     let mut a = Statistics::new(device, m)?;
-    a.widen(CLASSES);
+    a.widen(CLASSES)?;
     features.add(device, &mut a, &high, 50, |y| CLASSES as u32 - 1 - y)?;
     let mut b = Statistics::new(device, m)?;
-    b.widen(3);
+    b.widen(3)?;
     features.add(device, &mut b, &low, 1, |y| y)?;
     let mut merged = Statistics::new(device, m)?;
-    merged.widen(CLASSES);
+    merged.widen(CLASSES)?;
     block_on(merged.merge(&a, &(0..CLASSES).rev().collect::<Vec<_>>()))?;
     let before = block_on(merged.fork())?;
     block_on(merged.merge(&b, &[0, 1, 2]))?;
@@ -168,7 +168,7 @@ fn refusals(device: &Device) -> Result<(), Failed> {
     expect("other features do not merge", matches!(block_on(statistics.merge(&small, &[])), Err(Error::Shape { .. })))?;
     // More features than samples: without gamma the matrix is singular.
     let mut few = Statistics::new(device, 300)?;
-    few.widen(CLASSES);
+    few.widen(CLASSES)?;
     features.add(device, &mut few, &[0, 1, 2, 3], 4, |y| y)?;
     match solve(device, &few, 0.0) {
         // Conjugate gradients find the smallest of its many solutions, and `solve` above has seen the residual.
@@ -189,6 +189,126 @@ fn ill_conditioned(device: &Device) -> Result<(), Failed> {
     }
 }
 
+/// A forgotten class leaves what there would be without it: to the last bit by class, within rounding of the sum of all.
+fn forgetting(device: &Device) -> Result<(), Failed> {
+    let features = Features::new(300);
+    let of = |wanted: &dyn Fn(usize) -> bool| -> Vec<usize> {
+        (0..SAMPLES).filter(|&i| wanted(features.labels[i] as usize)).collect()
+    };
+    // Squares leave 0, 1, 2, 4 when divided by 7; class 2 goes and those above move up.
+    let up = |y: u32| if y > 2 { y - 1 } else { y };
+    let mut kept = Statistics::by_class(300)?;
+    kept.widen(CLASSES)?;
+    features.add(device, &mut kept, &of(&|_| true), 40, |y| y)?;
+    let whole = solve(device, &features.whole(device)?, GAMMA)?;
+    same("by class", &solve(device, &kept, GAMMA)?, &whole)?;
+    let before = block_on(kept.fork())?;
+    kept.forget(2)?;
+    let mut never = Statistics::by_class(300)?;
+    never.widen(CLASSES - 1)?;
+    let without = of(&|y| y != 2);
+    // The same batches, less the class: then sums have the same order.
+    for idx in of(&|_| true).chunks(40) {
+        let idx: Vec<usize> = idx.iter().copied().filter(|i| without.contains(i)).collect();
+        features.add(device, &mut never, &idx, 40, up)?;
+    }
+    let (got, want) = (solve(device, &kept, GAMMA)?, solve(device, &never, GAMMA)?);
+    if got != want || kept.counts() != never.counts() {
+        return Err("a forgotten class leaves a trace".into());
+    }
+    let mut plain = Statistics::new(device, 300)?;
+    plain.widen(CLASSES - 1)?;
+    features.add(device, &mut plain, &without, SAMPLES, up)?;
+    same("forgotten", &got, &solve(device, &plain, GAMMA)?)?;
+    let mut again = Statistics::by_class(300)?;
+    let (gram, sums) = block_on(before.export())?;
+    again.import(before.counts().to_vec(), &gram, &sums)?;
+    again.forget(2)?;
+    if solve(device, &again, GAMMA)? != got {
+        return Err("statistics differ after export and import".into());
+    }
+    let refused = matches!(plain.forget(0), Err(Error::Unsupported(_)))
+        && matches!(kept.forget(CLASSES), Err(Error::Shape { .. }))
+        && matches!(block_on(kept.merge(&plain, &[0, 1, 2, 3, 4, 5])), Err(Error::Mismatch { .. }));
+    if refused { Ok(()) } else { Err("what cannot be forgotten or joined is refused".into()) }
+}
+
+/// The score against its definition: `RSS = |Y - P W|^2` from the data, `dof = tr G (G + gamma I)^-1` by Gauss-Jordan.
+fn scores(device: &Device, m: usize) -> Result<(), Failed> {
+    let features = Features::new(m);
+    let statistics = features.whole(device)?;
+    let p = |i: usize, k: usize| f64::from(features.p[i * m + k]);
+    let gram: Vec<f64> = (0..m * m).map(|at| (0..SAMPLES).map(|i| p(i, at / m) * p(i, at % m)).sum()).collect();
+    for gamma in [0.02, 0.5, 30.0] {
+        // [G + gamma I | I], reduced without pivoting, which a positive definite matrix allows.
+        let mut rows: Vec<Vec<f64>> = (0..m)
+            .map(|i| {
+                let unit = (0..m).map(|k| f64::from(u8::from(k == i)));
+                let shifted = gram[i * m..(i + 1) * m].iter().zip(unit.clone()).map(|(g, u)| g + gamma * u);
+                shifted.chain(unit).collect()
+            })
+            .collect();
+        for k in 0..m {
+            let scaled: Vec<f64> = rows[k].iter().map(|x| x / rows[k][k]).collect();
+            for i in (0..m).filter(|&i| i != k) {
+                let by = rows[i][k];
+                rows[i].iter_mut().zip(&scaled).for_each(|(x, s)| *x -= by * s);
+            }
+            rows[k] = scaled;
+        }
+        let inverse = |i: usize, k: usize| rows[i][m + k];
+        let dof: f64 = (0..m * m).map(|at| gram[at] * inverse(at / m, at % m)).sum();
+        let q = |k: usize, c: usize| -> f64 {
+            (0..SAMPLES).filter(|&i| features.labels[i] as usize == c).map(|i| p(i, k)).sum()
+        };
+        let mut rss = 0.0;
+        for c in 0..CLASSES {
+            let of_class: Vec<f64> = (0..m).map(|k| q(k, c)).collect();
+            let w: Vec<f64> = (0..m).map(|i| (0..m).map(|k| inverse(i, k) * of_class[k]).sum()).collect();
+            for i in 0..SAMPLES {
+                let logit: f64 = (0..m).map(|k| p(i, k) * w[k]).sum();
+                rss += (f64::from(u8::from(features.labels[i] as usize == c)) - logit).powi(2);
+            }
+        }
+        let n = SAMPLES as f64;
+        let want = rss / n / (1.0 - dof / n).powi(2);
+        let got = block_on(statistics.gcv(gamma))?;
+        let error = (got / want - 1.0).abs();
+        // Features of a device are f32, as are those here; the rest is float64.
+        if error.is_nan() || error > 1e-7 {
+            return Err(format!("gamma {gamma}: score {got} for {want}, off by {error:e}").into());
+        }
+    }
+    let (chosen, mean) =
+        (block_on(statistics.choose_gamma())?, (0..m).map(|k| gram[k * m + k]).sum::<f64>() / m as f64);
+    let decades = (0..=5).map(|k| 10f64.powi(mean.log10().floor() as i32 - k));
+    let least = block_on(statistics.gcv(chosen))?;
+    for gamma in decades {
+        if block_on(statistics.gcv(gamma)).is_ok_and(|score| score < least * (1.0 - 1e-9)) {
+            return Err(format!("gamma {chosen} was chosen, {gamma} scores less").into());
+        }
+    }
+    Ok(())
+}
+
+/// A gamma is found for the ill-conditioned golden problems, and it can be solved with.
+fn golden_gamma(device: &Device, name: &str) -> Result<(), Failed> {
+    let path = format!("{}/kernels-tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+    let golden = minoise::model::weights::Weights::read(path.as_ref())?;
+    let labels: Vec<u32> = golden.get("y")?.iter().map(|&y| y as u32).collect();
+    let mut statistics = Statistics::new(device, golden.shape("p")?[1])?;
+    statistics.widen(golden.shape("W")?[1])?;
+    block_on(statistics.add(device, &device.upload(golden.get("p")?, golden.shape("p")?)?, &labels))?;
+    let gamma = block_on(statistics.choose_gamma())?;
+    solve(device, &statistics, gamma)?;
+    let empty = block_on(Statistics::new(device, 5)?.choose_gamma());
+    if matches!(empty, Err(Error::Config(_))) {
+        Ok(())
+    } else {
+        Err("without samples there is nothing to choose by".into())
+    }
+}
+
 pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     let mut trials = Vec::new();
     let all = devices.iter().map(|(label, device)| (label.as_str(), device));
@@ -202,6 +322,17 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         let (one, two) = (device.clone(), device.clone());
         trials.push(Trial::test(format!("statistics refusals [{label}]"), move || refusals(&one)));
         trials.push(Trial::test(format!("statistics condition 1e10 [{label}]"), move || ill_conditioned(&two)));
+        let one = device.clone();
+        trials.push(Trial::test(format!("statistics forget [{label}]"), move || forgetting(&one)));
+        for m in [1, 37, 301] {
+            let one = device.clone();
+            trials.push(Trial::test(format!("statistics m{m} choice of gamma [{label}]"), move || scores(&one, m)));
+        }
+        for name in ["ridge-512-c1e5", "ridge-384-c1e7"] {
+            let one = device.clone();
+            let trial = Trial::test(format!("statistics gamma of {name} [{label}]"), move || golden_gamma(&one, name));
+            trials.push(trial);
+        }
     }
     trials
 }

@@ -1,7 +1,7 @@
 //! What minoise is used for: the pipelines of these runs are measured.
 
 use minoise::Result;
-use minoise::config::{Mixture, Pipeline, Refit};
+use minoise::config::{Gamma, Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
@@ -143,7 +143,7 @@ impl Use {
         for _ in 0..before {
             network.noise.add_module(|_| Ok(vec![0.0; row]))?;
         }
-        let mut core = Core::new(network, 10.0, self.batch, None)?;
+        let mut core = Core::new(network, Gamma::Value(10.0), self.batch, None)?;
         core.prototypes = vec![vec![1.0; self.width]; before];
         core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
         let rule = if self.other { ADAMW } else { SGD };

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod forget;
 mod gather;
 mod info;
 mod merge;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::Result;
-use crate::config::Profile;
+use crate::config::{Gamma, Profile};
 
 /// Class-incremental learning with a mixture of noise, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -31,6 +32,8 @@ enum Command {
     Gather(GatherArgs),
     /// Join statistics into those of the union of their samples and classes.
     Merge(MergeArgs),
+    /// Take a class out of statistics, as if it had never been seen.
+    Forget(ForgetArgs),
     /// Solve statistics for the classifier, with any gamma and without data.
     Solve(SolveArgs),
     /// Replay golden files and compare with what they record; exit code 1 if a tolerance is exceeded.
@@ -91,12 +94,24 @@ struct MergeArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct ForgetArgs {
+    /// File of statistics, gathered with keep_class_statistics=true.
+    file: PathBuf,
+    /// Name of the class.
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// The file without the class.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
 struct SolveArgs {
     /// File of statistics.
     file: PathBuf,
-    /// Ridge added to the Gram matrix; that of the settings unless given.
+    /// Ridge added to the Gram matrix, a number or auto; that of the settings unless given.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    gamma: Option<f64>,
+    gamma: Option<Gamma>,
     /// The file of the classifier.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -139,6 +154,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Gather(args) => gather::gather(args),
         Command::Merge(args) => merge::merge(args),
+        Command::Forget(args) => forget::forget(args),
         Command::Solve(args) => solve::solve(args),
         Command::Verify(args) => verify::verify(args),
         Command::Info(args) => info::info(args),

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{SolveArgs, line};
+use crate::config::Gamma;
 use crate::device::{Device, Selector};
 use crate::protocol::{self, Archive};
 use crate::report::{self, Progress};
@@ -20,11 +21,14 @@ pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
     line(&format!("device:   {}", device.name()))?;
     line(&format!("file:     {archive}"))?;
-    let gamma = archive.config.gamma;
+    let (gamma, how) = match archive.config.gamma {
+        Gamma::Value(gamma) => (gamma, ""),
+        Gamma::Auto => (pollster::block_on(archive.statistics.choose_gamma())?, " (by generalised cross-validation)"),
+    };
     let bar = Progress::new().bar("solve", archive.statistics.features() as u64);
     let solution = pollster::block_on(archive.statistics.solve(&device, gamma, &mut |n| bar.inc(n as u64)))?;
     drop(bar);
-    line(&format!("gamma:    {gamma}"))?;
+    line(&format!("gamma:    {gamma}{how}"))?;
     line(&format!("residual: {:.1e}", solution.residual))?;
     if args.evaluate {
         let dataset = data::load(&archive.config.data)?;

@@ -1,6 +1,7 @@
 //! What both profiles share: the network, the additive statistics, the classifier, passes over data.
 
 use crate::autograd::{Linear, Tape};
+use crate::config::Gamma;
 use crate::device::{DType, Device, Tensor};
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::column_sum::ColumnSum;
@@ -14,7 +15,7 @@ use crate::{Error, Result};
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
 
-/// Parameters of a new module as one row of phi: (task, layer) -> [P].
+/// Parameters of a new module as one row of phi: (task, layer) -> a row of P numbers.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
 /// State of a learner between tasks.
@@ -23,7 +24,7 @@ pub struct Core {
     pub network: Network,
     pub statistics: Statistics,
     /// Ridge added to the Gram matrix.
-    pub gamma: f64,
+    pub gamma: Gamma,
     /// W^T, [classes, m].
     pub weights: Tensor,
     /// Prototype of every task, the newest last.
@@ -47,7 +48,7 @@ pub struct Scores {
 impl Core {
     /// # Errors
     /// Allocation failures.
-    pub fn new(network: Network, gamma: f64, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
+    pub fn new(network: Network, gamma: Gamma, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
         let device = network.device.clone();
         let m = network.random.cols();
         Ok(Self {
@@ -154,8 +155,12 @@ impl Core {
 
     /// Solves the statistics for the classifier.
     pub(super) async fn solve(&mut self, observer: &mut dyn Observer) -> Result<()> {
-        observer.begin(Phase::Analytic, "solve", self.statistics.features());
-        let solution = self.statistics.solve(self.device(), self.gamma, &mut |n| observer.advance(n)).await?;
+        let gamma = match self.gamma {
+            Gamma::Value(gamma) => gamma,
+            Gamma::Auto => self.statistics.choose_gamma().await?,
+        };
+        observer.begin(Phase::Analytic, &format!("solve, gamma {gamma}"), self.statistics.features());
+        let solution = self.statistics.solve(self.device(), gamma, &mut |n| observer.advance(n)).await?;
         observer.end(Phase::Analytic, None);
         self.weights = solution.weights;
         Ok(())

@@ -86,7 +86,7 @@ impl Method for Official {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
         let device = self.core.device().clone();
         let first = self.core.network.noise.modules == 0;
-        self.core.statistics.widen(task.classes);
+        self.core.statistics.widen(task.classes)?;
         if !first {
             self.fit(task, self.fit_epochs, "analytic fit", observer).await?;
             observer.inspect(Point::StepOne(&self.core.weights))?;
@@ -113,7 +113,7 @@ impl Method for Official {
         device.prewarm(|| {
             let m = self.core.network.random.cols();
             let mut trial = Self {
-                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, None)?,
+                core: Core::new(self.core.network.clone(), self.core.gamma, self.core.fit_batch, None)?,
                 init: Box::new(|_, _| Ok(Vec::new())),
                 ..*self
             };

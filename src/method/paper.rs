@@ -103,7 +103,7 @@ impl Paper {
 
 impl Method for Paper {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
-        self.core.statistics.widen(task.classes);
+        self.core.statistics.widen(task.classes)?;
         if self.settings.noise {
             let prototype = match self.settings.pipeline {
                 Pipeline::ThreeStep => self.first_fit(task, observer).await?,
@@ -128,7 +128,12 @@ impl Method for Paper {
         device.prewarm(|| {
             let m = self.core.weights.cols();
             let mut trial = Self {
-                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, self.core.sample_seed)?,
+                core: Core::new(
+                    self.core.network.clone(),
+                    self.core.gamma,
+                    self.core.fit_batch,
+                    self.core.sample_seed,
+                )?,
                 settings: self.settings,
                 init: Box::new(|_, _| Ok(Vec::new())),
             };

@@ -7,6 +7,7 @@ use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 
 use crate::config::Config;
+use crate::device::{Device, Precision};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
 use crate::model::weights::Weights;
@@ -17,9 +18,9 @@ const FORMAT: &str = "minoise statistics 1";
 
 /// Statistics that can be kept, joined and solved without the data they are of.
 ///
-/// As a safetensors file: `gram` [m (m + 1) / 2], the lower triangle of G row after row, `sums` [C, m] = Q^T, both
-/// float64, and `counts` [C], the samples of every class; in its metadata `format`, `classes` (the names, a JSON list),
-/// `fingerprint` and `config` (JSON).
+/// As a safetensors file: `gram` [1, m (m + 1) / 2], the lower triangle of G row after row ([C, m (m + 1) / 2], one of every
+/// class, with `keep_class_statistics`), `sums` [C, m] = Q^T, both float64, and `counts`, the samples of each of the C
+/// classes; in its metadata `format`, `classes` (the names, a JSON list), `fingerprint` and `config` (JSON).
 #[derive(Debug)]
 pub struct Archive {
     pub statistics: Statistics,
@@ -52,9 +53,10 @@ impl Archive {
     pub fn save(&self, path: &Path) -> Result<()> {
         let (gram, sums) = pollster::block_on(self.statistics.export())?;
         let (classes, m) = (self.classes.len(), self.statistics.features());
+        let parts = if self.statistics.is_by_class() { classes } else { 1 };
         let counts: Vec<i64> = self.statistics.counts().iter().map(|&n| n as i64).collect();
         let tensors = [
-            ("gram", Dtype::F64, vec![gram.len()], bytemuck::cast_slice(&gram)),
+            ("gram", Dtype::F64, vec![parts, m * (m + 1) / 2], bytemuck::cast_slice(&gram)),
             ("sums", Dtype::F64, vec![classes, m], bytemuck::cast_slice(&sums)),
             ("counts", Dtype::I64, vec![classes], bytemuck::cast_slice(&counts)),
         ];
@@ -107,9 +109,12 @@ impl Archive {
         let m = config.buffer_size;
         let counts = tensors.take("counts", &[classes.len()])?.iter().map(|&n| n as u64).collect();
         let sums = tensors.take("sums", &[classes.len(), m])?;
-        let gram = tensors.take("gram", &[m * (m + 1) / 2])?;
+        let by_class = config.keep_class_statistics;
+        let gram = tensors.take("gram", &[if by_class { classes.len() } else { 1 }, m * (m + 1) / 2])?;
         tensors.finish()?;
-        let statistics = Statistics::import(m, counts, &gram, &sums)?;
+        let mut statistics =
+            if by_class { Statistics::by_class(m)? } else { Statistics::new(&Device::cpu(Precision::F32), m)? };
+        statistics.import(counts, &gram, &sums)?;
         Ok(Self { statistics, classes, fingerprint, config })
     }
 
@@ -123,8 +128,24 @@ impl Archive {
             return Err(Error::Mismatch { part, same });
         }
         let rows: Vec<usize> = other.classes.iter().map(|name| self.row(name)).collect();
-        self.statistics.widen(self.classes.len());
+        self.statistics.widen(self.classes.len())?;
         pollster::block_on(self.statistics.merge(&other.statistics, &rows))
+    }
+
+    /// Takes a class out, as if none of its samples had ever been seen.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the class is unknown; [`Error::Unsupported`] where classes have no statistics of their own.
+    pub fn forget(&mut self, name: &str) -> Result<()> {
+        let row = self.classes.iter().position(|known| known == name);
+        let row = row.ok_or_else(|| {
+            let near = self.classes.iter().min_by_key(|known| strsim::damerau_levenshtein(known, name));
+            let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            Error::Config(format!("--class: no class is called `{name}`{near}"))
+        })?;
+        self.statistics.forget(row)?;
+        self.classes.remove(row);
+        Ok(())
     }
 
     /// The row of a class, a new one where it has none.

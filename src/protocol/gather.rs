@@ -38,7 +38,7 @@ pub async fn gather(config: &Config, device: &Device, dataset: &Dataset, tasks: 
     let mut core = build::core(config, device, &dataset.train)?;
     let first = split.classes(tasks.start).start;
     let classes = first..split.seen(tasks.end - 1);
-    core.statistics.widen(classes.len());
+    core.statistics.widen(classes.len())?;
     let mut meter = Meter::new();
     for t in tasks {
         meter.task = t;

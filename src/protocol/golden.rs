@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::{Mixture, Pipeline, Profile, Refit};
+use crate::config::{Gamma, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Samples, Settings};
 use crate::model::network::Network;
@@ -148,7 +148,7 @@ impl Golden {
             noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
             random: device.upload(&tensors.take("buffer.weight", &[d1, m])?, &[d1, m])?,
         };
-        Core::new(network, case.gamma, case.fit_batch, None)
+        Core::new(network, Gamma::Value(case.gamma), case.fit_batch, None)
     }
 
     fn rule(case: &RunCase) -> Rule {

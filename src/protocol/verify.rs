@@ -307,7 +307,7 @@ async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool)
     let m = tensors.shape("W")?[0];
     let labels: Vec<u32> = tensors.get("y")?.iter().map(|&y| y as u32).collect();
     let mut statistics = Statistics::new(device, m)?;
-    statistics.widen(case.classes);
+    statistics.widen(case.classes)?;
     for (p, y) in tensors.get("p")?.chunks(RIDGE_BATCH * m).zip(labels.chunks(RIDGE_BATCH)) {
         statistics.add(device, &device.upload(p, &[y.len(), m])?, y).await?;
     }

@@ -3,7 +3,7 @@
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::cholesky::llt::factor::{LltError, cholesky_in_place, cholesky_in_place_scratch};
 use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_upper_triangular_in_place};
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::tiles::{Tiles, update};
@@ -53,6 +53,11 @@ impl Columns {
         self.data.iter().fold(0.0, |top: f64, x| if x.is_nan() { f64::NAN } else { top.max(x.abs()) + 0.0 * top })
     }
 
+    /// Sum of the products of entries.
+    pub fn dot(&self, other: &Self) -> f64 {
+        self.data.iter().zip(&other.data).map(|(x, y)| x * y).sum()
+    }
+
     pub fn add(&mut self, other: &Self) {
         self.data.iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
     }
@@ -89,7 +94,7 @@ pub fn residual(g: &Tiles, gamma: f64, x: &Columns, b: &Columns) -> Columns {
                     }
                     std::cmp::Ordering::Equal => {
                         let lower = g.tile(i, i);
-                        let full = faer::Mat::from_fn(lower.nrows(), lower.ncols(), |r, c| {
+                        let full = Mat::from_fn(lower.nrows(), lower.ncols(), |r, c| {
                             lower[(r.max(c), r.min(c))] + if r == c { gamma } else { 0.0 }
                         });
                         product(out.as_mut(), Accum::Add, full.as_ref().as_dyn_stride(), x.block(i), -1.0);
@@ -153,5 +158,26 @@ impl Factor {
             let done = done.as_ref().as_dyn_stride();
             x.for_each(|j| j < k, |j, b| product(b, Accum::Add, l.tile(k, j).transpose(), done, -1.0));
         }
+    }
+
+    /// `tr (L L^T)^-1`, the sum of the squares of all entries of L^-1, which are found one column of tiles at a time.
+    pub fn inverse_trace(&self) -> f64 {
+        let l = &self.0;
+        let column = |j: usize| {
+            let cols = l.rows(j).len();
+            let mut blocks: Vec<Mat<f64>> = Vec::new();
+            for i in j..l.count() {
+                let mut block = if i == j { Mat::identity(cols, cols) } else { Mat::zeros(l.rows(i).len(), cols) };
+                for (k, above) in (j..i).zip(&blocks) {
+                    let above = above.as_ref().as_dyn_stride();
+                    product(block.as_mut().as_dyn_stride_mut(), Accum::Add, l.tile(i, k), above, -1.0);
+                }
+                solve_lower_triangular_in_place(l.tile(i, i), block.as_mut(), Par::Seq);
+                blocks.push(block);
+            }
+            blocks.iter().map(|block| block.squared_norm_l2()).sum::<f64>()
+        };
+        // Collected first, so that the sum has one order.
+        (0..l.count()).into_par_iter().with_max_len(1).map(column).collect::<Vec<_>>().iter().sum()
     }
 }

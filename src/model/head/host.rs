@@ -1,5 +1,7 @@
 //! The statistics in float64 on the host's cores.
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 
 use super::factor::{Columns, Factor, residual};
@@ -15,43 +17,60 @@ const TOLERATED: f64 = 1e-6;
 const STEPS: usize = 3;
 
 /// G as tiles and Q^T [C, m].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host {
-    pub gram: Tiles,
+    features: usize,
+    /// Whether every class has a Gram matrix of its own; their sum is G.
+    pub by_class: bool,
+    pub grams: Vec<Tiles>,
     pub sums: Vec<f64>,
+}
+
+/// `g += p^T p` for p [B, m].
+fn add_products(g: &mut Tiles, p: &[f64], batch: usize) {
+    let (m, side) = (g.size(), g.side());
+    let part = |i: usize| matrix(&p[i * side..], batch, side.min(m - i * side), m);
+    g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), 1.0));
 }
 
 impl Host {
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn new(m: usize) -> Result<Self> {
-        Ok(Self { gram: Tiles::zeros(m)?, sums: Vec::new() })
+    pub fn new(features: usize, by_class: bool) -> Result<Self> {
+        let grams = if by_class { Vec::new() } else { vec![Tiles::zeros(features)?] };
+        Ok(Self { features, by_class, grams, sums: Vec::new() })
     }
 
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn fork(&self) -> Result<Self> {
-        Ok(Self { gram: self.gram.fork()?, sums: self.sums.clone() })
+        let grams = self.grams.iter().map(Tiles::fork).collect::<Result<_>>()?;
+        Ok(Self { grams, sums: self.sums.clone(), ..*self })
     }
 
-    pub fn widen(&mut self, classes: usize) {
-        self.sums.resize(classes * self.gram.size(), 0.0);
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn widen(&mut self, classes: usize) -> Result<()> {
+        self.sums.resize(classes * self.features, 0.0);
+        while self.by_class && self.grams.len() < classes {
+            self.grams.push(Tiles::zeros(self.features)?);
+        }
+        Ok(())
     }
 
     /// Adds random features p [B, m] with labels below the number of classes.
     pub fn add(&mut self, p: &[f64], labels: &[u32]) {
-        let (m, side, batch) = (self.gram.size(), self.gram.side(), labels.len());
-        let rows = |i: usize| (i * side, side.min(m - i * side));
-        let part = |i: usize| {
-            let (start, len) = rows(i);
-            matrix(&p[start..], batch, len, m)
-        };
-        if batch == 0 {
-            return;
-        }
-        self.gram.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), 1.0));
+        let m = self.features;
         let mut of_class = vec![Vec::new(); self.sums.len() / m];
         labels.iter().enumerate().for_each(|(i, &y)| of_class[y as usize].push(i));
+        if self.by_class {
+            for (gram, samples) in self.grams.iter_mut().zip(&of_class).filter(|(_, samples)| !samples.is_empty()) {
+                let part: Vec<f64> = samples.iter().flat_map(|&i| &p[i * m..(i + 1) * m]).copied().collect();
+                add_products(gram, &part, samples.len());
+            }
+        } else if !labels.is_empty() {
+            add_products(&mut self.grams[0], p, labels.len());
+        }
         self.sums.par_chunks_mut(m).zip(of_class).for_each(|(sum, samples)| {
             for i in samples {
                 sum.iter_mut().zip(&p[i * m..]).for_each(|(q, x)| *q += x);
@@ -59,12 +78,62 @@ impl Host {
         });
     }
 
-    /// Adds other statistics, whose row r of Q^T belongs to row `rows[r]`.
-    pub fn merge(&mut self, other: &Self, rows: &[usize]) {
-        let m = self.gram.size();
-        self.gram.add(&other.gram, 1.0);
-        for (r, &row) in rows.iter().enumerate() {
-            self.sums[row * m..][..m].iter_mut().zip(&other.sums[r * m..]).for_each(|(x, y)| *x += y);
+    /// Adds other statistics, equally by class or not, whose class c is class `classes[c]` here.
+    pub fn merge(&mut self, other: &Self, classes: &[usize]) {
+        let m = self.features;
+        for (c, gram) in other.grams.iter().enumerate() {
+            self.grams[if self.by_class { classes[c] } else { 0 }].add(gram);
+        }
+        for (c, &class) in classes.iter().enumerate() {
+            self.sums[class * m..][..m].iter_mut().zip(&other.sums[c * m..]).for_each(|(x, y)| *x += y);
+        }
+    }
+
+    /// Drops a class that has a Gram matrix of its own.
+    pub fn forget(&mut self, class: usize) {
+        self.grams.remove(class);
+        self.sums.drain(class * self.features..(class + 1) * self.features);
+    }
+
+    /// The lower triangles of the Gram matrices, each row after row.
+    pub fn pack(&self) -> Vec<f64> {
+        self.grams.iter().flat_map(Tiles::pack).collect()
+    }
+
+    /// Takes what [`Host::pack`] and `sums` gave, for as many classes as these have.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn unpack(&mut self, packed: &[f64], sums: &[f64]) -> Result<()> {
+        self.sums.clear();
+        if self.by_class {
+            self.grams.clear();
+        }
+        self.widen(sums.len() / self.features)?;
+        self.sums.copy_from_slice(sums);
+        let size = self.features * (self.features + 1) / 2;
+        self.grams.iter_mut().zip(packed.chunks(size)).for_each(|(gram, packed)| gram.unpack(packed));
+        Ok(())
+    }
+
+    /// How many Gram matrices there are for so many classes.
+    pub fn parts(&self, classes: usize) -> usize {
+        if self.by_class { classes } else { 1 }
+    }
+
+    /// G.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn gram(&self) -> Result<Cow<'_, Tiles>> {
+        match self.grams.as_slice() {
+            [] => Ok(Cow::Owned(Tiles::zeros(self.features)?)),
+            [one] => Ok(Cow::Borrowed(one)),
+            [first, rest @ ..] => {
+                let mut sum = first.fork()?;
+                rest.iter().for_each(|gram| sum.add(gram));
+                Ok(Cow::Owned(sum))
+            }
         }
     }
 
@@ -78,14 +147,15 @@ impl Host {
         if self.sums.is_empty() {
             return Ok((Vec::new(), 0.0));
         }
-        let mut shifted = self.gram.fork()?;
+        let gram = self.gram()?;
+        let mut shifted = gram.fork()?;
         shifted.shift(gamma);
         let factor = Factor::new(shifted, advance)?;
-        let b = Columns::of(&self.sums, &self.gram);
+        let b = Columns::of(&self.sums, &gram);
         let scale = b.largest().max(f64::MIN_POSITIVE);
         let mut x = b.clone();
         factor.solve(&mut x);
-        let mut missing = residual(&self.gram, gamma, &x, &b);
+        let mut missing = residual(&gram, gamma, &x, &b);
         let mut error = missing.largest() / scale;
         for _ in 0..STEPS {
             if error <= ENOUGH {
@@ -94,7 +164,7 @@ impl Host {
             factor.solve(&mut missing);
             let mut better = x.clone();
             better.add(&missing);
-            missing = residual(&self.gram, gamma, &better, &b);
+            missing = residual(&gram, gamma, &better, &b);
             let reached = missing.largest() / scale;
             if reached >= error {
                 break;

@@ -53,14 +53,14 @@ impl Pairs {
     /// # Errors
     /// Device errors, [`crate::Error::OutOfMemory`].
     pub async fn to_host(&self, classes: usize) -> Result<Host> {
-        let mut host = Host::new(self.gram.size())?;
+        let mut host = Host::new(self.gram.size(), false)?;
         for i in 0..self.gram.count() {
             let mut row = Vec::new();
             for j in 0..=i {
                 row.push(self.device.read::<f32>(self.gram.tile(i, j)).await?);
             }
             let rows = self.gram.range(i);
-            host.gram.fill(rows.clone(), |r, c| {
+            host.grams[0].fill(rows.clone(), |r, c| {
                 let j = c / self.gram.side();
                 let cols = self.gram.range(j);
                 let at = (r - rows.start) * cols.len() + c - cols.start;
@@ -73,17 +73,18 @@ impl Pairs {
         Ok(host)
     }
 
-    /// What [`Pairs::to_host`] gave, to 2^-48.
+    /// What [`Pairs::to_host`] gave, to 2^-48; not by class.
     ///
     /// # Errors
     /// Allocation failures.
     pub fn from_host(device: &Device, host: &Host) -> Result<Self> {
-        let m = host.gram.size();
+        let whole = &host.grams[0];
+        let m = whole.size();
         let gram = Tiles::new(device, m, side(m), 2)?;
         for (i, j) in gram.places() {
             let columns = gram.range(j);
             let entries = gram.range(i).flat_map(|r| columns.clone().map(move |c| (r.max(c), r.min(c))));
-            device.write(gram.tile(i, j), &split(entries.map(|(r, c)| host.gram.at(r, c))))?;
+            device.write(gram.tile(i, j), &split(entries.map(|(r, c)| whole.at(r, c))))?;
         }
         let sums = device.upload(&split(host.sums.iter().copied()), &[2, host.sums.len() / m, m])?;
         Ok(Self { gram, sums, device: device.clone() })

@@ -116,10 +116,15 @@ impl Tiles {
         }
     }
 
-    /// Adds `scale other`, elementwise.
-    pub fn add(&mut self, other: &Self, scale: f64) {
+    /// Sum of the diagonal.
+    pub fn trace(&self) -> f64 {
+        (0..self.count()).map(|i| self.tile(i, i).diagonal().column_vector().iter().sum::<f64>()).sum()
+    }
+
+    /// Adds another matrix of the same size.
+    pub fn add(&mut self, other: &Self) {
         assert_eq!(self.m, other.m, "sums are of equal sizes");
-        self.data.par_iter_mut().zip(&other.data).for_each(|(x, y)| *x += scale * y);
+        self.data.par_iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
     }
 
     /// The lower triangle row after row, m (m + 1) / 2 numbers ("packed" in LAPACK's words).
