@@ -8,6 +8,7 @@ mod devices;
 mod golden;
 mod harness;
 mod shaders;
+mod statistics;
 
 mod activation_backward;
 mod adamw;
@@ -16,13 +17,20 @@ mod argmax;
 mod attention;
 mod attention_backward_key;
 mod attention_backward_query;
+mod cg_direction;
+mod cg_step;
+mod cholesky;
 mod cholesky_block;
 mod class_token;
 mod class_token_backward;
 mod column_sum;
+mod column_unit;
 mod cross_entropy;
+mod error_free;
 mod fma_chains;
 mod gemm;
+mod gram;
+mod jacobi_scale;
 mod label_sum;
 mod layernorm;
 mod layernorm_backward;
@@ -31,8 +39,12 @@ mod mixture_backward;
 mod noise_combine;
 mod noise_mix;
 mod noise_mix_backward;
+mod pair_product;
 mod patch_embed;
 mod philox_normal;
+mod ridge;
+mod scale_columns;
+mod scaled_tile;
 mod sgd;
 mod stream_copy;
 mod triangular_rows;
@@ -46,7 +58,9 @@ fn main() {
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
-    trials.extend(golden::trials(&devices, &Device::cpu(Precision::F64)));
+    let oracle = Device::cpu(Precision::F64);
+    trials.extend(golden::trials(&devices, &oracle));
+    trials.extend(statistics::trials(&devices, &oracle));
     harness::run(cases, &devices, trials);
 }
 
@@ -59,13 +73,20 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (attention::cases, attention::examples),
     (attention_backward_key::cases, attention_backward_key::examples),
     (attention_backward_query::cases, attention_backward_query::examples),
+    (cg_direction::cases, cg_direction::examples),
+    (cg_step::cases, cg_step::examples),
+    (cholesky::cases, cholesky::examples),
     (cholesky_block::cases, cholesky_block::examples),
     (class_token::cases, class_token::examples),
     (class_token_backward::cases, class_token_backward::examples),
     (column_sum::cases, column_sum::examples),
+    (column_unit::cases, column_unit::examples),
     (cross_entropy::cases, cross_entropy::examples),
+    (error_free::cases, error_free::examples),
     (fma_chains::cases, fma_chains::examples),
     (gemm::cases, gemm::examples),
+    (gram::cases, gram::examples),
+    (jacobi_scale::cases, jacobi_scale::examples),
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),
@@ -74,8 +95,12 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (noise_combine::cases, noise_combine::examples),
     (noise_mix::cases, noise_mix::examples),
     (noise_mix_backward::cases, noise_mix_backward::examples),
+    (pair_product::cases, pair_product::examples),
     (patch_embed::cases, patch_embed::examples),
     (philox_normal::cases, philox_normal::examples),
+    (ridge::cases, ridge::examples),
+    (scale_columns::cases, scale_columns::examples),
+    (scaled_tile::cases, scaled_tile::examples),
     (sgd::cases, sgd::examples),
     (stream_copy::cases, stream_copy::examples),
     (triangular_rows::cases, triangular_rows::examples),

@@ -2,9 +2,10 @@
 
 use minoise::Result;
 use minoise::device::Device;
+use minoise::kernels::gemm::Mat;
 use minoise::kernels::triangular_rows::TriangularRows;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, numbers};
 
 /// Columns of the block.
 #[derive(Clone, Copy, Debug)]
@@ -35,23 +36,20 @@ fn rows(device: &Device, m: usize, columns: Columns, rows: usize, transposed: bo
     let l = device.upload(&factor(m), &[m, m])?;
     let fill = numbers(2, offset + rows * ld);
     let rhs = guarded(device, &fill, &[fill.len()])?;
-    let scratch = poisoned(device, &[rows, size])?;
+    let scratch = guarded(device, &numbers(3, rows * (m + 2)), &[rows, m + 2])?;
     device.run(&TriangularRows {
         l: Some(&l),
         start,
         size,
-        rhs: &rhs,
-        rhs_offset: offset,
-        rhs_ld: ld,
+        rhs: Mat::at(&rhs, offset, ld),
         rows,
         scratch: &scratch,
         transposed,
     })?;
-    let mut all = vec![Output { name: "rhs", tensor: rhs, bound: bound(size) }];
-    if rows > 0 {
-        all.push(Output { name: "scratch", tensor: scratch, bound: bound(size) });
-    }
-    Ok(all)
+    Ok(vec![
+        Output { name: "rhs", tensor: rhs, bound: bound(size) },
+        Output { name: "scratch", tensor: scratch, bound: bound(size) },
+    ])
 }
 
 /// The panel below the block, inside the matrix that holds L.
@@ -59,14 +57,12 @@ fn panel(device: &Device, m: usize, Columns { start, size }: Columns) -> Result<
     let filled: Vec<_> = factor(m).into_iter().map(|x| if x.is_nan() { 0.0 } else { x }).collect();
     let g = guarded(device, &filled, &[m, m])?;
     let (end, rows) = (start + size, m - start - size);
-    let scratch = poisoned(device, &[rows, size])?;
+    let scratch = guarded(device, &numbers(3, rows * (m + 2)), &[rows, m + 2])?;
     device.run(&TriangularRows {
         l: None,
         start,
         size,
-        rhs: &g,
-        rhs_offset: end * m,
-        rhs_ld: m,
+        rhs: Mat::at(&g, end * m, m),
         rows,
         scratch: &scratch,
         transposed: false,

@@ -1,12 +1,12 @@
 // Cholesky factor of one diagonal block, in place: G = L L^T on columns start .. start + size, lower triangle only.
-//   g [m, m]; info [2] = (column, pivot) of the first pivot that is not positive, normal and finite; column -1: none.
+//   g [m, m]; info [2] = (first + column, pivot) of the first pivot that is not positive, normal and finite, or (-1, 0).
 // One workgroup, one thread a row. Left-looking: column col of L is
 //   l[row][col] = (g[row][col] - sum_k l[row][k] l[col][k]) / l[col][col], k < col.
 // Edges: threads beyond the block store nothing. After a failure the numbers have no meaning and stay finite or not.
 import package::plan::{SIZE};
 
 struct Params {
-    m: u32, start: u32, size: u32,
+    m: u32, start: u32, size: u32, first: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -39,7 +39,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         if !usable(pivot) && !failed {
             failed = true;
             if lane == 0u {
-                info[0] = f32(params.start + col);
+                info[0] = f32(params.first + params.start + col);
                 info[1] = pivot;
             }
         }

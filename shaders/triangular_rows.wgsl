@@ -1,7 +1,7 @@
 // Triangular solve for every row of X, in place, with the diagonal block L = l[start.., start..] (size rows, columns):
 //   x L^T = a (forward substitution), or x L = a (backward) if TRANSPOSED; a = x[row, start ..] before, x after.
-//   l [m, m], or x itself if OWN; x: row r starts at element x_offset + r * x_ld; scratch [rows, size], a copy of the
-//   result.
+//   l [m, m], or x itself if OWN; x: row r starts at element x_offset + r * x_ld; scratch [.., scratch_ld], a copy of
+//   the result in the same columns.
 // One thread owns a row, a workgroup WG rows; all lanes read the same elements of L. 4 unknowns at a time.
 // Edges: threads beyond the last row do nothing; L continues beyond size as the identity, a as 0.
 import package::lib::math::{linear_group};
@@ -9,13 +9,13 @@ import package::plan::{SIZE, WG};
 
 struct Params {
     m: u32, start: u32, size: u32,
-    rows: u32, x_offset: u32, x_ld: u32,
+    rows: u32, x_offset: u32, x_ld: u32, scratch_ld: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @if(!OWN) @group(0) @binding(1) var<storage, read> l: array<f32>; // [m, m]
 @group(0) @binding(2) var<storage, read_write> x: array<f32>; // [rows, ...]
-@group(0) @binding(3) var<storage, read_write> scratch: array<f32>; // [rows, size]
+@group(0) @binding(3) var<storage, read_write> scratch: array<f32>; // [.., scratch_ld]
 
 // Solved unknowns; every thread sees its own column only.
 var<workgroup> solved: array<f32, SIZE * WG>; // [SIZE][WG]
@@ -68,7 +68,7 @@ fn main(
             if c0 + i < params.size {
                 solved[(c0 + i) * WG + lane] = a[i];
                 x[x_base + c0 + i] = a[i];
-                scratch[row * params.size + c0 + i] = a[i];
+                scratch[row * params.scratch_ld + params.start + c0 + i] = a[i];
             }
         }
     }

@@ -33,9 +33,20 @@ pub enum Error {
     /// A Cholesky factorisation met a pivot that is not positive.
     #[error("the Gram matrix is not positive definite: pivot {pivot:e} at column {column}; use a larger gamma")]
     NotPositiveDefinite { column: usize, pivot: f64 },
+    /// A linear system was solved, but the solution does not satisfy it.
+    #[error(
+        "the classifier misses its equations by {residual:e}: the Gram matrix is ill-conditioned; use a larger gamma"
+    )]
+    IllConditioned { residual: f64 },
     /// Model weights are missing, extra, misshapen or unreadable.
     #[error("weights {file}: {message}")]
     Weights { file: String, message: String },
+    /// A file of statistics is damaged or none.
+    #[error("statistics {file}: {message}")]
+    Statistics { file: String, message: String },
+    /// Statistics of features that were made by different networks.
+    #[error("these statistics cannot be joined: their {part} differ; gather all of them with {same}")]
+    Mismatch { part: &'static str, same: &'static str },
     /// A data set is missing, truncated or inconsistent.
     #[error("data {file}: {message}")]
     Data { file: String, message: String },

@@ -1,13 +1,19 @@
 //! What minoise is used for: the pipelines of these runs are measured.
 
 use minoise::Result;
-use minoise::config::{Mixture, Pipeline, Refit};
+use minoise::config::{Gamma, Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
+use minoise::kernels::column_unit::ColumnUnit;
+use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
+use minoise::kernels::gram::{Gram, SAMPLES};
+use minoise::kernels::label_sum::LabelSum;
+use minoise::kernels::ridge::System;
 use minoise::kernels::stream_copy::StreamCopy;
+use minoise::kernels::tiles::Tiles;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
@@ -74,7 +80,8 @@ const DEPTH: usize = 2;
 /// Every dispatch of every use on `device`, by the name of the use.
 pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>> {
     let runs = USES.iter().map(|u| Ok((u.name, u.dispatches(device)?)));
-    let more = [("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>), ("heads", heads)];
+    let more =
+        [("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>), ("heads", heads), ("analytic", analytic)];
     runs.chain(more.map(|(name, run)| Ok((name, run(device)?)))).collect()
 }
 
@@ -94,6 +101,23 @@ fn heads(device: &Device) -> Result<Vec<Captured>> {
             device.run(&key.checked()?)?;
         }
         Ok(())
+    })
+}
+
+/// The analytic classifier, gathered and solved: the planner's own is that of the CPU.
+fn analytic(device: &Device) -> Result<Vec<Captured>> {
+    let (p, sums) = (device.zeros(&[1000, FEATURES])?, device.zeros(&[2, TASKS * CLASSES, FEATURES])?);
+    let labels = device.upload_u32(&[0; 1000], &[1000])?;
+    let gram = Tiles::stand_in(device, FEATURES, FEATURES / 2, 2)?;
+    let units = device.zeros(&[2, FEATURES])?;
+    let (a, y) = (device.zeros(&[64])?, device.zeros(&[4, 64])?);
+    device.capture(|| {
+        device.run(&ErrorFree::new(&a, &a, &y)?)?;
+        device.run(&ColumnUnit { x: &p, start: 0, rows: SAMPLES, units: &units }.checked()?)?;
+        let tile = gram.tile(0, 0);
+        device.run(&Gram { p: &p, start: 0, samples: SAMPLES, units: &units, tile, row0: 0, col0: 0 }.checked()?)?;
+        device.run(&LabelSum::new(&p, &labels, &sums)?)?;
+        System::plan(device, &gram, &sums)
     })
 }
 
@@ -119,7 +143,7 @@ impl Use {
         for _ in 0..before {
             network.noise.add_module(|_| Ok(vec![0.0; row]))?;
         }
-        let mut core = Core::new(network, 10.0, self.batch, None)?;
+        let mut core = Core::new(network, Gamma::Value(10.0), self.batch, None)?;
         core.prototypes = vec![vec![1.0; self.width]; before];
         core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
         let rule = if self.other { ADAMW } else { SGD };

@@ -1,7 +1,11 @@
 //! The command line: one file per subcommand.
 
+mod forget;
+mod gather;
 mod info;
+mod merge;
 mod run;
+mod solve;
 mod tune;
 mod verify;
 
@@ -11,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::Result;
-use crate::config::Profile;
+use crate::config::{Gamma, Profile};
 
 /// Class-incremental learning with a mixture of noise, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -25,6 +29,14 @@ struct Cli {
 enum Command {
     /// Learn all tasks and print the accuracy after each.
     Run(RunArgs),
+    /// Gather the statistics of some tasks on the frozen backbone, to be merged and solved later.
+    Gather(GatherArgs),
+    /// Join statistics into those of the union of their samples and classes.
+    Merge(MergeArgs),
+    /// Take a class out of statistics, as if it had never been seen.
+    Forget(ForgetArgs),
+    /// Solve statistics for the classifier, with any gamma and without data.
+    Solve(SolveArgs),
     /// Replay golden files and compare with what they record; exit code 1 if a tolerance is exceeded.
     Verify(VerifyArgs),
     /// List every adapter of every backend, and which one `auto` takes.
@@ -51,6 +63,67 @@ struct RunArgs {
     /// One setting; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct GatherArgs {
+    /// First and last task, such as 0-4, or one.
+    #[arg(long, value_name = "A-B", value_parser = gather::tasks)]
+    tasks: std::ops::Range<usize>,
+    /// The file of statistics.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// TOML file of settings.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// One setting; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct MergeArgs {
+    /// Files of statistics; classes keep the order in which they first appear.
+    #[arg(required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The file of the union.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct ForgetArgs {
+    /// File of statistics, gathered with keep_class_statistics=true.
+    file: PathBuf,
+    /// Name of the class.
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// The file without the class.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct SolveArgs {
+    /// File of statistics.
+    file: PathBuf,
+    /// Ridge added to the Gram matrix, a number or auto; that of the settings unless given.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    gamma: Option<Gamma>,
+    /// The file of the classifier.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Judge it by the test images of the classes it knows.
+    #[arg(long)]
+    evaluate: bool,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,6 +165,10 @@ struct TuneArgs {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Gather(args) => gather::gather(args),
+        Command::Merge(args) => merge::merge(args),
+        Command::Forget(args) => forget::forget(args),
+        Command::Solve(args) => solve::solve(args),
         Command::Verify(args) => verify::verify(args),
         Command::Info(args) => info::info(args),
         Command::Tune(args) => tune::run(args),

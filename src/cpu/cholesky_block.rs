@@ -15,7 +15,7 @@ pub fn cholesky_block<R: Real>(c: &CholeskyBlock<'_>, io: Io<'_, R>) {
         let pivot = g[at(col, col)];
         let usable = pivot.get() >= f64::from(f32::MIN_POSITIVE) && pivot.get().is_finite();
         if !usable && info[0] < R::of(0.0) {
-            info[0] = R::of((c.start + col) as f64);
+            info[0] = R::of((c.first + c.start + col) as f64);
             info[1] = pivot;
         }
         let diagonal = Real::sqrt(pivot);

@@ -28,14 +28,19 @@ pub mod argmax;
 pub mod attention;
 pub mod attention_backward_key;
 pub mod attention_backward_query;
-pub mod cholesky;
+pub mod cg_direction;
+pub mod cg_step;
 pub mod cholesky_block;
 pub mod class_token;
 pub mod class_token_backward;
 pub mod column_sum;
+pub mod column_unit;
 pub mod cross_entropy;
+pub mod error_free;
 pub mod fma_chains;
 pub mod gemm;
+pub mod gram;
+pub mod jacobi_scale;
 pub mod label_sum;
 pub mod layernorm;
 pub mod layernorm_backward;
@@ -44,15 +49,35 @@ pub mod mixture_backward;
 pub mod noise_combine;
 pub mod noise_mix;
 pub mod noise_mix_backward;
+pub mod pair_product;
 pub mod patch_embed;
 pub mod philox;
 pub mod philox_normal;
+pub mod scale_columns;
+pub mod scaled_tile;
 pub mod sgd;
 pub mod stream_copy;
 pub mod triangular_rows;
 
 use std::marker::PhantomData;
 use std::ops::Range;
+
+use crate::device::Real;
+
+/// `(s, e)` with `s = fl(a + b)` and `s + e = a + b` (Knuth, The Art of Computer Programming 2, 4.2.2).
+#[inline(always)]
+fn two_sum<R: Real>(a: R, b: R) -> (R, R) {
+    let s = a + b;
+    let t = s - a;
+    (s, (a - (s - t)) + (b - t))
+}
+
+/// `x` as a pair of numbers whose sum it is.
+#[inline(always)]
+fn pair<R: Real>(x: f64) -> (R, R) {
+    let high = R::of(x);
+    (high, R::of(x - high.get()))
+}
 
 /// Splits `0..n` into blocks of at most `size`, the same on every run.
 pub fn blocks(n: usize, size: usize) -> Vec<Range<usize>> {

@@ -12,7 +12,7 @@ pub fn triangular_rows<R: Real>(t: &TriangularRows<'_>, io: Io<'_, R>) {
         (0..size * size).map(|i| whole[(t.start + i / size) * m + t.start + i % size]).collect()
     };
     for r in 0..t.rows {
-        let x = &mut rhs[t.rhs_offset + r * t.rhs_ld + t.start..][..size];
+        let x = &mut rhs[t.rhs.offset + r * t.rhs.ld + t.start..][..size];
         for step in 0..size {
             if t.transposed {
                 let c = size - 1 - step;
@@ -23,6 +23,6 @@ pub fn triangular_rows<R: Real>(t: &TriangularRows<'_>, io: Io<'_, R>) {
                 x[step] = (x[step] - sum) / l[step * size + step];
             }
         }
-        scratch[r * size..][..size].copy_from_slice(x);
+        scratch[r * t.scratch.cols() + t.start..][..size].copy_from_slice(x);
     }
 }

@@ -18,11 +18,9 @@ pub enum Precision {
 
 /// Zeroed storage for `n` elements, or nothing where the host has not the memory.
 pub(super) fn storage(dtype: DType, precision: Precision, n: usize) -> Option<Storage> {
-    fn zeros<T: Copy + Default>(n: usize) -> Option<Vec<T>> {
-        let mut data = Vec::new();
-        data.try_reserve_exact(n).ok()?;
-        data.resize(n, T::default());
-        Some(data)
+    // Memory that the system gives as zeros takes up room when it is first touched.
+    fn zeros<T: bytemuck::Zeroable>(n: usize) -> Option<Vec<T>> {
+        bytemuck::try_zeroed_vec(n).ok()
     }
     Some(match (dtype, precision) {
         (DType::U32, _) => Storage::U32(zeros(n)?),

@@ -9,7 +9,7 @@ pub const BLOCK: usize = 64;
 
 params! {
     /// Uniforms of `cholesky_block.wgsl`.
-    pub struct CholeskyBlockParams { m: u32, start: u32, size: u32 }
+    pub struct CholeskyBlockParams { m: u32, start: u32, size: u32, first: u32 }
 }
 
 /// Replaces the lower triangle of `G[start.., start..]` (`size` rows and columns) by its Cholesky factor L with
@@ -26,6 +26,8 @@ pub struct CholeskyBlock<'a> {
     pub info: &'a Tensor,
     pub start: usize,
     pub size: usize,
+    /// Column of a larger matrix at which g starts: what `info` counts from.
+    pub first: usize,
 }
 
 impl Kernel for CholeskyBlock<'_> {
@@ -33,7 +35,8 @@ impl Kernel for CholeskyBlock<'_> {
     type Params = CholeskyBlockParams;
 
     fn params(&self) -> CholeskyBlockParams {
-        CholeskyBlockParams { m: self.g.cols() as u32, start: self.start as u32, size: self.size as u32 }
+        let [start, size, first] = [self.start, self.size, self.first].map(|x| x as u32);
+        CholeskyBlockParams { m: self.g.cols() as u32, start, size, first }
     }
 
     fn tensors(&self) -> Vec<Bound<'_>> {

@@ -9,13 +9,16 @@ params! {
     pub struct LabelSumParams {
         rows: u32,
         cols: u32,
+        classes: u32,
+        zero: u32,
     }
 }
 
-/// `q[labels[b]] += p[b]`, over b in order: `Q += Y^T P` for one-hot rows Y, without making them.
+/// `q[labels[b]] += p[b]`, over b in order: `Q += Y^T P` for one-hot rows Y, without making them. q holds pairs, the first
+/// parts before the second: rounding errors of the first parts are summed in the second.
 ///
 /// # Shapes
-/// p [b, m], labels `[b]` of integers below c, q [c, m].
+/// p [b, m], labels [b] of integers below c, q [2, c, m].
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSum<'a> {
     pub p: &'a Tensor,
@@ -30,8 +33,8 @@ impl<'a> LabelSum<'a> {
         if labels.len() != p.rows() {
             return Err(Error::shape("label_sum", "labels", [p.rows()], labels.shape()));
         }
-        if q.cols() != p.cols() {
-            return Err(Error::shape("label_sum", "q", format!("[c, {}]", p.cols()), q.shape()));
+        if !matches!(q.shape(), &[2, _, m] if m == p.cols()) {
+            return Err(Error::shape("label_sum", "q", format!("[2, c, {}]", p.cols()), q.shape()));
         }
         Ok(Self { p, labels, q })
     }
@@ -42,7 +45,8 @@ impl Kernel for LabelSum<'_> {
     type Params = LabelSumParams;
 
     fn params(&self) -> LabelSumParams {
-        LabelSumParams { rows: self.p.rows() as u32, cols: self.p.cols() as u32 }
+        let classes = self.q.shape()[1] as u32;
+        LabelSumParams { rows: self.p.rows() as u32, cols: self.p.cols() as u32, classes, zero: 0 }
     }
 
     fn tensors(&self) -> Vec<Bound<'_>> {

@@ -1,6 +1,7 @@
 //! What both profiles share: the network, the additive statistics, the classifier, passes over data.
 
 use crate::autograd::{Linear, Tape};
+use crate::config::Gamma;
 use crate::device::{DType, Device, Tensor};
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::column_sum::ColumnSum;
@@ -22,6 +23,8 @@ pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 pub struct Core {
     pub network: Network,
     pub statistics: Statistics,
+    /// Ridge added to the Gram matrix.
+    pub gamma: Gamma,
     /// W^T, [classes, m].
     pub weights: Tensor,
     /// Prototype of every task, the newest last.
@@ -45,11 +48,12 @@ pub struct Scores {
 impl Core {
     /// # Errors
     /// Allocation failures.
-    pub fn new(network: Network, gamma: f64, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
+    pub fn new(network: Network, gamma: Gamma, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
         let device = network.device.clone();
         let m = network.random.cols();
         Ok(Self {
-            statistics: Statistics::new(&device, m, gamma)?,
+            statistics: Statistics::new(&device, m)?,
+            gamma,
             weights: device.zeros(&[0, m])?,
             prototypes: Vec::new(),
             step: 0,
@@ -88,23 +92,27 @@ impl Core {
         Ok(())
     }
 
-    /// One pass over `samples` with the network as it is: adds to `statistics` (if any) and returns the prototype, the
-    /// mean feature.
-    pub(super) async fn pass(
-        &self,
+    /// One pass over `samples` with the network as it is: returns the prototype, the mean feature, and adds to the
+    /// statistics if it is a `fit`.
+    pub(crate) async fn pass(
+        &mut self,
         samples: &Samples,
-        statistics: Option<&Statistics>,
+        fit: bool,
         what: &str,
         observer: &mut dyn Observer,
     ) -> Result<Vec<f64>> {
-        let device = self.device();
+        let device = self.device().clone();
         let prototype = device.zeros(&[self.network.vit.config.dim])?;
         observer.begin(Phase::Analytic, what, samples.len());
         let all: Vec<usize> = (0..samples.len()).collect();
         for (i, idx) in all.chunks(self.fit_batch).enumerate() {
-            let (images, labels) = self.images(samples, idx)?;
-            self.pass_batch(&images, &labels, statistics, &prototype, 1.0 / samples.len() as f64, i)?;
+            let (images, _) = self.images(samples, idx)?;
+            let p = self.pass_batch(&images, &prototype, 1.0 / samples.len() as f64, i, fit)?;
             device.flush()?;
+            if let Some(p) = p {
+                let labels: Vec<u32> = idx.iter().map(|&i| samples.labels[i]).collect();
+                self.statistics.add(&device, &p, &labels).await?;
+            }
             observer.advance(idx.len());
         }
         let prototype: Vec<f64> = device.read(&prototype).await?;
@@ -116,22 +124,19 @@ impl Core {
         Ok(prototype)
     }
 
-    pub(super) fn pass_batch(
+    /// Adds the features of a batch, times `scale`, to the prototype; gives the random features to a `fit`.
+    fn pass_batch(
         &self,
         images: &Tensor,
-        labels: &Tensor,
-        statistics: Option<&Statistics>,
         prototype: &Tensor,
         scale: f64,
         batch: usize,
-    ) -> Result<()> {
+        fit: bool,
+    ) -> Result<Option<Tensor>> {
         let device = self.device();
         let mut tape = Tape::new(device, []);
         let f = self.network.features(&mut tape, images, self.behind(batch))?;
-        if let Some(statistics) = statistics {
-            let p = self.network.random_features(&mut tape, &f)?;
-            statistics.add(device, p.value(), labels)?;
-        }
+        let p = if fit { Some(self.network.random_features(&mut tape, &f)?.value().clone()) } else { None };
         let f = f.value();
         device.run(&ColumnSum {
             x: f,
@@ -144,7 +149,21 @@ impl Core {
             normalised: None,
             scale,
             accumulate: true,
-        })
+        })?;
+        Ok(p)
+    }
+
+    /// Solves the statistics for the classifier.
+    pub(super) async fn solve(&mut self, observer: &mut dyn Observer) -> Result<()> {
+        let gamma = match self.gamma {
+            Gamma::Value(gamma) => gamma,
+            Gamma::Auto => self.statistics.choose_gamma().await?,
+        };
+        observer.begin(Phase::Analytic, &format!("solve, gamma {gamma}"), self.statistics.features());
+        let solution = self.statistics.solve(self.device(), gamma, &mut |n| observer.advance(n)).await?;
+        observer.end(Phase::Analytic, None);
+        self.weights = solution.weights;
+        Ok(())
     }
 
     /// Features and logits of a batch of test images [B, C, H, W].
@@ -190,7 +209,7 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 impl Core {
-    /// Plans an analytic pass, a solve and an evaluation, with folded layers and without (for [`Device::prewarm`]).
+    /// Plans an analytic pass and an evaluation, with folded layers and without (for [`Device::prewarm`]).
     pub(super) fn plan(&mut self, task: &crate::method::Task<'_>, device: &Device, kind: Noise) -> Result<()> {
         let prototype = device.zeros(&[self.network.vit.config.dim])?;
         for trial in 0..2 {
@@ -199,8 +218,10 @@ impl Core {
             sizes.retain(|&n| n > 0);
             for size in sizes {
                 let idx: Vec<usize> = (0..size).collect();
-                let (images, labels) = self.images(task.samples, &idx)?;
-                self.pass_batch(&images, &labels, Some(&self.statistics), &prototype, 1.0, 0)?;
+                let (images, _) = self.images(task.samples, &idx)?;
+                if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
+                    self.statistics.plan(device, &p)?;
+                }
                 let logits = self.scores(&images, 0)?.logits;
                 device.run(&ArgMax::new(&logits, &device.empty(&[size], DType::U32)?)?)?;
             }
@@ -208,8 +229,6 @@ impl Core {
                 pollster::block_on(self.refold(kind))?;
             }
         }
-        let factor = crate::kernels::cholesky::factor(device, &self.statistics.gram)?;
-        factor.solve(&self.statistics.sums)?;
         Ok(())
     }
 }

@@ -32,11 +32,9 @@ impl Official {
 
     async fn fit(&mut self, task: &Task<'_>, passes: usize, what: &str, observer: &mut dyn Observer) -> Result<()> {
         for _ in 0..passes {
-            self.core.pass(task.samples, Some(&self.core.statistics), what, observer).await?;
+            self.core.pass(task.samples, true, what, observer).await?;
         }
-        let device = self.core.device().clone();
-        self.core.weights = self.core.statistics.fork(&device)?.solve(&device).await?;
-        Ok(())
+        self.core.solve(observer).await
     }
 
     /// Adds module t with the weights that the code gives it: softmax over cosine scores of the prototypes known so
@@ -88,19 +86,19 @@ impl Method for Official {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
         let device = self.core.device().clone();
         let first = self.core.network.noise.modules == 0;
-        self.core.statistics.widen(&device, task.classes)?;
+        self.core.statistics.widen(task.classes)?;
         if !first {
             self.fit(task, self.fit_epochs, "analytic fit", observer).await?;
             observer.inspect(Point::StepOne(&self.core.weights))?;
         }
         self.expand().await?;
-        let prototype = self.core.pass(task.samples, None, "prototype", observer).await?;
+        let prototype = self.core.pass(task.samples, false, "prototype", observer).await?;
         observer.inspect(Point::PrototypeBefore(&prototype))?;
         self.core.prototypes.push(prototype);
         let aux = device.zeros(&[task.classes, self.core.network.random.cols()])?;
         self.training(aux)?.run(&mut self.core, task, observer).await?;
         self.core.refold(Noise::Plain).await?;
-        let prototype = self.core.pass(task.samples, None, "prototype", observer).await?;
+        let prototype = self.core.pass(task.samples, false, "prototype", observer).await?;
         *self.core.prototypes.last_mut().expect("pushed above") = prototype;
         let passes = if first { self.fit_epochs + 1 } else { 1 };
         self.fit(task, passes, "analytic refit", observer).await
@@ -115,11 +113,10 @@ impl Method for Official {
         device.prewarm(|| {
             let m = self.core.network.random.cols();
             let mut trial = Self {
-                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, None)?,
+                core: Core::new(self.core.network.clone(), self.core.gamma, self.core.fit_batch, None)?,
                 init: Box::new(|_, _| Ok(Vec::new())),
                 ..*self
             };
-            trial.core.statistics.widen(&device, task.classes)?;
             trial.core.weights = device.zeros(&[task.classes, m])?;
             let row = trial.core.network.noise.layout.len();
             // One module trains as task 0, two as the later tasks.

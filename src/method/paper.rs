@@ -47,18 +47,16 @@ impl Paper {
     /// Step 1: W from the statistics so far and those of the task as the network is now; with `Refit::Accumulate`
     /// these stay.
     async fn first_fit(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<Vec<f64>> {
-        let device = self.core.device().clone();
-        let statistics = match self.settings.refit {
-            Refit::Replace => self.core.statistics.fork(&device)?,
-            Refit::Accumulate => self.core.statistics.clone(),
+        let before = match self.settings.refit {
+            Refit::Replace => Some(self.core.statistics.fork().await?),
+            Refit::Accumulate => None,
         };
-        let prototype = self.core.pass(task.samples, Some(&statistics), "analytic fit", observer).await?;
-        let used_up = match self.settings.refit {
-            Refit::Replace => statistics,
-            Refit::Accumulate => statistics.fork(&device)?,
-        };
-        self.core.weights = used_up.solve(&device).await?;
+        let prototype = self.core.pass(task.samples, true, "analytic fit", observer).await?;
+        self.core.solve(observer).await?;
         observer.inspect(Point::StepOne(&self.core.weights))?;
+        if let Some(before) = before {
+            self.core.statistics = before;
+        }
         Ok(prototype)
     }
 
@@ -105,17 +103,16 @@ impl Paper {
 
 impl Method for Paper {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
-        let device = self.core.device().clone();
-        self.core.statistics.widen(&device, task.classes)?;
+        self.core.statistics.widen(task.classes)?;
         if self.settings.noise {
             let prototype = match self.settings.pipeline {
                 Pipeline::ThreeStep => self.first_fit(task, observer).await?,
-                Pipeline::TwoStep => self.core.pass(task.samples, None, "prototype", observer).await?,
+                Pipeline::TwoStep => self.core.pass(task.samples, false, "prototype", observer).await?,
             };
             self.train(task, prototype, observer).await?;
         }
-        let prototype = self.core.pass(task.samples, Some(&self.core.statistics), "analytic refit", observer).await?;
-        self.core.weights = self.core.statistics.fork(&device)?.solve(&device).await?;
+        let prototype = self.core.pass(task.samples, true, "analytic refit", observer).await?;
+        self.core.solve(observer).await?;
         if self.settings.noise {
             *self.core.prototypes.last_mut().expect("pushed by step 2") = prototype;
         }
@@ -131,11 +128,15 @@ impl Method for Paper {
         device.prewarm(|| {
             let m = self.core.weights.cols();
             let mut trial = Self {
-                core: Core::new(self.core.network.clone(), 1.0, self.core.fit_batch, self.core.sample_seed)?,
+                core: Core::new(
+                    self.core.network.clone(),
+                    self.core.gamma,
+                    self.core.fit_batch,
+                    self.core.sample_seed,
+                )?,
                 settings: self.settings,
                 init: Box::new(|_, _| Ok(Vec::new())),
             };
-            trial.core.statistics.widen(&device, task.classes)?;
             trial.core.weights = device.zeros(&[task.classes, m])?;
             if self.settings.noise {
                 let row = trial.core.network.noise.layout.len();

@@ -4,6 +4,7 @@ use crate::autograd::{Linear, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::patch_embed::PatchEmbed;
+use crate::model::fingerprint::Hasher;
 use crate::model::weights::Weights;
 use crate::{Error, Result};
 
@@ -96,6 +97,8 @@ struct Block {
 #[derive(Clone, Debug)]
 pub struct Vit {
     pub config: VitConfig,
+    /// Hash of the configuration and the weights as they were loaded.
+    pub fingerprint: String,
     device: Device,
     patch: Affine,
     cls: Tensor,
@@ -124,6 +127,9 @@ impl Vit {
     /// [`Error::Weights`] and device errors.
     pub fn load(device: &Device, config: VitConfig, mut w: Weights, halves: bool) -> Result<Self> {
         let (d, c) = (config.dim, config);
+        let mut hasher = Hasher::default();
+        hasher.add(&format!("{config:?} halves {halves}"), &[], &[]);
+        w.iter().for_each(|(name, shape, data)| hasher.add(name, shape, data));
         let norm = |w: &mut Weights, name: &str| -> Result<Norm> {
             let weight = device.upload(&w.take(&format!("{name}.weight"), &[d])?, &[d])?;
             Ok(Norm { weight, bias: device.upload(&w.take(&format!("{name}.bias"), &[d])?, &[d])? })
@@ -168,7 +174,8 @@ impl Vit {
         }
         let norm = norm(&mut w, "norm")?;
         w.finish()?;
-        Ok(Self { config, device: device.clone(), patch, cls, registers, pos, blocks, norm })
+        let fingerprint = hasher.finish();
+        Ok(Self { config, fingerprint, device: device.clone(), patch, cls, registers, pos, blocks, norm })
     }
 
     /// Scale and shift of every LayerNorm: norm1 and norm2 of each block, then the final one, named as in timm.

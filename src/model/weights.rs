@@ -6,14 +6,13 @@ use safetensors::{Dtype, SafeTensors};
 
 use crate::{Error, Result};
 
-/// Host tensors by name; every one that a model takes is ticked off.
+/// Host tensors by name; what a model takes is gone, so that leftovers show.
 #[derive(Clone, Debug)]
 pub struct Weights {
     file: String,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f64>)>,
     /// Names of tensors stored with fewer than 64 bits.
     narrow: BTreeSet<String>,
-    taken: BTreeSet<String>,
     /// The file's `__metadata__`.
     pub metadata: HashMap<String, String>,
 }
@@ -43,7 +42,7 @@ impl Weights {
             }
             tensors.insert(name, (view.shape().to_vec(), data));
         }
-        Ok(Self { file: file.into(), tensors, narrow, taken: BTreeSet::new(), metadata })
+        Ok(Self { file: file.into(), tensors, narrow, metadata })
     }
 
     /// Reads a file.
@@ -59,7 +58,7 @@ impl Weights {
     pub fn below(&self, prefix: &str) -> Self {
         let tensors = self.tensors.iter();
         let tensors = tensors.filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_string(), v.clone()))).collect();
-        Self { tensors, taken: BTreeSet::new(), ..self.clone() }
+        Self { tensors, ..self.clone() }
     }
 
     pub fn error(&self, message: impl Into<String>) -> Error {
@@ -75,9 +74,9 @@ impl Weights {
         self.narrow.contains(name)
     }
 
-    /// Names of all tensors.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+    /// Name, shape and entries of all tensors, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[usize], &[f64])> {
+        self.tensors.iter().map(|(name, (shape, data))| (name.as_str(), shape.as_slice(), data.as_slice()))
     }
 
     /// Shape of a tensor.
@@ -97,8 +96,7 @@ impl Weights {
         if found != shape {
             return Err(self.error(format!("`{name}` has shape {found:?}, {shape:?} is needed")));
         }
-        self.taken.insert(name.into());
-        Ok(self.tensors[name].1.clone())
+        Ok(self.tensors.remove(name).expect("its shape is known").1)
     }
 
     /// A tensor of known name and any shape.
@@ -115,10 +113,9 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] naming the first of them.
     pub fn finish(&self) -> Result<()> {
-        let extra: Vec<_> = self.tensors.keys().filter(|k| !self.taken.contains(*k)).collect();
-        match extra.as_slice() {
-            [] => Ok(()),
-            [first, ..] => Err(self.error(format!("{} unexpected tensors, among them `{first}`", extra.len()))),
+        match self.tensors.keys().next() {
+            None => Ok(()),
+            Some(first) => Err(self.error(format!("{} unexpected tensors, among them `{first}`", self.tensors.len()))),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
 use crate::data::Images;
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Settings};
+use crate::model::head::Statistics;
 use crate::model::network::Network;
 use crate::model::noise::{NoiseLayers, Path, PhiLayout};
 use crate::model::optimizer::Rule;
@@ -85,7 +86,11 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
     };
     network.noise.path = (!config.fused_noise).then_some(Path::Unfused);
     let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
-    Core::new(network, config.gamma, config.fit_batch, sample_seed)
+    let mut core = Core::new(network, config.gamma, config.fit_batch, sample_seed)?;
+    if config.keep_class_statistics {
+        core.statistics = Statistics::by_class(m)?;
+    }
+    Ok(core)
 }
 
 /// New modules: fc1 uniform, the rest zero, so that a module starts as the identity.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::{Mixture, Pipeline, Profile, Refit};
+use crate::config::{Gamma, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Samples, Settings};
 use crate::model::network::Network;
@@ -47,10 +47,20 @@ pub(super) struct RunCase {
     pub refit: Option<Refit>,
 }
 
+/// A ridge regression: random features `p` [n, m], labels `y`, and the classifier.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RidgeCase {
+    pub gamma: f64,
+    pub classes: usize,
+    /// Condition number of the Gram matrix with gamma on its diagonal.
+    pub condition: f64,
+}
+
 /// What a golden file holds.
 #[derive(Clone, Debug)]
 pub(super) enum Case {
     Run(Box<RunCase>),
+    Ridge(RidgeCase),
     /// A kind whose replay this version does not have.
     Other(String),
 }
@@ -74,7 +84,8 @@ impl Golden {
         let value: serde_json::Value = serde_json::from_str(text).map_err(bad)?;
         let case = match value["kind"].as_str() {
             Some("paper_run" | "official_run") => Case::Run(serde_json::from_value(value).map_err(bad)?),
-            Some(kind @ ("vit_features" | "ridge")) => Case::Other(kind.into()),
+            Some("ridge") => Case::Ridge(serde_json::from_value(value).map_err(bad)?),
+            Some(kind @ "vit_features") => Case::Other(kind.into()),
             other => return Err(tensors.error(format!("its `case` is of unknown kind {other:?}"))),
         };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -137,7 +148,7 @@ impl Golden {
             noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
             random: device.upload(&tensors.take("buffer.weight", &[d1, m])?, &[d1, m])?,
         };
-        Core::new(network, case.gamma, case.fit_batch, None)
+        Core::new(network, Gamma::Value(case.gamma), case.fit_batch, None)
     }
 
     fn rule(case: &RunCase) -> Rule {

@@ -1,6 +1,8 @@
 //! The class-incremental protocol: which classes come when, and how the model is judged.
 
+mod archive;
 mod build;
+mod gather;
 mod golden;
 mod metrics;
 mod order;
@@ -8,6 +10,8 @@ mod run;
 mod split;
 mod verify;
 
+pub use archive::Archive;
+pub use gather::{Judged, gather, judge, save_classifier};
 pub use metrics::Metrics;
 pub use order::class_order;
 pub use run::{Watch, run};

@@ -21,12 +21,18 @@ pub trait Watch {
 }
 
 /// Progress bars and the clock of the noise phase.
-struct Meter {
+pub(super) struct Meter {
     progress: Progress,
     bar: Option<Bar>,
-    task: usize,
+    pub task: usize,
     start: Instant,
     noise: f64,
+}
+
+impl Meter {
+    pub fn new() -> Self {
+        Self { progress: Progress::new(), bar: None, task: 0, start: Instant::now(), noise: 0.0 }
+    }
 }
 
 impl Observer for Meter {
@@ -66,7 +72,7 @@ pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mu
 }
 
 /// The images `idx` with labels in order of appearance.
-fn samples(images: &Images, idx: &[usize], tasks: &Tasks) -> Samples {
+pub(super) fn samples(images: &Images, idx: &[usize], tasks: &Tasks) -> Samples {
     let (pixels, labels) = images.gather(idx);
     Samples {
         shape: [images.channels, images.height, images.width],
@@ -99,7 +105,7 @@ async fn learn_all(
     let tasks = Tasks::new(dataset.classes.len(), config.init_classes, config.increment, config.class_seed)?;
     let mut metrics = Metrics::default();
     let (mut seconds, before) = (Seconds::default(), device.stats());
-    let mut meter = Meter { progress: Progress::new(), bar: None, task: 0, start, noise: 0.0 };
+    let mut meter = Meter::new();
     for t in 0..tasks.count() {
         let task_start = Instant::now();
         meter.task = t;

@@ -8,11 +8,13 @@ use crate::Result;
 use crate::autograd::Gradients;
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
+use crate::kernels::gemm::{Gemm, Layout};
 use crate::kernels::philox_normal::{PhiloxNormal, Stream};
 use crate::method::{Core, Method, Observer, Phase, Point, Task};
+use crate::model::head::Statistics;
 use crate::model::noise::{Mixture, NoiseLayers};
 use crate::model::vit::transpose;
-use crate::protocol::golden::{Case, Golden, RunCase};
+use crate::protocol::golden::{Case, Golden, RidgeCase, RunCase};
 
 /// Largest error of a group of tensors, relative to the largest entry of each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -64,6 +66,7 @@ pub async fn verify(path: &Path, device: &Device, oracle: bool) -> Result<Replay
     let golden = Golden::read(path)?;
     let outcome = match &golden.case {
         Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
+        Case::Ridge(case) => Outcome::Checked(ridge(&golden, case, device, oracle).await?),
         Case::Run(case) => {
             golden.check(case)?;
             let core = golden.core(case, device)?;
@@ -127,9 +130,22 @@ impl Judge<'_> {
     }
 
     /// Compares a device matrix [C, m] with a recorded one [m, C].
-    fn transposed(&mut self, device: &Device, group: &str, name: &str, got: &Tensor) -> Result<()> {
-        let data: Vec<f64> = pollster::block_on(device.read(got))?;
-        self.compare(group, name, &transpose(&data, got.rows(), got.cols()), 1e-3)
+    fn transposed(&mut self, group: &str, name: &str, got: &Tensor, single: f64) -> Result<()> {
+        let data: Vec<f64> = pollster::block_on(self.device.read(got))?;
+        self.compare(group, name, &transpose(&data, got.rows(), got.cols()), single)
+    }
+
+    /// Counts predictions that differ from those of the recorded logits `name` [n, classes] where these have a margin.
+    fn predictions(&mut self, name: &str, logits: &[f64], classes: usize) -> Result<()> {
+        let want = self.golden.tensors.get(name)?;
+        let rows = want.chunks(classes).zip(logits.chunks(classes));
+        let wrong = rows.filter(|(want, got)| {
+            let (best, margin) = top(want);
+            margin > 1e-3 && top(got).0 != best
+        });
+        let wrong = wrong.count();
+        self.record("predictions that differ", name, wrong as f64, 0.0);
+        Ok(())
     }
 
     /// The newest module's parameters (or their gradients): every phi tensor that the file records below `prefix`.
@@ -154,7 +170,7 @@ impl Observer for Judge<'_> {
         let t = self.task;
         let name = |what: &str| format!("task{t}.{what}");
         match point {
-            Point::StepOne(w) => self.transposed(&self.device.clone(), "W, step 1", &name("step1.W"), w),
+            Point::StepOne(w) => self.transposed("W, step 1", &name("step1.W"), w, 1e-3),
             Point::Similarity(s) => self.compare("similarity", &name("similarity"), s, 1e-4),
             Point::PrototypeBefore(p) => self.compare("prototype", &name("prototype_before"), p, 1e-4),
             Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
@@ -181,7 +197,7 @@ impl Judge<'_> {
                 logits.extend(pollster::block_on(device.read::<f64>(&of(a)?))?);
             }
         }
-        self.transposed(device, "first gradients", &format!("{prefix}.W_aux"), &w_aux)?;
+        self.transposed("first gradients", &format!("{prefix}.W_aux"), &w_aux, 1e-3)?;
         self.compare("first gradients", &format!("{prefix}.omega"), &logits, 1e-3)?;
         for (j, row) in rows.iter().enumerate() {
             self.module("first gradients", &format!("{prefix}.noise.{j}"), noise, row)?;
@@ -222,7 +238,7 @@ impl Judge<'_> {
         }
         let prototype = if official { "prototype_after" } else { "prototype" };
         self.compare("prototype", &name(prototype), &core.prototypes[t], 1e-4)?;
-        self.transposed(device, "W", &name("W"), &core.weights)
+        self.transposed("W", &name("W"), &core.weights, 1e-3)
     }
 
     /// Features, logits and predictions on the test images of all classes seen.
@@ -237,16 +253,7 @@ impl Judge<'_> {
         let name = format!("task{}.test.logits", self.task);
         self.compare("features", &format!("task{}.test.features", self.task), &features, 1e-4)?;
         self.compare("logits", &name, &logits, 1e-3)?;
-        let want = self.golden.tensors.get(&name)?;
-        let wrong = (0..test.len())
-            .filter(|i| {
-                let row = i * seen..(i + 1) * seen;
-                let (best, margin) = top(&want[row.clone()]);
-                margin > 1e-3 && top(&logits[row]).0 != best
-            })
-            .count();
-        self.record("predictions that differ", &name, wrong as f64, 0.0);
-        Ok(())
+        self.predictions(&name, &logits, seen)
     }
 
     /// The recorded normals of one layer, task and step.
@@ -287,5 +294,31 @@ async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle
         judge.state(method.core(), case).await?;
         judge.judged(method.core(), case, seen).await?;
     }
+    Ok(judge.checks)
+}
+
+/// Rows of `p` that a ridge replay adds at once: a prime, so that the last batch is a part.
+const RIDGE_BATCH: usize = 97;
+
+/// Gathers the recorded features in batches, solves, and judges W and the logits of the test features.
+async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool) -> Result<Vec<Check>> {
+    let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), task: 0 };
+    let tensors = &golden.tensors;
+    let m = tensors.shape("W")?[0];
+    let labels: Vec<u32> = tensors.get("y")?.iter().map(|&y| y as u32).collect();
+    let mut statistics = Statistics::new(device, m)?;
+    statistics.widen(case.classes)?;
+    for (p, y) in tensors.get("p")?.chunks(RIDGE_BATCH * m).zip(labels.chunks(RIDGE_BATCH)) {
+        statistics.add(device, &device.upload(p, &[y.len(), m])?, y).await?;
+    }
+    let w = statistics.solve(device, case.gamma, &mut |_| ()).await?.weights;
+    let p = device.upload(tensors.get("test.p")?, tensors.shape("test.p")?)?;
+    let logits = device.reals(&[p.rows(), case.classes])?;
+    device.run(&Gemm::new(Layout::NT, &p, &w, &logits)?)?;
+    let logits: Vec<f64> = device.read(&logits).await?;
+    let (of_w, of_logits) = if case.condition < 1e6 { (1e-4, 5e-5) } else { (1e-3, 1e-3) };
+    judge.transposed("W", "W", &w, of_w)?;
+    judge.compare("logits", "test.logits", &logits, of_logits)?;
+    judge.predictions("test.logits", &logits, case.classes)?;
     Ok(judge.checks)
 }

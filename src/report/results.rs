@@ -1,13 +1,12 @@
 //! `results.json`: everything measured in a run, and the settings that lead to it.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use crate::config::{Config, Profile};
 use crate::protocol::Metrics;
+use crate::report::replace::{check_replaceable, replace};
 use crate::{Error, Result};
 
 const FILE: &str = "results.json";
@@ -103,7 +102,7 @@ impl Results {
         let path = dir.join(FILE);
         let mut json = serde_json::to_vec(self).map_err(|e| Error::io("write", &path, &e.into()))?;
         json.push(b'\n');
-        temporary(dir, &json)?.persist(&path).map_err(|e| Error::io("write", &path, &e.error))?;
+        replace(&path, &json)?;
         Ok(path)
     }
 }
@@ -113,29 +112,7 @@ impl Results {
 /// # Errors
 /// [`Error::Io`] if that is not possible, or if `results.json` in `dir` is not a file that can be replaced.
 pub fn check_writable(dir: &Path) -> Result<()> {
-    temporary(dir, &[0; 4096])?;
-    let path = dir.join(FILE);
-    if path.is_dir() {
-        return Err(Error::io("write", path, &std::io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(())
-}
-
-/// A file with `content` in `dir` that is deleted unless persisted.
-fn temporary(dir: &Path, content: &[u8]) -> Result<NamedTempFile> {
-    std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, &e))?;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".results-").suffix(".tmp");
-    // The umask applies, as to any other file; without this only the owner could read it.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let write = || {
-        let mut file = builder.tempfile_in(dir)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    };
-    write().map_err(|e| Error::io("write in", dir, &e))
+    check_replaceable(&dir.join(FILE))
 }
 
 #[cfg(test)]

@@ -1,0 +1,137 @@
+// y[c][i] += sum_k x[c][k] a[k][i] for one tile a of a symmetric matrix A = D (G + gamma I) D, as pairs.
+//   x [rows, m]: numbers of 18 bits, integers below 2^9 and 9 bits behind the point; columns k0 .. k0 + depth count.
+//   a[k][i] = scale[k0 + k] scale[i0 + i] g[k][i] (g[i][k] if TRANSPOSED), below 2 in size; where k0 + k = i0 + i it is
+//   diagonal[k0 + k] instead. g [2, ..]: hi, lo, scale [m], diagonal [2, m]. y [2, rows, m]: columns i0 .. i0 + cols.
+// With x = x1 + 2^-9 x2 and 2^8 a = a1 + 2^-9 a2 + 2^-18 a3, integers below 2^9 but for a3,
+//   2^8 x a = x1 a1 + 2^-9 (x1 a2 + x2 a1) + 2^-18 (x2 a2 + x a3):
+// over CHUNK = 64 terms the first two sums are integers up to 2^24, exact in f32, and over all terms of a tile exact in
+// i32; the last is 2^-18 smaller, and so are its rounding errors.
+// One workgroup makes 32 rows of 64 columns, one thread 4 x 4. Stages of DEPTH terms pass through workgroup memory.
+// Edges: terms beyond the last are 0; rows and columns beyond the last repeat it and are not stored.
+import package::lib::pair::{two_sum, pair_add};
+import package::plan::{CHUNK};
+
+struct Params {
+    m: u32, rows: u32, cols: u32, depth: u32,
+    i0: u32, k0: u32, ld: u32, low: u32,
+    zero: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, m]
+@group(0) @binding(2) var<storage, read> g: array<f32>; // [2, depth, cols] or [2, cols, depth]
+@group(0) @binding(3) var<storage, read> scale: array<f32>; // [m]
+@group(0) @binding(4) var<storage, read> diagonal: array<f32>; // [2, m]
+@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [2, rows, m]
+
+const DEPTH: u32 = 16u;
+const ROWS: u32 = 32u;
+const COLS: u32 = 64u;
+const WG: u32 = 128u;
+
+var<workgroup> x_first: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
+var<workgroup> x_second: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
+var<workgroup> a_first: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
+var<workgroup> a_second: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
+var<workgroup> a_third: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
+
+fn put_x(k0: u32, row0: u32, lane: u32) {
+    for (var i = lane; i < DEPTH * ROWS; i += WG) {
+        let k = i % DEPTH;
+        let row = i / DEPTH;
+        let at = min(row0 + row, params.rows - 1u) * params.m + params.k0 + min(k0 + k, params.depth - 1u);
+        let value = select(0.0, x[at], k0 + k < params.depth);
+        let first = round(value);
+        let to = k * ROWS + row;
+        x_first[to / 4u][to % 4u] = first;
+        x_second[to / 4u][to % 4u] = (value - first) * 512.0;
+    }
+}
+
+fn put_a(k0: u32, col0: u32, lane: u32) {
+    for (var n = lane; n < DEPTH * COLS; n += WG) {
+        @if(TRANSPOSED) let k = n % DEPTH;
+        @if(TRANSPOSED) let i = n / DEPTH;
+        @if(!TRANSPOSED) let k = n / COLS;
+        @if(!TRANSPOSED) let i = n % COLS;
+        let term = min(k0 + k, params.depth - 1u);
+        let col = min(col0 + i, params.cols - 1u);
+        @if(TRANSPOSED) let at = col * params.ld + term;
+        @if(!TRANSPOSED) let at = term * params.ld + col;
+        let factor = 256.0 * scale[params.k0 + term] * scale[params.i0 + col];
+        var value = vec2<f32>(g[at], g[params.low + at]) * factor;
+        if params.k0 + term == params.i0 + col {
+            value = 256.0 * vec2<f32>(diagonal[params.k0 + term], diagonal[params.m + params.k0 + term]);
+        }
+        let first = round(value.x);
+        let rest = (value.x - first) * 512.0;
+        let second = round(rest);
+        let to = k * COLS + i;
+        a_first[to / 4u][to % 4u] = first;
+        a_second[to / 4u][to % 4u] = second;
+        a_third[to / 4u][to % 4u] = (rest - second) * 512.0 + value.y * 262144.0;
+    }
+}
+
+@compute @workgroup_size(16, 8)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let row0 = group.y * ROWS;
+    let col0 = group.x * COLS;
+    var sum: array<array<vec4<f32>, 3>, 4>;
+    var first: array<vec4<i32>, 4>;
+    var second: array<vec4<i32>, 4>;
+    var third: array<vec4<f32>, 4>;
+    for (var i = 0u; i < 4u; i++) {
+        first[i] = vec4<i32>(0);
+        second[i] = vec4<i32>(0);
+        third[i] = vec4<f32>(0.0);
+    }
+    for (var chunk = 0u; chunk < params.depth; chunk += CHUNK) {
+        for (var i = 0u; i < 4u; i++) {
+            for (var s = 0u; s < 3u; s++) { sum[i][s] = vec4<f32>(0.0); }
+        }
+        for (var stage = chunk; stage < min(chunk + CHUNK, params.depth); stage += DEPTH) {
+            workgroupBarrier();
+            put_x(stage, row0, lane);
+            put_a(stage, col0, lane);
+            workgroupBarrier();
+            for (var d = 0u; d < DEPTH; d++) {
+                let x1 = x_first[d * (ROWS / 4u) + local.y];
+                let x2 = x_second[d * (ROWS / 4u) + local.y];
+                let x = fma(x2, vec4<f32>(0.001953125), x1);
+                let a1 = a_first[d * (COLS / 4u) + local.x];
+                let a2 = a_second[d * (COLS / 4u) + local.x];
+                let a3 = a_third[d * (COLS / 4u) + local.x];
+                for (var i = 0u; i < 4u; i++) {
+                    sum[i][0] = fma(vec4<f32>(x1[i]), a1, sum[i][0]);
+                    sum[i][1] = fma(vec4<f32>(x1[i]), a2, fma(vec4<f32>(x2[i]), a1, sum[i][1]));
+                    sum[i][2] = fma(vec4<f32>(x2[i]), a2, fma(vec4<f32>(x[i]), a3, sum[i][2]));
+                }
+            }
+        }
+        for (var i = 0u; i < 4u; i++) {
+            first[i] += vec4<i32>(sum[i][0]);
+            second[i] += vec4<i32>(sum[i][1]);
+            third[i] += sum[i][2];
+        }
+    }
+
+    let y_low = params.rows * params.m;
+    for (var i = 0u; i < 4u; i++) {
+        let row = row0 + local.y * 4u + i;
+        for (var j = 0u; j < 4u; j++) {
+            let col = col0 + local.x * 4u + j;
+            if row < params.rows && col < params.cols {
+                let at = row * params.m + params.i0 + col;
+                let high = vec2<f32>(f32(first[i][j]), f32(second[i][j]));
+                let left = vec2<f32>(f32(first[i][j] - i32(high.x)), f32(second[i][j] - i32(high.y)));
+                var add = two_sum(high.x, high.y * 0.001953125, params.zero);
+                add.y += left.x + 0.001953125 * (left.y + 0.001953125 * third[i][j]);
+                let total = pair_add(vec2<f32>(y[at], y[y_low + at]), add * 0.00390625, params.zero);
+                y[at] = total.x;
+                y[y_low + at] = total.y;
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! `minoise forget`
+
+use std::process::ExitCode;
+
+use super::{ForgetArgs, line};
+use crate::protocol::Archive;
+use crate::{Result, report};
+
+pub(super) fn forget(args: ForgetArgs) -> Result<ExitCode> {
+    report::check_replaceable(&args.out)?;
+    let mut archive = Archive::load(&args.file)?;
+    archive.forget(&args.class)?;
+    archive.save(&args.out)?;
+    line(&format!("{}: {archive}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,32 @@
+//! `minoise gather`
+
+use std::ops::Range;
+use std::process::ExitCode;
+
+use super::{GatherArgs, line};
+use crate::config::Config;
+use crate::device::{Device, Selector};
+use crate::{Result, data, protocol, report};
+
+/// Reads `A-B`, both included, or `A`.
+pub(super) fn tasks(text: &str) -> Result<Range<usize>, String> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (first.trim().parse(), last.trim().parse::<usize>()) {
+        (Ok(first), Ok(last)) if first <= last && last < usize::MAX => Ok(first..last + 1),
+        _ => Err("first and last task are needed, such as 0-4".into()),
+    }
+}
+
+pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
+    let sets = [vec!["noise=false".into()], args.set].concat();
+    let mut config = Config::load(None, args.config.as_deref(), &sets)?;
+    config.seed = args.seed.unwrap_or(config.seed);
+    report::check_replaceable(&args.out)?;
+    let dataset = data::load(&config.data)?;
+    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    line(&format!("device: {}", device.name()))?;
+    let archive = pollster::block_on(protocol::gather(&config, &device, &dataset, args.tasks))?;
+    archive.save(&args.out)?;
+    line(&format!("{}: {archive}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

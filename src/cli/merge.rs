@@ -1,0 +1,22 @@
+//! `minoise merge`
+
+use std::process::ExitCode;
+
+use super::{MergeArgs, line};
+use crate::protocol::Archive;
+use crate::{Error, Result, report};
+
+pub(super) fn merge(args: MergeArgs) -> Result<ExitCode> {
+    report::check_replaceable(&args.out)?;
+    let (first, rest) = args.files.split_first().ok_or_else(|| Error::Unsupported("no file to merge".into()))?;
+    let mut union = Archive::load(first)?;
+    line(&format!("{}: {union}", first.display()))?;
+    for file in rest {
+        let next = Archive::load(file)?;
+        line(&format!("{}: {next}", file.display()))?;
+        union.merge(&next)?;
+    }
+    union.save(&args.out)?;
+    line(&format!("{}: {union}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

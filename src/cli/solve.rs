@@ -1,0 +1,44 @@
+//! `minoise solve`
+
+use std::process::ExitCode;
+
+use super::{SolveArgs, line};
+use crate::config::Gamma;
+use crate::device::{Device, Selector};
+use crate::protocol::{self, Archive};
+use crate::report::{self, Progress};
+use crate::{Result, data};
+
+pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
+    if let Some(out) = &args.out {
+        report::check_replaceable(out)?;
+    }
+    let mut archive = Archive::load(&args.file)?;
+    if let Some(gamma) = args.gamma {
+        archive.config.gamma = gamma;
+        archive.config.validate()?;
+    }
+    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    line(&format!("device:   {}", device.name()))?;
+    line(&format!("file:     {archive}"))?;
+    let (gamma, how) = match archive.config.gamma {
+        Gamma::Value(gamma) => (gamma, ""),
+        Gamma::Auto => (pollster::block_on(archive.statistics.choose_gamma())?, " (by generalised cross-validation)"),
+    };
+    let bar = Progress::new().bar("solve", archive.statistics.features() as u64);
+    let solution = pollster::block_on(archive.statistics.solve(&device, gamma, &mut |n| bar.inc(n as u64)))?;
+    drop(bar);
+    line(&format!("gamma:    {gamma}{how}"))?;
+    line(&format!("residual: {:.1e}", solution.residual))?;
+    if args.evaluate {
+        let dataset = data::load(&archive.config.data)?;
+        let judged = pollster::block_on(protocol::judge(&archive, &solution.weights, &device, &dataset))?;
+        let (percent, images) = (100.0 * judged.accuracy(), judged.truth.len());
+        line(&format!("accuracy: {percent:.2} % of {images} test images"))?;
+    }
+    if let Some(out) = &args.out {
+        pollster::block_on(protocol::save_classifier(&archive, &solution, &device, out))?;
+        line(&format!("classifier: {}", out.display()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,70 @@
+//! Diagonal of a regularised Gram matrix and the powers of two that bring it near 1.
+
+use super::add::elementwise;
+use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
+use crate::{Error, Result, cpu, params};
+
+params! {
+    /// Uniforms of `jacobi_scale.wgsl`.
+    pub struct JacobiScaleParams { m: u32, n: u32, offset: u32, zero: u32, gamma_hi: f32, gamma_lo: f32 }
+}
+
+/// For one diagonal tile of G: `scale[offset + i] = 2^-k` and `diagonal[offset + i] = (G_ii + gamma) 4^-k` in [1/2, 2), as
+/// pairs; k = 0 where the sum is not positive.
+///
+/// # Shapes
+/// tile [2, n, n], scale [m], diagonal [2, m], offset + n <= m.
+#[derive(Clone, Copy, Debug)]
+pub struct JacobiScale<'a> {
+    pub tile: &'a Tensor,
+    pub gamma: f64,
+    pub offset: usize,
+    pub scale: &'a Tensor,
+    pub diagonal: &'a Tensor,
+}
+
+impl JacobiScale<'_> {
+    /// The same, its shapes checked.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where they do not fit together.
+    pub fn checked(self) -> Result<Self> {
+        let m = self.scale.len();
+        if !matches!(self.tile.shape(), [2, rows, cols] if rows == cols && self.offset + rows <= m) {
+            return Err(Error::shape("jacobi_scale", "tile", "[2, n, n] inside [m, m]", self.tile.shape()));
+        }
+        if self.diagonal.shape() != [2, m] {
+            return Err(Error::shape("jacobi_scale", "diagonal", [2, m], self.diagonal.shape()));
+        }
+        Ok(self)
+    }
+}
+
+impl Kernel for JacobiScale<'_> {
+    const NAME: &'static str = "jacobi_scale";
+    type Params = JacobiScaleParams;
+
+    fn params(&self) -> JacobiScaleParams {
+        let gamma_hi = self.gamma as f32;
+        JacobiScaleParams {
+            m: self.scale.len() as u32,
+            n: self.tile.cols() as u32,
+            offset: self.offset as u32,
+            zero: 0,
+            gamma_hi,
+            gamma_lo: (self.gamma - f64::from(gamma_hi)) as f32,
+        }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        vec![read(1, self.tile), write(2, self.scale), write(3, self.diagonal)]
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        Ok(elementwise("jacobi_scale", self.tile.cols(), caps))
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::jacobi_scale::jacobi_scale(self, io);
+    }
+}

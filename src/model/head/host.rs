@@ -1,0 +1,176 @@
+//! The statistics in float64 on the host's cores.
+
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
+use super::factor::{Columns, Factor, residual};
+use super::tiles::{Tiles, update};
+use crate::cpu::gemm::matrix;
+use crate::{Error, Result};
+
+/// Residual at which refinement ends: what float64 reaches on a well-conditioned matrix.
+const ENOUGH: f64 = 1e-12;
+/// Residual above which a solution is refused.
+const TOLERATED: f64 = 1e-6;
+/// Steps of refinement at most.
+const STEPS: usize = 3;
+
+/// G as tiles and Q^T [C, m].
+#[derive(Clone, Debug)]
+pub struct Host {
+    features: usize,
+    /// Whether every class has a Gram matrix of its own; their sum is G.
+    pub by_class: bool,
+    pub grams: Vec<Tiles>,
+    pub sums: Vec<f64>,
+}
+
+/// `g += p^T p` for p [B, m].
+fn add_products(g: &mut Tiles, p: &[f64], batch: usize) {
+    let (m, side) = (g.size(), g.side());
+    let part = |i: usize| matrix(&p[i * side..], batch, side.min(m - i * side), m);
+    g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), 1.0));
+}
+
+impl Host {
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn new(features: usize, by_class: bool) -> Result<Self> {
+        let grams = if by_class { Vec::new() } else { vec![Tiles::zeros(features)?] };
+        Ok(Self { features, by_class, grams, sums: Vec::new() })
+    }
+
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn fork(&self) -> Result<Self> {
+        let grams = self.grams.iter().map(Tiles::fork).collect::<Result<_>>()?;
+        Ok(Self { grams, sums: self.sums.clone(), ..*self })
+    }
+
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn widen(&mut self, classes: usize) -> Result<()> {
+        self.sums.resize(classes * self.features, 0.0);
+        while self.by_class && self.grams.len() < classes {
+            self.grams.push(Tiles::zeros(self.features)?);
+        }
+        Ok(())
+    }
+
+    /// Adds random features p [B, m] with labels below the number of classes.
+    pub fn add(&mut self, p: &[f64], labels: &[u32]) {
+        let m = self.features;
+        let mut of_class = vec![Vec::new(); self.sums.len() / m];
+        labels.iter().enumerate().for_each(|(i, &y)| of_class[y as usize].push(i));
+        if self.by_class {
+            for (gram, samples) in self.grams.iter_mut().zip(&of_class).filter(|(_, samples)| !samples.is_empty()) {
+                let part: Vec<f64> = samples.iter().flat_map(|&i| &p[i * m..(i + 1) * m]).copied().collect();
+                add_products(gram, &part, samples.len());
+            }
+        } else if !labels.is_empty() {
+            add_products(&mut self.grams[0], p, labels.len());
+        }
+        self.sums.par_chunks_mut(m).zip(of_class).for_each(|(sum, samples)| {
+            for i in samples {
+                sum.iter_mut().zip(&p[i * m..]).for_each(|(q, x)| *q += x);
+            }
+        });
+    }
+
+    /// Adds other statistics, equally by class or not, whose class c is class `classes[c]` here.
+    pub fn merge(&mut self, other: &Self, classes: &[usize]) {
+        let m = self.features;
+        for (c, gram) in other.grams.iter().enumerate() {
+            self.grams[if self.by_class { classes[c] } else { 0 }].add(gram);
+        }
+        for (c, &class) in classes.iter().enumerate() {
+            self.sums[class * m..][..m].iter_mut().zip(&other.sums[c * m..]).for_each(|(x, y)| *x += y);
+        }
+    }
+
+    /// Drops a class that has a Gram matrix of its own.
+    pub fn forget(&mut self, class: usize) {
+        self.grams.remove(class);
+        self.sums.drain(class * self.features..(class + 1) * self.features);
+    }
+
+    /// The lower triangles of the Gram matrices, each row after row.
+    pub fn pack(&self) -> Vec<f64> {
+        self.grams.iter().flat_map(Tiles::pack).collect()
+    }
+
+    /// Takes what [`Host::pack`] and `sums` gave, for as many classes as these have.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn unpack(&mut self, packed: &[f64], sums: &[f64]) -> Result<()> {
+        self.sums.clear();
+        if self.by_class {
+            self.grams.clear();
+        }
+        self.widen(sums.len() / self.features)?;
+        self.sums.copy_from_slice(sums);
+        let size = self.features * (self.features + 1) / 2;
+        self.grams.iter_mut().zip(packed.chunks(size)).for_each(|(gram, packed)| gram.unpack(packed));
+        Ok(())
+    }
+
+    /// How many Gram matrices there are for so many classes.
+    pub fn parts(&self, classes: usize) -> usize {
+        if self.by_class { classes } else { 1 }
+    }
+
+    /// G.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn gram(&self) -> Result<Cow<'_, Tiles>> {
+        match self.grams.as_slice() {
+            [] => Ok(Cow::Owned(Tiles::zeros(self.features)?)),
+            [one] => Ok(Cow::Borrowed(one)),
+            [first, rest @ ..] => {
+                let mut sum = first.fork()?;
+                rest.iter().for_each(|gram| sum.add(gram));
+                Ok(Cow::Owned(sum))
+            }
+        }
+    }
+
+    /// `W^T = Q^T (G + gamma I)^-1` [C, m] and its residual, the largest entry of `Q - (G + gamma I) W` relative to that
+    /// of Q. Where the residual of the factor's solution is not yet that of a well-conditioned matrix, it is refined
+    /// (Higham, Accuracy and Stability of Numerical Algorithms, 12).
+    ///
+    /// # Errors
+    /// [`Error::NotPositiveDefinite`], [`Error::IllConditioned`], [`Error::OutOfMemory`].
+    pub fn solve(&self, gamma: f64, advance: &mut dyn FnMut(usize)) -> Result<(Vec<f64>, f64)> {
+        if self.sums.is_empty() {
+            return Ok((Vec::new(), 0.0));
+        }
+        let gram = self.gram()?;
+        let mut shifted = gram.fork()?;
+        shifted.shift(gamma);
+        let factor = Factor::new(shifted, advance)?;
+        let b = Columns::of(&self.sums, &gram);
+        let scale = b.largest().max(f64::MIN_POSITIVE);
+        let mut x = b.clone();
+        factor.solve(&mut x);
+        let mut missing = residual(&gram, gamma, &x, &b);
+        let mut error = missing.largest() / scale;
+        for _ in 0..STEPS {
+            if error <= ENOUGH {
+                break;
+            }
+            factor.solve(&mut missing);
+            let mut better = x.clone();
+            better.add(&missing);
+            missing = residual(&gram, gamma, &better, &b);
+            let reached = missing.largest() / scale;
+            if reached >= error {
+                break;
+            }
+            (x, error) = (better, reached);
+        }
+        if error <= TOLERATED { Ok((x.transposed(), error)) } else { Err(Error::IllConditioned { residual: error }) }
+    }
+}

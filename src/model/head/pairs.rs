@@ -1,0 +1,150 @@
+//! The statistics in pairs of f32 on a GPU, which has no float64.
+
+use super::host::Host;
+use crate::Result;
+use crate::device::{Device, Tensor};
+use crate::kernels::column_unit::ColumnUnit;
+use crate::kernels::gram::{Gram, SAMPLES};
+use crate::kernels::label_sum::LabelSum;
+use crate::kernels::ridge::{Solution, System};
+use crate::kernels::tiles::{Tiles, side};
+
+/// G as tiles [2, rows, cols] and Q^T [2, C, m]: first parts, second parts.
+#[derive(Debug)]
+pub struct Pairs {
+    gram: Tiles,
+    sums: Tensor,
+    device: Device,
+}
+
+impl Pairs {
+    /// # Errors
+    /// Allocation failures.
+    pub fn new(device: &Device, m: usize) -> Result<Self> {
+        let gram = Tiles::new(device, m, side(m), 2)?;
+        gram.all().iter().try_for_each(|tile| device.clear(tile))?;
+        Ok(Self { gram, sums: device.zeros(&[2, 0, m])?, device: device.clone() })
+    }
+
+    /// Q^T of at least `classes` classes.
+    fn wide(&self, classes: usize) -> Result<Tensor> {
+        let (before, m) = (self.sums.shape()[1], self.gram.size());
+        if before >= classes {
+            return Ok(self.sums.clone());
+        }
+        let wide = self.device.zeros(&[2, classes, m])?;
+        for part in 0..2 {
+            self.device.copy(&self.sums, part * before * m, &wide, part * classes * m, before * m)?;
+        }
+        Ok(wide)
+    }
+
+    /// Adds random features p [B, m] with labels below `classes`.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn add(&mut self, p: &Tensor, labels: &[u32], classes: usize) -> Result<()> {
+        self.sums = self.wide(classes)?;
+        gather(&self.device, &self.gram, &self.sums, p, labels)
+    }
+
+    /// The statistics in float64 on the host, exactly.
+    ///
+    /// # Errors
+    /// Device errors, [`crate::Error::OutOfMemory`].
+    pub async fn to_host(&self, classes: usize) -> Result<Host> {
+        let mut host = Host::new(self.gram.size(), false)?;
+        for i in 0..self.gram.count() {
+            let mut row = Vec::new();
+            for j in 0..=i {
+                row.push(self.device.read::<f32>(self.gram.tile(i, j)).await?);
+            }
+            let rows = self.gram.range(i);
+            host.grams[0].fill(rows.clone(), |r, c| {
+                let j = c / self.gram.side();
+                let cols = self.gram.range(j);
+                let at = (r - rows.start) * cols.len() + c - cols.start;
+                f64::from(row[j][at]) + f64::from(row[j][rows.len() * cols.len() + at])
+            });
+        }
+        let sums: Vec<f64> = self.device.read(&self.wide(classes)?).await?;
+        let (high, low) = sums.split_at(sums.len() / 2);
+        host.sums = high.iter().zip(low).map(|(x, y)| x + y).collect();
+        Ok(host)
+    }
+
+    /// What [`Pairs::to_host`] gave, to 2^-48; not by class.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn from_host(device: &Device, host: &Host) -> Result<Self> {
+        let whole = &host.grams[0];
+        let m = whole.size();
+        let gram = Tiles::new(device, m, side(m), 2)?;
+        for (i, j) in gram.places() {
+            let columns = gram.range(j);
+            let entries = gram.range(i).flat_map(|r| columns.clone().map(move |c| (r.max(c), r.min(c))));
+            device.write(gram.tile(i, j), &split(entries.map(|(r, c)| whole.at(r, c))))?;
+        }
+        let sums = device.upload(&split(host.sums.iter().copied()), &[2, host.sums.len() / m, m])?;
+        Ok(Self { gram, sums, device: device.clone() })
+    }
+
+    /// # Errors
+    /// [`crate::Error::NotPositiveDefinite`] and [`crate::Error::IllConditioned`], device errors.
+    pub async fn solve(&self, gamma: f64, classes: usize, advance: &mut dyn FnMut(usize)) -> Result<Solution> {
+        System::new(&self.device, &self.gram, gamma, advance)?.solve(&self.wide(classes)?).await
+    }
+}
+
+/// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].
+///
+/// # Errors
+/// Those of plans.
+pub fn plan(device: &Device, p: &Tensor, classes: usize) -> Result<()> {
+    let m = p.cols();
+    let (gram, sums) = (Tiles::stand_in(device, m, side(m), 2)?, device.reals(&[2, classes, m])?);
+    gather(device, &gram, &sums, p, &vec![0; p.rows()])?;
+    System::plan(device, &gram, &sums)
+}
+
+fn gather(device: &Device, gram: &Tiles, sums: &Tensor, p: &Tensor, labels: &[u32]) -> Result<()> {
+    let units = device.reals(&[2, gram.size()])?;
+    for start in (0..labels.len()).step_by(SAMPLES) {
+        let samples = SAMPLES.min(labels.len() - start);
+        device.run(&ColumnUnit { x: p, start, rows: samples, units: &units }.checked()?)?;
+        for (i, j) in gram.places() {
+            let (row0, col0) = (gram.range(i).start, gram.range(j).start);
+            device.run(&Gram { p, start, samples, units: &units, tile: gram.tile(i, j), row0, col0 }.checked()?)?;
+        }
+    }
+    device.run(&LabelSum::new(p, &device.upload_u32(labels, &[labels.len()])?, sums)?)?;
+    device.flush()
+}
+
+/// First parts of all numbers, then second parts.
+fn split(x: impl Iterator<Item = f64> + Clone) -> Vec<f32> {
+    let second = |x: f64| (x - f64::from(x as f32)) as f32;
+    x.clone().map(|x| x as f32).chain(x.map(second)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Caps;
+
+    #[test]
+    fn the_published_size_fits_small_devices() {
+        let (m, classes, batch) = (16_384, 200, 1000);
+        // Refuses tensors above 128 MiB.
+        let device = Device::planner(Caps::floor());
+        let p = device.reals(&[batch, m]).unwrap();
+        let mut pairs = Pairs::new(&device, m).unwrap();
+        pairs.add(&p, &vec![0; batch], classes).unwrap();
+        let system = System::new(&device, &pairs.gram, 1.0, &mut |_| ()).unwrap();
+        System::plan(&device, &pairs.gram, &pairs.sums).unwrap();
+        drop(system);
+        let peak = device.stats().peak_bytes as f64 / f64::from(1 << 30);
+        assert!(peak < 2.5, "{peak} GiB");
+    }
+}
