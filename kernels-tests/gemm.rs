@@ -1,12 +1,12 @@
 //! Matrix product: layouts, edges, epilogues, parts of tensors, halves, batches, lower triangle.
 
 use minoise::Result;
-use minoise::device::{Device, Precision};
+use minoise::device::{Device, Planned, Precision};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Tile};
 
-use crate::harness::{Case, Output, Planned, case, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
 
-const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
+pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
 const SIZES: [[usize; 3]; 9] = [
     [1, 1, 1],
@@ -20,14 +20,14 @@ const SIZES: [[usize; 3]; 9] = [
     [7, 12, 4],
 ];
 
-fn shapes(layout: Layout, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2]) {
+pub fn shapes(layout: Layout, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2]) {
     let a = if layout == Layout::TN { [k, m] } else { [m, k] };
     let b = if layout == Layout::NT { [n, k] } else { [k, n] };
     (a, b)
 }
 
 /// Rounding error of sums of length k: (k + 4) eps sum |a||b|, the sums taken with absolute values in f64.
-fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
+pub fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
     let oracle = Device::cpu(Precision::F64);
     let (sa, sb) = shapes(layout, mnk);
     let abs = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();

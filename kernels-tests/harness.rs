@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{
-    Bound, Caps, DType, Device, DeviceClass, Io, Kernel, Plan, Precision, Real, Selector, Tensor, adapters,
-};
+use minoise::device::{Caps, DType, Device, DeviceClass, Kernel, Planned, Precision, Selector, Tensor, adapters};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -25,37 +23,30 @@ pub type Work = Arc<dyn Fn(&Device) -> Result<Vec<Output>> + Send + Sync>;
 /// Runs kernels for their plans only; see `shaders.rs`.
 pub type Example = fn(&Device) -> Result<()>;
 
+/// What a GPU must have for a case that is of no other device.
+#[derive(Clone, Copy)]
+pub struct Needs {
+    pub what: &'static str,
+    pub has: fn(&Caps) -> bool,
+}
+
 pub struct Case {
     pub name: String,
     pub work: Work,
+    pub needs: Option<Needs>,
 }
 
 pub fn case(name: String, work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static) -> Case {
-    Case { name, work: Arc::new(work) }
+    Case { name, work: Arc::new(work), needs: None }
 }
 
-/// A kernel with another plan than its own, to run every variant on the device at hand.
-pub struct Planned<K>(pub K, pub Plan);
-
-impl<K: Kernel> Kernel for Planned<K> {
-    const NAME: &'static str = K::NAME;
-    type Params = K::Params;
-
-    fn params(&self) -> K::Params {
-        self.0.params()
-    }
-
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        self.0.tensors()
-    }
-
-    fn plan(&self, _: &Caps) -> Result<Plan> {
-        Ok(self.1.clone())
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        self.0.twin(io);
-    }
+/// A case for the GPUs that have what it needs; on others it is listed as not run.
+pub fn case_for(
+    needs: Needs,
+    name: String,
+    work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static,
+) -> Case {
+    Case { needs: Some(needs), ..case(name, work) }
 }
 
 /// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
@@ -160,13 +151,18 @@ pub fn devices() -> Vec<(String, Device)> {
 pub fn run(cases: Vec<Case>, devices: &[(String, Device)], mut trials: Vec<Trial>) {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
+    let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
     for case in cases {
         if no_gpu {
-            trials.push(
-                Trial::test(format!("{} [no GPU adapter: not run]", case.name), || Ok(())).with_ignored_flag(true),
-            );
+            trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
         }
         for (label, device) in devices {
+            if let Some(needs) = case.needs.filter(|needs| device.is_cpu() || !(needs.has)(device.caps())) {
+                if !device.is_cpu() {
+                    trials.push(not_run(format!("{} [{label}: no {}: not run]", case.name, needs.what)));
+                }
+                continue;
+            }
             let (device, work) = (device.clone(), case.work.clone());
             trials.push(Trial::test(format!("{} [{label}]", case.name), move || compare(&device, &work)));
         }

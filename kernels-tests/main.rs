@@ -23,6 +23,7 @@ mod column_sum;
 mod cross_entropy;
 mod fma_chains;
 mod gemm;
+mod gemm_halves;
 mod label_sum;
 mod layernorm;
 mod layernorm_backward;
@@ -66,6 +67,7 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (cross_entropy::cases, cross_entropy::examples),
     (fma_chains::cases, fma_chains::examples),
     (gemm::cases, gemm::examples),
+    (gemm_halves::cases, gemm_halves::examples),
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),

@@ -118,6 +118,30 @@ pub trait Kernel {
     fn twin<R: Real>(&self, io: Io<'_, R>);
 }
 
+/// A kernel with another plan than its own, to test and to measure every variant.
+pub struct Planned<K>(pub K, pub Plan);
+
+impl<K: Kernel> Kernel for Planned<K> {
+    const NAME: &'static str = K::NAME;
+    type Params = K::Params;
+
+    fn params(&self) -> K::Params {
+        self.0.params()
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        self.0.tensors()
+    }
+
+    fn plan(&self, _: &Caps) -> Result<Plan> {
+        Ok(self.1.clone())
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        self.0.twin(io);
+    }
+}
+
 /// One host slice that a twin reads.
 #[derive(Clone, Copy)]
 pub enum In<'a, R> {

@@ -8,6 +8,7 @@ mod gpu;
 mod kernel;
 mod memory;
 mod real;
+mod request;
 mod select;
 mod shader;
 mod tensor;
@@ -18,10 +19,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
-pub use kernel::{Access, Bound, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Scalar, grid, read, write};
+pub use kernel::{
+    Access, Bound, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Planned, Scalar, grid, read, write,
+};
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
-pub use shader::{SOURCES, assemble, software_variant_of, validate};
+pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
 pub use tensor::{DType, Tensor};
 
 use crate::{Error, Result};
@@ -97,9 +100,7 @@ impl Device {
         match selector.choose(&reports)?.0 {
             None => Ok(Self::cpu(Precision::F32)),
             Some(i) => {
-                let gpu = pollster::block_on(gpu::Gpu::open(&adapters[i], &reports[i].caps))?;
-                // No optional feature is requested, so none is there.
-                let caps = Caps { subgroup: (0, 0), f16: false, timestamps: false, ..reports[i].caps.clone() };
+                let (gpu, caps) = pollster::block_on(gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()))?;
                 Ok(Self::from_backend(reports[i].label(), caps, Backend::Gpu(Box::new(gpu))))
             }
         }

@@ -1,5 +1,9 @@
 //! Matrix product with epilogue: `out = act(alpha A B + bias) + residual (+ out)`.
 
+mod halves;
+
+pub use halves::{MATRIX_TILES, MatrixTile};
+
 use crate::device::{Bound, Caps, Constant, DType, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Error, Result, cpu, params};
 
@@ -53,7 +57,7 @@ impl<'a> Mat<'a> {
 }
 
 params! {
-    /// Uniforms of `gemm.wgsl` and `gemm_rows.wgsl`; strides and offsets in elements.
+    /// Uniforms of `gemm.wgsl` and its variants; strides and offsets in elements.
     pub struct GemmParams {
         m: u32, n: u32, k: u32,
         a_offset: u32, a_ld: u32, a_batch: u32,
@@ -188,15 +192,19 @@ impl<'a> Gemm<'a> {
 
     /// The plan of `gemm.wgsl` with the given tile.
     pub fn tiled(&self, tile: &Tile) -> Plan {
-        /// Terms of the sums in workgroup memory, which the largest tile fills to the 16 KiB that all devices have.
-        const DEPTH: usize = 16;
+        // The largest tile fills the 16 KiB of workgroup memory that all devices have.
+        self.by_tile("gemm", tile, 16, 4)
+    }
+
+    /// The plan of a shader like `gemm.wgsl` that holds `depth` terms of the sums in workgroup memory.
+    fn by_tile(&self, shader: &'static str, tile: &Tile, depth: usize, bytes: usize) -> Plan {
         let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
         let aligned = ("ALIGNED", Constant::Flag(self.aligned()));
-        let numbers = [("BM", rows), ("BN", cols), ("BK", DEPTH), ("TM", tm), ("TN", tn)].map(number);
+        let numbers = [("BM", rows), ("BN", cols), ("BK", depth), ("TM", tm), ("TN", tn)].map(number);
         let own = [aligned].into_iter().chain(numbers);
         Plan {
-            shared_bytes: (4 * DEPTH * (rows + cols)) as u32,
-            ..self.planned("gemm", own, [rows, cols], rows / tm * (cols / tn))
+            shared_bytes: (bytes * depth * (rows + cols)) as u32,
+            ..self.planned(shader, own, [rows, cols], rows / tm * (cols / tn))
         }
     }
 
@@ -207,7 +215,7 @@ impl<'a> Gemm<'a> {
         self.planned("gemm_rows", own, [rows * wg, 4 * quads], wg)
     }
 
-    /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
+    /// The flags that all shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
     fn planned(
         &self,
         shader: &'static str,
