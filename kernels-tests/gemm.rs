@@ -6,7 +6,7 @@ use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Tile, Variant
 
 use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
 
-const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
+pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
 const SIZES: [[usize; 3]; 9] = [
     [1, 1, 1],
@@ -20,14 +20,14 @@ const SIZES: [[usize; 3]; 9] = [
     [7, 12, 4],
 ];
 
-fn shapes(layout: Layout, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2]) {
+pub fn shapes(layout: Layout, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2]) {
     let a = if layout == Layout::TN { [k, m] } else { [m, k] };
     let b = if layout == Layout::NT { [n, k] } else { [k, n] };
     (a, b)
 }
 
 /// Rounding error of sums of length k: (k + 4) eps sum |a||b|, the sums taken with absolute values in f64.
-fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
+pub fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
     let oracle = Device::cpu(Precision::F64);
     let (sa, sb) = shapes(layout, mnk);
     let abs = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
@@ -49,7 +49,7 @@ fn sizes(tile: &Tile) -> [[usize; 3]; 4] {
 fn run(device: &Device, gemm: Gemm<'_>, tile: Option<&Tile>) -> Result<()> {
     match tile {
         None => device.run(&gemm),
-        Some(tile) => device.run(&Planned(gemm, gemm.planned(Variant::Tile(*tile)))),
+        Some(tile) => device.run(&Planned(gemm, gemm.planned(Variant::Tile(*tile), device.caps()).expect("a tile"))),
     }
 }
 

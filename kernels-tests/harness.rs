@@ -23,13 +23,30 @@ pub type Work = Arc<dyn Fn(&Device) -> Result<Vec<Output>> + Send + Sync>;
 /// Runs kernels for their plans only; see `shaders.rs`.
 pub type Example = fn(&Device) -> Result<()>;
 
+/// What a GPU must have for a case that is of no other device.
+#[derive(Clone, Copy)]
+pub struct Needs {
+    pub what: &'static str,
+    pub has: fn(&Caps) -> bool,
+}
+
 pub struct Case {
     pub name: String,
     pub work: Work,
+    pub needs: Option<Needs>,
 }
 
 pub fn case(name: String, work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static) -> Case {
-    Case { name, work: Arc::new(work) }
+    Case { name, work: Arc::new(work), needs: None }
+}
+
+/// A case for the GPUs that have what it needs; on others it is listed as not run.
+pub fn case_for(
+    needs: Needs,
+    name: String,
+    work: impl Fn(&Device) -> Result<Vec<Output>> + Send + Sync + 'static,
+) -> Case {
+    Case { needs: Some(needs), ..case(name, work) }
 }
 
 /// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
@@ -141,13 +158,18 @@ pub fn devices() -> Vec<(String, Device)> {
 pub fn run(cases: Vec<Case>, devices: &[(String, Device)], mut trials: Vec<Trial>) {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
+    let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
     for case in cases {
         if no_gpu {
-            trials.push(
-                Trial::test(format!("{} [no GPU adapter: not run]", case.name), || Ok(())).with_ignored_flag(true),
-            );
+            trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
         }
         for (label, device) in devices {
+            if let Some(needs) = case.needs.filter(|needs| device.is_cpu() || !(needs.has)(device.caps())) {
+                if !device.is_cpu() {
+                    trials.push(not_run(format!("{} [{label}: no {}: not run]", case.name, needs.what)));
+                }
+                continue;
+            }
             let (device, work) = (device.clone(), case.work.clone());
             trials.push(Trial::test(format!("{} [{label}]", case.name), move || compare(&device, &work)));
         }

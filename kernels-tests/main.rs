@@ -29,6 +29,7 @@ mod cross_entropy;
 mod error_free;
 mod fma_chains;
 mod gemm;
+mod gemm_halves;
 mod gram;
 mod jacobi_scale;
 mod label_sum;
@@ -87,6 +88,7 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (gemm::cases, gemm::examples),
     (gram::cases, gram::examples),
     (jacobi_scale::cases, jacobi_scale::examples),
+    (gemm_halves::cases, gemm_halves::examples),
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),

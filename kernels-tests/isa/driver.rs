@@ -3,6 +3,7 @@
 use std::ffi::{CStr, c_char};
 
 use ash::{khr, vk};
+use minoise::device::{Caps, capabilities};
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 
@@ -22,6 +23,8 @@ pub struct Report {
 pub struct Driver {
     device: ash::Device,
     executables: khr::pipeline_executable_properties::Device,
+    /// Of all pipelines.
+    stage_flags: vk::PipelineShaderStageCreateFlags,
     /// Holds the library that all calls go to.
     _entry: ash::Entry,
 }
@@ -32,9 +35,11 @@ fn text(chars: &[c_char]) -> String {
 }
 
 impl Driver {
+    /// With the features that wgpu requests for `caps`.
+    ///
     /// # Errors
     /// No Vulkan, no device, or a driver that tells no statistics.
-    pub fn open() -> Result<Self, Failure> {
+    pub fn open(caps: &Caps) -> Result<Self, Failure> {
         // SAFETY: the handles live as long as the process; every structure is alive during the call that takes it.
         unsafe {
             let entry = ash::Entry::load()?;
@@ -63,6 +68,15 @@ impl Driver {
                 .robust_image_access2(found2.robust_image_access2 != 0);
             let mut wanted =
                 vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
+            let mut halves = vk::PhysicalDeviceShaderFloat16Int8Features::default().shader_float16(true);
+            let mut stored = vk::PhysicalDevice16BitStorageFeatures::default().storage_buffer16_bit_access(true);
+            let mut matrices = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default().cooperative_matrix(true);
+            let mut memory = vk::PhysicalDeviceVulkanMemoryModelFeatures::default()
+                .vulkan_memory_model(true)
+                .vulkan_memory_model_device_scope(true);
+            if caps.matrix.is_some() {
+                names.push(khr::cooperative_matrix::NAME.as_ptr());
+            }
             let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
             let mut info = vk::DeviceCreateInfo::default()
                 .queue_create_infos(&queues)
@@ -72,9 +86,17 @@ impl Driver {
             if robust2 {
                 info = info.push_next(&mut wanted2);
             }
+            if caps.f16 {
+                info = info.push_next(&mut halves).push_next(&mut stored);
+            }
+            if caps.matrix.is_some() {
+                info = info.push_next(&mut matrices).push_next(&mut memory);
+            }
             let device = instance.create_device(physical, &info, None)?;
             let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
-            Ok(Self { device, executables, _entry: entry })
+            let varying = vk::PipelineShaderStageCreateFlags::ALLOW_VARYING_SUBGROUP_SIZE;
+            let stage_flags = if caps.subgroup.1 > 0 { varying } else { vk::PipelineShaderStageCreateFlags::empty() };
+            Ok(Self { device, executables, stage_flags, _entry: entry })
         }
     }
 
@@ -105,7 +127,7 @@ impl Driver {
             let layout = vk::PipelineLayoutCreateInfo::default().set_layouts(&sets);
             let layout = device.create_pipeline_layout(&layout, None)?;
             let shader = device.create_shader_module(&vk::ShaderModuleCreateInfo::default().code(&code), None)?;
-            let stage = vk::PipelineShaderStageCreateInfo::default();
+            let stage = vk::PipelineShaderStageCreateInfo::default().flags(self.stage_flags);
             let stage = stage.stage(vk::ShaderStageFlags::COMPUTE).module(shader).name(c"main");
             let flags = vk::PipelineCreateFlags::CAPTURE_STATISTICS_KHR
                 | vk::PipelineCreateFlags::CAPTURE_INTERNAL_REPRESENTATIONS_KHR;
@@ -162,8 +184,7 @@ impl Driver {
 
 /// The words that wgpu hands to the driver: nothing checked, bounded or zeroed.
 fn spirv(module: &naga::Module) -> Result<Vec<u32>, Failure> {
-    let capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(module)?;
+    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities()).validate(module)?;
     let free = BoundsCheckPolicy::Unchecked;
     let options = spv::Options {
         lang_version: (1, 6),

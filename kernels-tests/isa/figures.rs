@@ -19,7 +19,7 @@ pub struct Figures {
     /// What is resident at once: subgroups of a SIMD (AMD), a multiprocessor (NVIDIA) or a core (Adreno), threads of
     /// a workgroup (Apple).
     pub occupancy: u64,
-    /// Multiply-adds per instruction of the hot loop in percent, where the driver lists instructions.
+    /// Multiply-adds of a thread per instruction of the hot loop in percent, where the driver lists instructions.
     pub share: Option<u64>,
 }
 
@@ -46,7 +46,7 @@ impl Figures {
             scratch: sum(SCRATCH).unwrap_or(0),
             shared: shared.into(),
             occupancy: known(OCCUPANCY)?,
-            share: hot_loop::share(&report.instructions).map(|share| (100.0 * share).round() as u64),
+            share: hot_loop::share(&report.instructions, report.subgroup).map(|share| (100.0 * share).round() as u64),
         })
     }
 

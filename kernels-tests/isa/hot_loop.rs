@@ -10,9 +10,10 @@ use crate::listing::read;
 const TURNS: u64 = 16;
 
 /// Multiply-adds per instruction of the loop that runs most of them, loops inside it left out; of several that run as
-/// many, the worst counts. None: no loop multiplies, or the driver lists no instructions.
-pub fn share(listing: &str) -> Option<f64> {
-    let code = read(listing);
+/// many, the worst counts. None: no loop multiplies, or the driver lists no instructions. An instruction that does
+/// several multiply-adds for each of the `subgroup` threads counts as many.
+pub fn share(listing: &str, subgroup: u32) -> Option<f64> {
+    let code = read(listing, subgroup);
     let loops = loops(&code);
     let mut totals: BTreeMap<usize, (u64, u32, u32)> = BTreeMap::new();
     for (at, instruction) in code.iter().enumerate() {
@@ -43,13 +44,13 @@ mod tests {
 
     #[test]
     fn the_loop_that_runs_most_multiply_adds_counts_alone() {
-        assert_eq!(share(&nested(2, 0)), Some(2.0 / 4.0));
-        assert_eq!(share(&nested(20, 3)), Some(3.0 / 4.0));
+        assert_eq!(share(&nested(2, 0), 64), Some(2.0 / 4.0));
+        assert_eq!(share(&nested(20, 3), 64), Some(3.0 / 4.0));
     }
 
     #[test]
     fn no_loop_or_no_listing_has_no_share() {
-        assert_eq!(share("BB0:\n\tv_fma_f32 v0, v1\n\ts_endpgm\n"), None);
-        assert_eq!(share(""), None);
+        assert_eq!(share("BB0:\n\tv_fma_f32 v0, v1\n\ts_endpgm\n", 64), None);
+        assert_eq!(share("", 64), None);
     }
 }

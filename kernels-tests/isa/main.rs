@@ -18,9 +18,7 @@ use std::error::Error;
 use std::fs::read_to_string;
 
 use figures::Figures;
-use minoise::device::{
-    Caps, Captured, Constant, Device, Plan, SOURCES, adapters, assemble, software_variant_of, validate,
-};
+use minoise::device::{Captured, Constant, Device, Plan, SOURCES, adapters, assemble, validate, variant_of};
 use table::Table;
 
 fn main() {
@@ -44,8 +42,8 @@ fn main() {
 fn measure(target: &str) -> Result<(), Box<dyn Error>> {
     let adapter = adapters().into_iter().find(|a| a.backend == "vulkan").ok_or("no Vulkan adapter")?;
     let mut table = Table { drivers: [(target.into(), adapter.driver)].into(), ..Table::default() };
-    // As a device that is opened: no optional feature is requested.
-    let caps = Caps { subgroup: (0, 0), f16: false, timestamps: false, ..adapter.caps };
+    let caps = adapter.caps.opened();
+    let driver = driver::Driver::open(&caps)?;
     let mut plans: BTreeMap<_, (Plan, BTreeSet<&str>)> = BTreeMap::new();
     for (name, dispatches) in uses::dispatches(&Device::planner(caps))? {
         for Captured { plan, .. } in dispatches {
@@ -53,12 +51,11 @@ fn measure(target: &str) -> Result<(), Box<dyn Error>> {
             seen.or_insert((plan, BTreeSet::new())).1.insert(name);
         }
     }
-    for (shader, _) in SOURCES.iter().filter(|s| !s.0.starts_with("lib/") && software_variant_of(s.0).is_none()) {
+    for (shader, _) in SOURCES.iter().filter(|s| !s.0.starts_with("lib/") && variant_of(s.0).is_none()) {
         if !plans.keys().any(|key| key.0 == *shader) {
             return Err(format!("no use of `uses.rs` runs {shader}").into());
         }
     }
-    let driver = driver::Driver::open()?;
     for ((shader, description), (plan, uses)) in plans {
         let module = validate(shader, &assemble(&plan)?)?;
         let report = driver.compile(&module).map_err(|e| format!("{shader} [{description}]: {e}"))?;

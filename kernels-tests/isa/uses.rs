@@ -1,14 +1,16 @@
 //! What minoise is used for: the pipelines of these runs are measured.
 
+use half::f16;
 use minoise::Result;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
-use minoise::device::{Captured, Device};
+use minoise::device::{Captured, Device, Planned};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
+use minoise::kernels::gemm::{Gemm, Layout, MATRIX_TILES, TILES};
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::ridge::System;
@@ -80,8 +82,12 @@ const DEPTH: usize = 2;
 /// Every dispatch of every use on `device`, by the name of the use.
 pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>> {
     let runs = USES.iter().map(|u| Ok((u.name, u.dispatches(device)?)));
-    let more =
-        [("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>), ("heads", heads), ("analytic", analytic)];
+    let more = [
+        ("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>),
+        ("heads", heads),
+        ("analytic", analytic),
+        ("halves", halves),
+    ];
     runs.chain(more.map(|(name, run)| Ok((name, run(device)?)))).collect()
 }
 
@@ -118,6 +124,24 @@ fn analytic(device: &Device) -> Result<Vec<Captured>> {
         device.run(&Gram { p: &p, start: 0, samples: SAMPLES, units: &units, tile, row0: 0, col0: 0 }.checked()?)?;
         device.run(&LabelSum::new(&p, &labels, &sums)?)?;
         System::plan(device, &gram, &sums)
+    })
+}
+
+/// Products with weights stored as halves by the variants that no device plans for by itself, where it has what they
+/// need: a forward pass and its backward one.
+fn halves(device: &Device) -> Result<Vec<Captured>> {
+    let [m, n, k] = [3152, 768, 192];
+    let (a, out) = (device.reals(&[m, k])?, device.reals(&[m, n])?);
+    let weights = |shape: [usize; 2]| device.upload_f16(&vec![f16::ZERO; n * k], &shape);
+    let (forward, backward) = (weights([k, n])?, weights([n, k])?);
+    let products = [Gemm::new(Layout::NN, &a, &forward, &out)?, Gemm::new(Layout::NT, &a, &backward, &out)?];
+    device.capture(|| {
+        for gemm in products {
+            let half = TILES.iter().filter_map(|tile| gemm.half(tile, device.caps()));
+            let matrix = MATRIX_TILES.iter().filter_map(|tile| gemm.matrix(tile, device.caps()));
+            half.chain(matrix).try_for_each(|plan| device.run(&Planned(gemm, plan)))?;
+        }
+        Ok(())
     })
 }
 

@@ -55,5 +55,7 @@ fn print(adapter: &AdapterReport) -> Result<()> {
         c.storage_buffers,
         c.max_groups
     ))?;
-    line(&format!("  subgroup {subgroup}, f16 {}, timestamps {}", yes(c.f16), yes(c.timestamps)))
+    let matrix = c.matrix.map_or("none".into(), |side| format!("{side} x {side}"));
+    let (f16, timestamps) = (yes(c.f16), yes(c.timestamps));
+    line(&format!("  subgroup {subgroup}, f16 {f16}, cooperative matrices {matrix}, timestamps {timestamps}"))
 }

@@ -34,7 +34,7 @@ impl Watch for Printer {
             let default = if v.default { ", taken without a table" } else { "" };
             let wrong = if v.error <= v.bound { String::new() } else { format!(", refused: above {:.1e}", v.bound) };
             self.print(&format!(
-                "{mark} {:<8} {:>9.1} GFLOP/s {:>6.1} % of the roof, error {:.1e}{wrong}{default}",
+                "{mark} {:<14} {:>9.1} GFLOP/s {:>6.1} % of the roof, error {:.1e}{wrong}{default}",
                 v.variant, v.gflops, v.percent, v.error
             ));
             self.gains += usize::from(mark == '*' && !v.default);

@@ -34,12 +34,17 @@ pub struct Caps {
     pub uniform_alignment: u32,
     /// Smallest and largest subgroup, 0 where there are none.
     pub subgroup: (u32, u32),
+    /// Arithmetic with halves.
     pub f16: bool,
+    /// Side of the cooperative matrices (16, else 8) whose halves multiply into f32 sums.
+    pub matrix: Option<u32>,
     pub timestamps: bool,
     /// Measured choices between plans.
     #[serde(skip)]
     pub tuned: Tuned,
 }
+
+const MATRIX: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
 impl Caps {
     /// The smallest device on which everything must work.
@@ -55,6 +60,7 @@ impl Caps {
             uniform_alignment: 256,
             subgroup: (0, 0),
             f16: false,
+            matrix: None,
             timestamps: false,
             tuned: Tuned::default(),
         }
@@ -63,6 +69,31 @@ impl Caps {
     /// The CPU device: only memory limits it.
     pub fn cpu() -> Self {
         Self { class: DeviceClass::Cpu, max_binding: u64::MAX, max_buffer: u64::MAX, ..Self::floor() }
+    }
+
+    /// What is left of an adapter's caps once it is opened as a device: features that no kernel uses are not requested.
+    pub fn opened(self) -> Self {
+        let matrix = self.matrix.filter(|_| self.f16 && self.subgroup.1 > 0);
+        Self { matrix, timestamps: false, ..self }.without_unused_subgroups()
+    }
+
+    /// The same device without cooperative matrices.
+    pub(super) fn without_matrices(self) -> Self {
+        Self { matrix: None, ..self }.without_unused_subgroups()
+    }
+
+    /// Subgroups serve cooperative matrices alone.
+    fn without_unused_subgroups(self) -> Self {
+        Self { subgroup: if self.matrix.is_some() { self.subgroup } else { (0, 0) }, ..self }
+    }
+
+    /// What to request of the adapter for these caps.
+    pub(super) fn features(&self) -> wgpu::Features {
+        let mut features = wgpu::Features::empty();
+        features.set(wgpu::Features::SHADER_F16, self.f16);
+        features.set(wgpu::Features::SUBGROUP, self.subgroup.1 > 0);
+        features.set(MATRIX, self.matrix.is_some());
+        features
     }
 
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
@@ -82,8 +113,48 @@ impl Caps {
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
             subgroup: if subgroups { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
             f16: features.contains(wgpu::Features::SHADER_F16),
+            matrix: if features.contains(MATRIX) { side(&adapter.cooperative_matrix_properties()) } else { None },
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             tuned: Tuned::default(),
         }
+    }
+}
+
+/// The largest square that the adapter lists for halves with f32 sums; no one else checks that a shader's is among them.
+fn side(listed: &[wgpu::CooperativeMatrixProperties]) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let fits = |p: &&wgpu::CooperativeMatrixProperties| (p.ab_type, p.cr_type) == (F16, F32);
+    let square = |p: &wgpu::CooperativeMatrixProperties| p.m_size == p.n_size && p.n_size == p.k_size;
+    listed.iter().filter(fits).filter(|p| square(p)).map(|p| p.m_size).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_kernels_use_is_requested() {
+        let adapter = Caps { subgroup: (32, 64), f16: true, matrix: Some(16), timestamps: true, ..Caps::floor() };
+        let all = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | MATRIX;
+        assert_eq!(adapter.clone().opened().features(), all);
+        assert_eq!(adapter.clone().opened().without_matrices().features(), wgpu::Features::SHADER_F16);
+        assert_eq!(Caps { matrix: None, ..adapter.clone() }.opened().features(), wgpu::Features::SHADER_F16);
+        assert_eq!(Caps { f16: false, ..adapter }.opened().features(), wgpu::Features::empty());
+    }
+
+    #[test]
+    fn of_the_listed_matrices_the_largest_square_of_halves_with_f32_sums_counts() {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let listed = |m_size, k_size, ab_type, cr_type| wgpu::CooperativeMatrixProperties {
+            m_size,
+            n_size: 16,
+            k_size,
+            ab_type,
+            cr_type,
+            saturating_accumulation: false,
+        };
+        assert_eq!(side(&[]), None);
+        assert_eq!(side(&[listed(16, 16, F16, F16), listed(16, 8, F16, F32), listed(16, 16, F32, F32)]), None);
+        assert_eq!(side(&[listed(8, 16, F16, F32), listed(16, 16, F16, F32)]), Some(16));
     }
 }

@@ -8,7 +8,7 @@ use futures_channel::oneshot;
 use rayon::prelude::*;
 
 use super::kernel::{Access, Bound};
-use super::{Caps, Captured, Constant, Plan, shader};
+use super::{Caps, Captured, Constant, Plan, request, shader};
 use crate::{Error, Result};
 
 /// Dispatches of one submission; also the number of uniform slots.
@@ -80,7 +80,8 @@ pub(super) struct Gpu {
 }
 
 impl Gpu {
-    pub async fn open(adapter: &wgpu::Adapter, caps: &Caps) -> Result<Self> {
+    /// Opens the adapter with what `caps` ask for, and returns them without what it then did not give.
+    pub async fn open(adapter: &wgpu::Adapter, caps: Caps) -> Result<(Self, Caps)> {
         let floor = Caps::floor();
         let enough = caps.storage_buffers >= floor.storage_buffers
             && caps.max_invocations >= floor.max_invocations
@@ -94,14 +95,7 @@ impl Gpu {
                 caps.workgroup_memory
             )));
         }
-        let descriptor = wgpu::DeviceDescriptor {
-            label: Some("minoise"),
-            required_limits: adapter.limits(),
-            ..wgpu::DeviceDescriptor::default()
-        };
-        let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| {
-            Error::Unsupported(format!("adapter {} gave no device ({e}); use --device cpu", adapter.get_info().name))
-        })?;
+        let (device, queue, caps) = request::device(adapter, caps).await?;
         let poison = Arc::new(Poison::default());
         let last = Arc::new(Mutex::new("start-up"));
         let (p, l) = (poison.clone(), last.clone());
@@ -141,7 +135,7 @@ impl Gpu {
             })
             .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
         let twins = std::env::var("MINOISE_TWIN").unwrap_or_default();
-        Ok(Self {
+        let gpu = Self {
             device,
             queue,
             uniforms,
@@ -153,7 +147,8 @@ impl Gpu {
             last,
             poller: Some((Mutex::new(sender), thread)),
             twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
-        })
+        };
+        Ok((gpu, caps))
     }
 
     /// Whether `MINOISE_TWIN` replaces this kernel by its twin.

@@ -8,6 +8,7 @@ mod gpu;
 mod kernel;
 mod memory;
 mod real;
+mod request;
 mod select;
 mod shader;
 mod tensor;
@@ -24,7 +25,7 @@ pub use kernel::{
 };
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
-pub use shader::{SOURCES, assemble, software_variant_of, validate};
+pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
 pub use tensor::{DType, Tensor};
 pub use tuned::{Choice, Tuned};
 
@@ -115,9 +116,7 @@ impl Device {
         match selector.choose(&reports)?.0 {
             None => Ok(Self::cpu(Precision::F32)),
             Some(i) => {
-                let gpu = pollster::block_on(gpu::Gpu::open(&adapters[i], &reports[i].caps))?;
-                // No optional feature is requested, so none is there.
-                let caps = Caps { subgroup: (0, 0), f16: false, timestamps: false, ..reports[i].caps.clone() };
+                let (gpu, caps) = pollster::block_on(gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()))?;
                 Ok(Self::from_backend(reports[i].label(), caps, Backend::Gpu(Box::new(gpu))))
             }
         }

@@ -15,6 +15,7 @@ macro_rules! sources {
     };
 }
 sources![
+    "lib/gemm_tile",
     "lib/math",
     "lib/noise_layer",
     "lib/pair",
@@ -41,6 +42,8 @@ sources![
     "error_free",
     "fma_chains",
     "gemm",
+    "gemm_half",
+    "gemm_matrix",
     "gemm_rows",
     "gram",
     "gram_rows",
@@ -66,9 +69,17 @@ sources![
     "triangular_rows",
 ];
 
-/// The kernel whose variant for software devices a shader is: `gemm` of `gemm_rows`.
-pub fn software_variant_of(shader: &str) -> Option<&str> {
-    shader.strip_suffix("_rows").filter(|kernel| SOURCES.iter().any(|s| s.0 == *kernel))
+/// The kernel that a shader is another variant of, by its ending: `_rows` for software devices, `_half` with f16
+/// arithmetic, `_matrix` with cooperative matrices.
+pub fn variant_of(shader: &str) -> Option<&str> {
+    let kernel = ["_rows", "_half", "_matrix"].iter().find_map(|ending| shader.strip_suffix(ending))?;
+    SOURCES.iter().any(|s| s.0 == kernel).then_some(kernel)
+}
+
+/// What naga lets shaders use; all but the conversion of packed halves only those that `enable` it.
+pub fn capabilities() -> naga::valid::Capabilities {
+    use naga::valid::Capabilities as C;
+    C::SHADER_FLOAT16_IN_FLOAT32 | C::SHADER_FLOAT16 | C::COOPERATIVE_MATRIX | C::SUBGROUP
 }
 
 /// Resolves imports and `@if` of `plan.shader`; constants arrive as the module `package::plan`.
@@ -107,11 +118,8 @@ pub fn assemble(plan: &Plan) -> Result<String> {
 pub fn validate(name: &str, source: &str) -> Result<naga::Module> {
     let fail = |message: String| Error::Shader { kernel: name.into(), message };
     let module = naga::front::wgsl::parse_str(source).map_err(|e| fail(e.emit_to_string(source)))?;
-    naga::valid::Validator::new(
-        naga::valid::ValidationFlags::all(),
-        naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32,
-    )
-    .validate(&module)
-    .map_err(|e| fail(e.emit_to_string(source)))?;
+    naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
+        .validate(&module)
+        .map_err(|e| fail(e.emit_to_string(source)))?;
     Ok(module)
 }

@@ -1,7 +1,9 @@
 //! Matrix product with epilogue: `out = act(alpha A B + bias) + residual (+ out)`.
 
+mod halves;
 mod variants;
 
+pub use halves::{MATRIX_TILES, MatrixTile};
 pub(super) use variants::RESIDENT;
 pub use variants::{TILES, Tile, Variant};
 
@@ -58,7 +60,7 @@ impl<'a> Mat<'a> {
 }
 
 params! {
-    /// Uniforms of `gemm.wgsl` and `gemm_rows.wgsl`; strides and offsets in elements.
+    /// Uniforms of `gemm.wgsl` and its variants; strides and offsets in elements.
     pub struct GemmParams {
         m: u32, n: u32, k: u32,
         a_offset: u32, a_ld: u32, a_batch: u32,
@@ -170,7 +172,7 @@ impl Kernel for Gemm<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(self.planned(self.variant(caps)))
+        Ok(self.planned(self.variant(caps), caps).expect("a variant that can run it"))
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {

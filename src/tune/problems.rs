@@ -112,7 +112,7 @@ impl Problem for Product {
 
     fn variants(&self, device: &Device) -> Result<(Vec<String>, String)> {
         self.probe(|gemm| {
-            let names = gemm.variants().map(|v| v.to_string()).collect();
+            let names = gemm.variants(device.caps()).map(|v| v.to_string()).collect();
             (names, gemm.variant(device.caps()).to_string())
         })
     }
@@ -136,16 +136,19 @@ impl Problem for Product {
         match variant {
             None => device.run(&gemm)?,
             Some(name) => {
-                let variant = gemm.variants().find(|v| v.to_string() == name);
-                let variant = variant.ok_or_else(|| Error::Unsupported(format!("gemm has no variant `{name}`")))?;
-                device.run(&Planned(gemm, gemm.planned(variant)))?;
+                let variant = gemm.variants(device.caps()).find(|v| v.to_string() == name);
+                let plan = variant.and_then(|v| gemm.planned(v, device.caps()));
+                let plan = plan.ok_or_else(|| Error::Unsupported(format!("gemm has no variant `{name}`")))?;
+                device.run(&Planned(gemm, plan))?;
             }
         }
         Ok(vec![out])
     }
 
-    fn bound(&self, _: &str) -> f64 {
-        rounding(self.mnk[2])
+    /// Variants that round operands to halves have 2^-11 of every term, and as much of short partial sums.
+    fn bound(&self, variant: &str) -> f64 {
+        let halves = variant.starts_with("half") || variant.starts_with("matrix");
+        rounding(self.mnk[2]) + if halves { 4.0 * f64::from(half::f16::EPSILON) } else { 0.0 }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Activation, Gemm, Layout};
+use super::{Activation, Gemm, Layout, MATRIX_TILES, MatrixTile};
 use crate::device::{Caps, Constant, DType, DeviceClass, Kernel, Plan};
 
 /// What one workgroup and one thread of `gemm.wgsl` make.
@@ -30,13 +30,17 @@ const SMALL: usize = 3;
 /// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
 pub(in crate::kernels) const RESIDENT: usize = 64;
 
-/// One way to run a product; all give the same up to rounding.
+/// One way to run a product; all give the same up to rounding, the last two up to that of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
     /// `gemm.wgsl`: tiles that pass through workgroup memory.
     Tile(Tile),
     /// `gemm_rows.wgsl`: lanes take rows, without workgroup memory.
     Rows,
+    /// `gemm_half.wgsl`: f16 arithmetic, which rounds A as B is stored.
+    Half(Tile),
+    /// `gemm_matrix.wgsl`: cooperative matrices, which round A as B is stored.
+    Matrix(MatrixTile),
 }
 
 impl fmt::Display for Variant {
@@ -44,6 +48,8 @@ impl fmt::Display for Variant {
         match self {
             Self::Tile(Tile { rows, cols, .. }) => write!(f, "{rows}x{cols}"),
             Self::Rows => f.write_str("rows"),
+            Self::Half(Tile { rows, cols, .. }) => write!(f, "half {rows}x{cols}"),
+            Self::Matrix(MatrixTile { rows, cols, .. }) => write!(f, "matrix {rows}x{cols}"),
         }
     }
 }
@@ -63,16 +69,19 @@ impl Layout {
 }
 
 impl Gemm<'_> {
-    /// Every variant that can run this product.
-    pub fn variants(&self) -> impl Iterator<Item = Variant> + use<> {
-        TILES.map(Variant::Tile).into_iter().chain(self.rows_apply().then_some(Variant::Rows))
+    /// The variants that can run this product on a device with `caps`.
+    pub fn variants<'a>(&'a self, caps: &'a Caps) -> impl Iterator<Item = Variant> + 'a {
+        let halves = TILES.map(Variant::Half).into_iter().chain(MATRIX_TILES.map(Variant::Matrix));
+        let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(halves);
+        all.filter(|&variant| self.planned(variant, caps).is_some())
     }
 
-    /// The variant that a device runs: the one measured for it, else by a model of costs.
+    /// The variant that a device runs: the one measured for it, else by a model of costs, which knows none that rounds
+    /// operands.
     pub fn variant(&self, caps: &Caps) -> Variant {
         let class = self.layout.class(self.b.tensor.dtype() == DType::F16);
         let measured = caps.tuned.variant(Self::NAME, class, &self.size());
-        let measured = measured.and_then(|name| self.variants().find(|v| v.to_string() == name));
+        let measured = measured.and_then(|name| self.variants(caps).find(|v| v.to_string() == name));
         measured.unwrap_or_else(|| match (caps.class, self.rows_apply()) {
             (DeviceClass::SoftwareGpu, true) => Variant::Rows,
             // Small tiles compile fast.
@@ -87,11 +96,13 @@ impl Gemm<'_> {
         [m, n, k, self.batch]
     }
 
-    /// The plan of a variant of [`Gemm::variants`].
-    pub fn planned(&self, variant: Variant) -> Plan {
+    /// The plan of a variant, where it can run this product on a device with `caps`.
+    pub fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
         match variant {
-            Variant::Tile(tile) => self.tiled(&tile),
-            Variant::Rows => self.rowwise(),
+            Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4)),
+            Variant::Rows => self.rows_apply().then(|| self.rowwise()),
+            Variant::Half(tile) => self.half(&tile, caps),
+            Variant::Matrix(tile) => self.matrix(&tile, caps),
         }
     }
 
@@ -103,7 +114,7 @@ impl Gemm<'_> {
     }
 
     /// Whether `gemm.wgsl` may access all matrices by quads.
-    fn aligned(&self) -> bool {
+    pub(super) fn aligned(&self) -> bool {
         let [m, _, k] = self.mnk;
         let [a, rest] = self.divisors();
         (a | rest | if self.layout == Layout::TN { m } else { k }).is_multiple_of(4)
@@ -129,16 +140,17 @@ impl Gemm<'_> {
         m.div_ceil(rows) * n.div_ceil(cols) * self.batch
     }
 
-    fn tiled(&self, tile: &Tile) -> Plan {
-        /// Terms of the sums in workgroup memory, which the largest tile fills to the 16 KiB that all devices have.
+    /// The plan of a shader like `gemm.wgsl` with the given tile, whose numbers have so many bytes in workgroup memory.
+    pub(super) fn tiled(&self, shader: &'static str, tile: &Tile, bytes: usize) -> Plan {
+        /// Terms of the sums there; the largest tile fills the 16 KiB that all devices have.
         const DEPTH: usize = 16;
         let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
         let aligned = ("ALIGNED", Constant::Flag(self.aligned()));
         let numbers = [("BM", rows), ("BN", cols), ("BK", DEPTH), ("TM", tm), ("TN", tn)].map(number);
         let own = [aligned].into_iter().chain(numbers);
         Plan {
-            shared_bytes: (4 * DEPTH * (rows + cols)) as u32,
-            ..self.with_flags("gemm", own, [rows, cols], rows / tm * (cols / tn))
+            shared_bytes: (bytes * DEPTH * (rows + cols)) as u32,
+            ..self.with_flags(shader, own, [rows, cols], rows / tm * (cols / tn))
         }
     }
 
@@ -149,7 +161,7 @@ impl Gemm<'_> {
     }
 
     /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
-    fn with_flags(
+    pub(super) fn with_flags(
         &self,
         shader: &'static str,
         own: impl IntoIterator<Item = (&'static str, Constant)>,
@@ -180,7 +192,7 @@ impl Gemm<'_> {
     }
 }
 
-fn number((name, x): (&'static str, usize)) -> (&'static str, Constant) {
+pub(super) fn number((name, x): (&'static str, usize)) -> (&'static str, Constant) {
     (name, Constant::U32(x as u32))
 }
 

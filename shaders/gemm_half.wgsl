@@ -1,0 +1,96 @@
+// The product of gemm.wgsl with operands rounded to halves, for B stored as halves (F16) on devices with f16 arithmetic.
+// Products are added up in halves over RUN terms, two in one instruction where the GPU packs them, and these partial sums
+// in f32. Beside sum |a b| the error stays below (RUN + 1) / 2048: one rounding of A, and one of a partial sum for each
+// term; products below 6e-8 are lost, and partial sums must stay below 65504.
+import package::lib::gemm_tile::{
+    params, A_LOADS, B_LOADS, a_next, b_next, numbers, seek, fetch, first_depth, store,
+};
+import package::plan::{BM, BN, BK, TM, TN, WG};
+enable f16;
+
+// Quads of a thread: of its rows and columns of the result.
+const ROWS: u32 = TM / 4u;
+const COLS: u32 = TN / 4u;
+// Terms of a partial sum.
+const RUN: u32 = 8u;
+
+var<workgroup> a_tile: array<vec4<f16>, BK * BM / 4u>; // [BK][BM]
+var<workgroup> b_tile: array<vec4<f16>, BK * BN / 4u>; // [BK][BN]
+
+// Puts the loaded stage into workgroup memory, where both operands have their terms as rows.
+fn put(lane: u32) {
+    for (var j = 0u; j < A_LOADS; j++) {
+        let i = lane + j * WG;
+        let x = vec4<f16>(a_next[j]);
+        @if(TN) { a_tile[i] = x; }
+        @if(!TN) {
+            let row = i / (BK / 4u);
+            let at = i % (BK / 4u) * BM + row / 4u;
+            for (var d = 0u; d < 4u; d++) { a_tile[at + d * (BM / 4u)][row % 4u] = x[d]; }
+        }
+    }
+    for (var j = 0u; j < B_LOADS; j++) {
+        let i = lane + j * WG;
+        let x = vec4<f16>(numbers(b_next[j]));
+        @if(!NT) { b_tile[i] = x; }
+        @if(NT) {
+            let col = i / (BK / 4u);
+            let at = i % (BK / 4u) * BN + col / 4u;
+            for (var d = 0u; d < 4u; d++) { b_tile[at + d * (BN / 4u)][col % 4u] = x[d]; }
+        }
+    }
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let row0 = group.y * BM;
+    let col0 = group.x * BN;
+    @if(LOWER) if col0 > row0 + BM - 1u { return; }
+    let thread_col = lane % (BN / TN);
+    let thread_row = lane / (BN / TN);
+    var acc: array<array<vec4<f32>, COLS>, TM>;
+    for (var i = 0u; i < TM; i++) {
+        for (var j = 0u; j < COLS; j++) { acc[i][j] = vec4<f32>(0.0); }
+    }
+
+    let first = first_depth();
+    seek(row0, col0, group.z, lane);
+    fetch(first);
+    put(lane);
+    workgroupBarrier();
+    for (var i = first * (BM / 4u) + lane; i < BK * BM / 4u; i += WG) { a_tile[i] = vec4<f16>(); }
+    for (var i = first * (BN / 4u) + lane; i < BK * BN / 4u; i += WG) { b_tile[i] = vec4<f16>(); }
+
+    // After the last stage one more passes by unused, as in gemm.wgsl.
+    for (var depth = first; depth <= params.k; depth += BK) {
+        workgroupBarrier();
+        fetch(BK);
+        for (var d0 = 0u; d0 < BK; d0 += RUN) {
+            // Four rows at a time: partial sums of all at once take more registers than some GPUs have.
+            for (var q = 0u; q < ROWS; q++) {
+                var part: array<array<vec4<f16>, COLS>, 4>;
+                for (var e = 0u; e < RUN; e++) {
+                    let d = d0 + e;
+                    let x = a_tile[d * (BM / 4u) + q * (BM / TM) + thread_row];
+                    for (var j = 0u; j < COLS; j++) {
+                        let y = b_tile[d * (BN / 4u) + j * (BN / TN) + thread_col];
+                        for (var i = 0u; i < 4u; i++) { part[i][j] = fma(vec4<f16>(x[i]), y, part[i][j]); }
+                    }
+                }
+                for (var i = 0u; i < 4u; i++) {
+                    for (var j = 0u; j < COLS; j++) { acc[4u * q + i][j] += vec4<f32>(part[i][j]); }
+                }
+            }
+        }
+        workgroupBarrier();
+        put(lane);
+    }
+
+    for (var i = 0u; i < TM; i++) {
+        let row = row0 + i / 4u * (4u * BM / TM) + thread_row * 4u + i % 4u;
+        for (var j = 0u; j < COLS; j++) {
+            let col = col0 + j * (4u * BN / TN) + thread_col * 4u;
+            store(acc[i][j], row, col, group.z);
+        }
+    }
+}
