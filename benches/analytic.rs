@@ -8,9 +8,10 @@
 mod common;
 
 use common::{Bench, Random, Work, agree};
+use faer::linalg::solvers::DenseSolveCore;
+use faer::{MatRef, Side};
 use minoise::Result;
 use minoise::device::{Device, Precision, Tensor};
-use minoise::kernels::cholesky;
 use minoise::kernels::gemm::{Gemm, Layout};
 use minoise::model::head::Statistics;
 use pollster::block_on;
@@ -64,7 +65,11 @@ impl Recursive {
         let inner = device.reals(&[n, n])?;
         device.copy(&identity, 0, &inner, 0, n * n)?;
         product(device, Layout::NT, &p_r, &p, &inner, 1.0, true)?;
-        let inverse = cholesky::factor(device, &inner)?.solve(&identity)?;
+        let inner: Vec<f64> = block_on(device.read(&inner))?;
+        let factor = MatRef::from_row_major_slice(&inner, n, n).llt(Side::Lower).expect("positive definite");
+        let inverse = factor.inverse();
+        let inverse: Vec<f64> = inverse.col_iter().flat_map(|col| col.iter().copied().collect::<Vec<_>>()).collect();
+        let inverse = device.upload(&inverse, &[n, n])?;
         let (narrow, square, old) = (reals(m, n)?, reals(m, m)?, reals(m, m)?);
         product(device, Layout::TN, &p_r, &inverse, &narrow, 1.0, false)?;
         product(device, Layout::NN, &narrow, &p, &square, 1.0, false)?;
