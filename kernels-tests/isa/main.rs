@@ -27,8 +27,10 @@ const SOFTWARE: &[&str] = &[
     "attention_backward_query_rows",
     "attention_rows",
     "gemm_rows",
+    "gram_rows",
     "noise_mix_backward_rows",
     "noise_mix_rows",
+    "pair_product_rows",
 ];
 
 fn main() {
