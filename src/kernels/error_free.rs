@@ -65,11 +65,8 @@ pub async fn pairs_are_exact(device: &Device) -> Result<bool> {
     // Mantissas of all 24 bits, exponents that overlap in every way.
     let number = |i: usize, seed: u32| {
         let bits = (i as u32 + 1).wrapping_mul(seed);
-        f32::from_bits(0x3f80_0000 + ((bits % 27) << 23) | (bits >> 9) | 1).copysign(if bits & 64 == 0 {
-            1.0
-        } else {
-            -1.0
-        })
+        let size = f32::from_bits((0x3f80_0000 + ((bits % 27) << 23)) | (bits >> 9) | 1);
+        if bits & 64 == 0 { size } else { -size }
     };
     let a: Vec<f32> = (0..N).map(|i| number(i, 0x9e37_79b1)).collect();
     let b: Vec<f32> = (0..N).map(|i| number(i, 0x85eb_ca77)).collect();
