@@ -5,7 +5,8 @@
 // With x = x1 + 2^-9 x2 and 2^8 a = a1 + 2^-9 a2 + 2^-18 a3, integers below 2^9 but for a3,
 //   2^8 x a = x1 a1 + 2^-9 (x1 a2 + x2 a1) + 2^-18 (x2 a2 + x a3):
 // over CHUNK = 64 terms the first two sums are integers up to 2^24, exact in f32, and over all terms of a tile exact in
-// i32; the last is 2^-18 smaller, and so are its rounding errors.
+// i32; the last is 2^-18 smaller, and so are its rounding errors. After a chunk its whole multiples of 2^9 go to the second,
+// so that it stays small.
 // One workgroup makes 32 rows of 64 columns, one thread 4 x 4. Stages of DEPTH terms pass through workgroup memory.
 // Edges: terms beyond the last are 0; rows and columns beyond the last repeat it and are not stored.
 import package::lib::pair::{two_sum, pair_add};
@@ -81,15 +82,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
     var sum: array<array<vec4<f32>, 3>, 4>;
     var first: array<vec4<i32>, 4>;
     var second: array<vec4<i32>, 4>;
-    var third: array<vec4<f32>, 4>;
     for (var i = 0u; i < 4u; i++) {
         first[i] = vec4<i32>(0);
         second[i] = vec4<i32>(0);
-        third[i] = vec4<f32>(0.0);
+        sum[i][2] = vec4<f32>(0.0);
     }
     for (var chunk = 0u; chunk < params.depth; chunk += CHUNK) {
         for (var i = 0u; i < 4u; i++) {
-            for (var s = 0u; s < 3u; s++) { sum[i][s] = vec4<f32>(0.0); }
+            sum[i][0] = vec4<f32>(0.0);
+            sum[i][1] = vec4<f32>(0.0);
         }
         for (var stage = chunk; stage < min(chunk + CHUNK, params.depth); stage += DEPTH) {
             workgroupBarrier();
@@ -99,21 +100,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
             for (var d = 0u; d < DEPTH; d++) {
                 let x1 = x_first[d * (ROWS / 4u) + local.y];
                 let x2 = x_second[d * (ROWS / 4u) + local.y];
-                let x = fma(x2, vec4<f32>(0.001953125), x1);
                 let a1 = a_first[d * (COLS / 4u) + local.x];
                 let a2 = a_second[d * (COLS / 4u) + local.x];
                 let a3 = a_third[d * (COLS / 4u) + local.x];
                 for (var i = 0u; i < 4u; i++) {
+                    let x = fma(x2[i], 0.001953125, x1[i]);
                     sum[i][0] = fma(vec4<f32>(x1[i]), a1, sum[i][0]);
                     sum[i][1] = fma(vec4<f32>(x1[i]), a2, fma(vec4<f32>(x2[i]), a1, sum[i][1]));
-                    sum[i][2] = fma(vec4<f32>(x2[i]), a2, fma(vec4<f32>(x[i]), a3, sum[i][2]));
+                    sum[i][2] = fma(vec4<f32>(x2[i]), a2, fma(vec4<f32>(x), a3, sum[i][2]));
                 }
             }
         }
         for (var i = 0u; i < 4u; i++) {
             first[i] += vec4<i32>(sum[i][0]);
-            second[i] += vec4<i32>(sum[i][1]);
-            third[i] += sum[i][2];
+            let carry = round(sum[i][2] * 0.001953125);
+            second[i] += vec4<i32>(sum[i][1]) + vec4<i32>(carry);
+            sum[i][2] = fma(carry, vec4<f32>(-512.0), sum[i][2]);
         }
     }
 
@@ -127,7 +129,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
                 let high = vec2<f32>(f32(first[i][j]), f32(second[i][j]));
                 let left = vec2<f32>(f32(first[i][j] - i32(high.x)), f32(second[i][j] - i32(high.y)));
                 var add = two_sum(high.x, high.y * 0.001953125, params.zero);
-                add.y += left.x + 0.001953125 * (left.y + 0.001953125 * third[i][j]);
+                add.y += left.x + 0.001953125 * (left.y + 0.001953125 * sum[i][2][j]);
                 let total = pair_add(vec2<f32>(y[at], y[y_low + at]), add * 0.00390625, params.zero);
                 y[at] = total.x;
                 y[y_low + at] = total.y;
