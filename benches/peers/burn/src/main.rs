@@ -30,7 +30,7 @@ fn tensor<const D: usize>(device: &Device, seed: u32, shape: [usize; D], scale: 
 }
 
 fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().into_vec().expect("f32")
+    tensor.into_data().try_into_vec().expect("f32")
 }
 
 fn ready<const D: usize>(pass: impl Fn() -> Tensor<D> + Clone + 'static) -> Ready {
