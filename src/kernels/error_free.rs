@@ -13,7 +13,7 @@ params! {
 /// (Knuth, The Art of Computer Programming 2, 4.2.2; Dekker, Numerische Mathematik 18, 1971).
 ///
 /// # Shapes
-/// a and b [n], y [4, n].
+/// a and b `[n]`, y [4, n].
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorFree<'a> {
     pub a: &'a Tensor,

@@ -13,7 +13,7 @@ params! {
 /// pairs; k = 0 where the sum is not positive.
 ///
 /// # Shapes
-/// tile [2, n, n], scale [m], diagonal [2, m], offset + n <= m.
+/// tile [2, n, n], scale `[m]`, diagonal [2, m], offset + n <= m.
 #[derive(Clone, Copy, Debug)]
 pub struct JacobiScale<'a> {
     pub tile: &'a Tensor,

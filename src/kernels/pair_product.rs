@@ -27,7 +27,7 @@ params! {
 ///
 /// # Shapes
 /// x [c, m], y [2, c, m]: pairs, the first parts before the second, as in tile [2, rows, cols] of G and diagonal [2, m] of A;
-/// scale [m], the diagonal of D. Rows and columns of a tile are at most 4096.
+/// scale `[m]`, the diagonal of D. Rows and columns of a tile are at most 4096.
 #[derive(Clone, Copy, Debug)]
 pub struct PairProduct<'a> {
     pub x: &'a Tensor,

@@ -12,7 +12,7 @@ params! {
 /// `y[i][j] = x[i][j] scale[j]`.
 ///
 /// # Shapes
-/// x and y [rows, cols], scale [cols].
+/// x and y [rows, cols], scale `[cols]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ScaleColumns<'a> {
     pub x: &'a Tensor,

@@ -12,7 +12,7 @@ params! {
 /// `f = D G D` for one tile, D = diag(scale), with `diagonal + shift` on the diagonal of the whole matrix.
 ///
 /// # Shapes
-/// tile [2, rows, cols] of G from row `row0` and column `col0`, of whose pairs the first parts count; scale [m],
+/// tile [2, rows, cols] of G from row `row0` and column `col0`, of whose pairs the first parts count; scale `[m]`,
 /// diagonal [2, m] likewise; f [rows, cols].
 #[derive(Clone, Copy, Debug)]
 pub struct ScaledTile<'a> {

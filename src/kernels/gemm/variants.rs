@@ -69,9 +69,10 @@ impl Layout {
 }
 
 impl Gemm<'_> {
-    /// The variants that can run this product on a device with `caps`.
+    /// The variants that can run this product on a device with `caps`, but for those that software devices emulate.
     pub fn variants<'a>(&'a self, caps: &'a Caps) -> impl Iterator<Item = Variant> + 'a {
         let halves = TILES.map(Variant::Half).into_iter().chain(MATRIX_TILES.map(Variant::Matrix));
+        let halves = halves.filter(|_| caps.class == DeviceClass::Gpu);
         let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(halves);
         all.filter(|&variant| self.planned(variant, caps).is_some())
     }
@@ -218,6 +219,24 @@ mod tests {
         assert_eq!(variant(96, 96), "32x32");
         assert_eq!(variant(8192, 10), "64x16");
         assert_eq!(variant(10, 8192), "16x64");
+    }
+
+    #[test]
+    fn halves_have_more_variants_where_the_device_has_the_means() {
+        let gpu = Caps { f16: true, matrix: Some(16), subgroup: (32, 64), workgroup_memory: 64 << 10, ..Caps::floor() };
+        let names = |caps: &Caps, dtype| {
+            let device = Device::planner(caps.clone());
+            let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], dtype).unwrap());
+            let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
+            gemm.variants(caps).map(|v| v.to_string()).collect::<Vec<_>>()
+        };
+        let all = names(&gpu, DType::F16);
+        for name in ["128x128", "rows", "half 128x128", "matrix 64x64"] {
+            assert!(all.iter().any(|n| n == name), "{name} is not in {all:?}");
+        }
+        assert_eq!(names(&gpu, DType::Real).len(), TILES.len() + 1);
+        let software = Caps { class: DeviceClass::SoftwareGpu, ..gpu };
+        assert_eq!(names(&software, DType::F16).len(), TILES.len() + 1);
     }
 
     #[test]
