@@ -8,9 +8,8 @@ use crate::{Error, Result};
 const DECADES: i32 = 5;
 
 /// `GCV(gamma) = (RSS / n) / (1 - dof / n)^2` (Golub, Heath and Wahba, Technometrics 21, 1979) of the ridge regression of
-/// the n one-hot labels, with
-///
-///     RSS = |Y - P W|^2 = n - tr(W^T Q) - gamma tr(W^T W),     dof = tr(G (G + gamma I)^-1) = m - gamma tr (G + gamma I)^-1.
+/// the n one-hot labels, with `RSS = |Y - P W|^2 = n - tr(W^T Q) - gamma tr(W^T W)` and
+/// `dof = tr(G (G + gamma I)^-1) = m - gamma tr (G + gamma I)^-1`.
 ///
 /// # Errors
 /// [`Error::NotPositiveDefinite`], [`Error::OutOfMemory`].
