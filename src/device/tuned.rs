@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -83,23 +84,29 @@ impl Tuned {
         let path = path_of(label).ok_or_else(|| {
             Error::Unsupported("there is no cache directory to save the table in: set HOME or XDG_CACHE_HOME".into())
         })?;
+        self.store(&path, label)?;
+        Ok(path)
+    }
+
+    fn store(&self, path: &Path, label: &str) -> Result<()> {
         let file = File { version: VERSION.into(), adapter: label.into(), choices: self.0.to_vec() };
         let text = serde_json::to_string_pretty(&file).map_err(|e| Error::Unsupported(e.to_string()))?;
         let dir = path.parent().expect("a file in a directory");
-        let io = |e: std::io::Error| Error::io("writing", &path, &e);
+        let io = |e: std::io::Error| Error::io("writing", path, &e);
         std::fs::create_dir_all(dir).map_err(io)?;
         // Beside the file first, so that it is whole or not there.
         let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
         std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(io)?;
-        temporary.persist(&path).map_err(|e| io(e.error))?;
-        Ok(path)
+        temporary.persist(path).map_err(|e| io(e.error))?;
+        Ok(())
     }
 }
 
 /// `CACHE/minoise/tuned/LABEL.json`, CACHE the user's directory of cached files.
 fn path_of(label: &str) -> Option<PathBuf> {
     let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    Some(dirs::cache_dir()?.join("minoise").join("tuned").join(format!("{name}.json")))
+    let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
+    Some(cache.join("minoise").join("tuned").join(format!("{name}.json")))
 }
 
 #[cfg(test)]
@@ -119,6 +126,17 @@ mod tests {
         assert_eq!(tuned.variant("gemm", "NN", &[0, 64, 64]), None);
         assert_eq!(tuned.variant("gemm", "NT", &[64, 64, 64]), None);
         assert_eq!(tuned.variant("other", "NN", &[64, 64, 64]), None);
+    }
+
+    #[test]
+    fn a_saved_table_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("not/yet/there/a.json");
+        let tuned = Tuned::new(vec![choice([64, 64, 64], "small")]);
+        tuned.store(&path, "gpu (driver 2)").unwrap();
+        assert_eq!(Tuned::load(&path, "gpu (driver 2)").unwrap(), tuned);
+        let blocked = path.join("below a file.json");
+        assert!(matches!(tuned.store(&blocked, "gpu"), Err(Error::Io { .. })));
     }
 
     #[test]
