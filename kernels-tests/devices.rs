@@ -95,6 +95,28 @@ fn loss_is_an_error(name: &str) -> Result<(), Failed> {
     }
 }
 
+/// Threads that share a device collect each other's finished work at back-pressure; every read still gets its answer.
+fn threads_share(device: &Device) -> Result<(), Failed> {
+    let reader = |thread: u32| -> Result<bool, Error> {
+        let mut right = true;
+        for round in 0..100u32 {
+            let tensor = device.upload_u32(&[thread, round], &[2])?;
+            device.flush()?;
+            right &= pollster::block_on(device.read_u32(&tensor))? == [thread, round];
+        }
+        Ok(right)
+    };
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8).map(|thread| scope.spawn(move || reader(thread))).collect();
+        for reader in readers {
+            if !reader.join().map_err(|_| "a reader panicked")?? {
+                return Err("a thread read what it had not written".into());
+            }
+        }
+        Ok(())
+    })
+}
+
 pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (label, device) in devices {
@@ -103,6 +125,8 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             let name = format!("run of two tasks, {} [{label}]", settings.join(", "));
             trials.push(Trial::test(name, move || repeats_and_agrees(&device, settings)));
         }
+        let device = device.clone();
+        trials.push(Trial::test(format!("reads of eight threads [{label}]"), move || threads_share(&device)));
     }
     for settings in ABLATION {
         let name = format!("run of two tasks, {} [cpu]", settings.join(", "));

@@ -403,14 +403,15 @@ impl Gpu {
         });
         self.copy(buffer, 0, &staging, 0, padded)?;
         self.flush()?;
-        let (done, mut mapped) = oneshot::channel();
+        let (done, mapped) = oneshot::channel();
         staging.map_async(wgpu::MapMode::Read, .., move |result| drop(done.send(result)));
         self.poll_for(self.queue.submit([])).await;
         self.check()?;
         let lost = |reason: String| Error::DeviceLost { during: "read back".into(), reason };
-        match mapped.try_recv() {
-            Ok(Some(outcome)) => outcome.map_err(|e| lost(e.to_string()))?,
-            _ => return Err(lost("its wait ended without an answer".into())),
+        // The answer may still be in the hands of another thread that polled, at back-pressure, before this one did.
+        match mapped.await {
+            Ok(outcome) => outcome.map_err(|e| lost(e.to_string()))?,
+            Err(_) => return Err(lost("its wait ended without an answer".into())),
         }
         let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
         Ok(view[..bytes].to_vec())
