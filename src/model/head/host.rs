@@ -15,6 +15,8 @@ const ENOUGH: f64 = 1e-12;
 const TOLERATED: f64 = 1e-6;
 /// Steps of refinement at most.
 const STEPS: usize = 3;
+/// Classes that are solved together at least: products with fewer columns are slower for each.
+const LEAST_SHARE: usize = 32;
 
 /// G as tiles and Q^T [C, m].
 #[derive(Clone, Debug)]
@@ -151,26 +153,46 @@ impl Host {
         let mut shifted = gram.fork()?;
         shifted.shift(gamma);
         let factor = Factor::new(shifted, advance)?;
-        let b = Columns::of(&self.sums, &gram);
-        let scale = b.largest().max(f64::MIN_POSITIVE);
-        let mut x = b.clone();
-        factor.solve(&mut x);
-        let mut missing = residual(&gram, gamma, &x, &b);
-        let mut error = missing.largest() / scale;
-        for _ in 0..STEPS {
-            if error <= ENOUGH {
-                break;
-            }
-            factor.solve(&mut missing);
-            let mut better = x.clone();
-            better.add(&missing);
-            missing = residual(&gram, gamma, &better, &b);
-            let reached = missing.largest() / scale;
-            if reached >= error {
-                break;
-            }
-            (x, error) = (better, reached);
-        }
-        if error <= TOLERATED { Ok((x.transposed(), error)) } else { Err(Error::IllConditioned { residual: error }) }
+        let scale = self.sums.iter().fold(f64::MIN_POSITIVE, |top, x| top.max(x.abs()));
+        let classes = self.sums.len() / self.features;
+        // Classes are independent: cores that share them out wait for each other less than those that share tiles.
+        let share = classes.div_ceil(rayon::current_num_threads()).max(LEAST_SHARE) * self.features;
+        let mut weights = vec![0.0; self.sums.len()];
+        let parts = weights.par_chunks_mut(share).zip(self.sums.par_chunks(share));
+        let error = parts.map(|(w, q)| {
+            let (x, error) = refined(&gram, &factor, gamma, &Columns::of(q, &gram), scale);
+            w.copy_from_slice(&x.transposed());
+            error
+        });
+        let error = error.reduce(|| 0.0, worse);
+        if error <= TOLERATED { Ok((weights, error)) } else { Err(Error::IllConditioned { residual: error }) }
     }
+}
+
+/// The larger one, NaN where there is one.
+fn worse(a: f64, b: f64) -> f64 {
+    if a > b || a.is_nan() { a } else { b }
+}
+
+/// `(G + gamma I)^-1 b` by the factor, refined, and its residual relative to `scale`.
+fn refined(gram: &Tiles, factor: &Factor, gamma: f64, b: &Columns, scale: f64) -> (Columns, f64) {
+    let mut x = b.clone();
+    factor.solve(&mut x);
+    let mut missing = residual(gram, gamma, &x, b);
+    let mut error = missing.largest() / scale;
+    for _ in 0..STEPS {
+        if error <= ENOUGH {
+            break;
+        }
+        factor.solve(&mut missing);
+        let mut better = x.clone();
+        better.add(&missing);
+        missing = residual(gram, gamma, &better, b);
+        let reached = missing.largest() / scale;
+        if reached >= error {
+            break;
+        }
+        (x, error) = (better, reached);
+    }
+    (x, error)
 }

@@ -58,9 +58,12 @@ impl Tiles {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn fork(&self) -> Result<Self> {
-        let mut data = reserve(self.data.len(), self.m)?;
-        data.extend_from_slice(&self.data);
-        Ok(Self { data, ..*self })
+        let mut copy = Self::zeros(self.m)?;
+        copy.data.par_chunks_mut(self.side * self.side).zip(self.data.par_chunks(self.side * self.side)).for_each(
+            // Memory takes up room when it is first touched, which is most of the cost.
+            |(to, from)| to.copy_from_slice(from),
+        );
+        Ok(copy)
     }
 
     pub fn size(&self) -> usize {
@@ -165,13 +168,6 @@ impl Tiles {
             },
         );
     }
-}
-
-/// Room for `n` numbers of a matrix [m, m].
-fn reserve(n: usize, m: usize) -> Result<Vec<f64>> {
-    let mut data = Vec::new();
-    data.try_reserve_exact(n).map_err(|_| out_of_memory(m))?;
-    Ok(data)
 }
 
 fn out_of_memory(m: usize) -> Error {
