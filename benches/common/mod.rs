@@ -87,7 +87,24 @@ impl Bench {
         Some(seconds)
     }
 
-    /// The same, after one pass has been compared with one on the f64 twins; see [`agree`] for `bound`.
+    /// Whether an argument of the command names this shape: passes that take seconds to minutes run only then.
+    pub fn named(&self, shape: &str) -> bool {
+        std::env::args().skip(1).any(|argument| argument.contains(shape))
+    }
+
+    /// Times a single pass, and returns its seconds.
+    pub fn once(&mut self, shape: &str, variant: &str, work: Work, pass: impl FnOnce(&Device) -> Result<()>) -> f64 {
+        block_on(self.device.finish()).expect("the queue");
+        let start = Instant::now();
+        pass(&self.device).expect("a pass");
+        block_on(self.device.finish()).expect("the queue");
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{}/{}/{shape}/{variant}: once, {seconds:.3} s", slug(&self.device), self.kernel);
+        self.rows.push(Row { shape: shape.into(), variant: variant.into(), seconds, work });
+        seconds
+    }
+
+    /// The same as [`Bench::time`], after one pass has been compared with one on the f64 twins; see [`agree`] for `bound`.
     pub fn time_against_twins<P: FnMut(&Device) -> Result<Vec<Tensor>>>(
         &mut self,
         shape: &str,
@@ -133,7 +150,7 @@ impl Bench {
 }
 
 /// A short word for the device, for ids.
-fn slug(device: &Device) -> String {
+pub fn slug(device: &Device) -> String {
     if device.is_cpu() {
         return "cpu".into();
     }

@@ -1,0 +1,146 @@
+//! What does the analytic head cost? Adding a batch of features to the Gram matrix, and solving for the classifier (with
+//! one class, which is the factorisation, and with 100), over the number of random features m; beside them, in float64 on
+//! the host's cores, the recursive update of the published code with its order of products. Before anything is timed,
+//! statistics and recursion must give the same classifier, and at m = 2048 that of a float64 Cholesky factorisation. A run
+//! of everything draws how the costs grow: `target/analytic-DEVICE.svg`.
+//!
+//! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench analytic -- [FILTER]`; a filter is a part of an id, e.g. `m1024`.
+//! Above m = 4096 passes are measured once, and only where the filter names them: `m8192`, `m16384`.
+
+mod accuracy;
+#[path = "../common/mod.rs"]
+mod common;
+mod growth;
+mod recursive;
+
+use common::{Bench, Random, Work, agree, slug};
+use growth::Growth;
+use minoise::Result;
+use minoise::device::{Device, Tensor};
+use minoise::model::head::Statistics;
+use pollster::block_on;
+use recursive::Recursive;
+
+const FEATURES: [usize; 3] = [1024, 2048, 4096];
+/// Random features and classes that are measured once.
+const LARGE: [(usize, usize); 2] = [(8192, 100), (16384, 200)];
+const BATCH: usize = 1000;
+const CLASSES: usize = 100;
+const GAMMA: f64 = 100.0;
+/// Where solutions are compared with float64.
+const COMPARED: usize = 2048;
+/// What m = 16384 and C = 200 may take of a GPU.
+const MEMORY: u64 = 5 << 29;
+
+/// Features as ReLU gives them, and labels.
+fn batch(m: usize, classes: usize, seed: usize) -> (Vec<f32>, Vec<u32>) {
+    let mut random = Random::new();
+    // Another part of the same stream for every batch.
+    (0..seed).for_each(|_| drop(random.numbers(BATCH, 1.0)));
+    let p = random.numbers(BATCH * m, 1.0).into_iter().map(|x| x.max(0.0)).collect();
+    (p, (0..BATCH).map(|i| ((i * 7 + seed) % classes) as u32).collect())
+}
+
+/// Statistics of `classes` classes after two batches.
+fn gathered(device: &Device, m: usize, classes: usize) -> Result<Statistics> {
+    let mut statistics = Statistics::new(device, m)?;
+    statistics.widen(classes)?;
+    for seed in 0..2 {
+        let (p, labels) = batch(m, classes, seed);
+        block_on(statistics.add(device, &device.upload(&p, &[BATCH, m])?, &labels))?;
+    }
+    Ok(statistics)
+}
+
+fn solve(device: &Device, statistics: &Statistics) -> Result<Tensor> {
+    Ok(block_on(statistics.solve(device, GAMMA, &mut |_| ()))?.weights)
+}
+
+/// Operations and bytes of adding a batch.
+fn adding(m: usize) -> Work {
+    let square = (m * m) as f64;
+    Work { flops: BATCH as f64 * square, bytes: 8.0 * square, images: BATCH }
+}
+
+/// Those of a solution.
+fn solving(m: usize, classes: usize) -> Work {
+    let (m, c) = (m as f64, classes as f64);
+    Work { flops: m * m * (m / 3.0 + 2.0 * c), bytes: 8.0 * m * m, images: 0 }
+}
+
+fn repeated(bench: &mut Bench, m: usize, growth: &mut Growth) {
+    let id = format!("m{m}");
+    let variant = format!("gram/{BATCH}");
+    let seconds = bench.time(&id, &variant, adding(m), |device| {
+        let mut statistics = gathered(device, m, CLASSES)?;
+        let (p, labels) = batch(m, CLASSES, 2);
+        let p = device.upload(&p, &[BATCH, m])?;
+        Ok(move |device: &Device| {
+            block_on(statistics.add(device, &p, &labels))?;
+            Ok(Vec::new())
+        })
+    });
+    growth.add(&variant, m, seconds);
+    for classes in [1, CLASSES] {
+        let variant = format!("solve/C{classes}");
+        let seconds = bench.time(&id, &variant, solving(m, classes), |device| {
+            if m == COMPARED && classes > 1 {
+                accuracy::check(device, m)?;
+            }
+            let statistics = gathered(device, m, classes)?;
+            Ok(move |device: &Device| Ok(vec![solve(device, &statistics)?]))
+        });
+        growth.add(&variant, m, seconds);
+    }
+    let variant = format!("recursive/{BATCH}");
+    let flops = Recursive::flops(m as f64, BATCH, CLASSES);
+    let seconds = bench.time(&id, &variant, Work { flops, ..adding(m) }, |device| {
+        let mut state = Recursive::new(m, CLASSES, GAMMA)?;
+        for seed in 0..2 {
+            let (p, labels) = batch(m, CLASSES, seed);
+            state.add(&p, &labels)?;
+        }
+        let exact = solve(device, &gathered(device, m, CLASSES)?)?;
+        let columns: Vec<f64> = block_on(state.device.read(&state.w))?;
+        let rows: Vec<f64> = (0..CLASSES * m).map(|i| columns[i % m * CLASSES + i / m]).collect();
+        let rows = state.device.upload(&rows, &[CLASSES, m])?;
+        agree(1e-5, (device, &[exact]), (&state.device, &[rows]))?;
+        let (p, labels) = batch(m, CLASSES, 2);
+        Ok(move |_: &Device| {
+            state.add(&p, &labels)?;
+            Ok(Vec::new())
+        })
+    });
+    growth.add(&variant, m, seconds);
+}
+
+/// One batch more and one solution; what is solved has been checked by its residual.
+fn once(bench: &mut Bench, m: usize, classes: usize) -> Result<()> {
+    let id = format!("m{m}");
+    let mut statistics = gathered(&bench.device, m, classes)?;
+    let (p, labels) = batch(m, classes, 2);
+    let p = bench.device.upload(&p, &[BATCH, m])?;
+    bench.once(&id, &format!("gram/{BATCH}"), adding(m), |device| block_on(statistics.add(device, &p, &labels)));
+    drop(p);
+    bench.once(&id, &format!("solve/C{classes}"), solving(m, classes), |device| solve(device, &statistics).map(drop));
+    let peak = bench.device.stats().peak_bytes;
+    println!("device memory: {} MiB at most", peak >> 20);
+    assert!(peak <= MEMORY, "device memory stays below {} MiB", MEMORY >> 20);
+    Ok(())
+}
+
+fn main() {
+    let mut bench = Bench::new("analytic");
+    let mut growth = Growth::default();
+    for m in FEATURES {
+        repeated(&mut bench, m, &mut growth);
+    }
+    for (m, classes) in LARGE {
+        if bench.named(&format!("m{m}")) {
+            once(&mut bench, m, classes).expect("statistics");
+        }
+    }
+    let file = format!("target/analytic-{}.svg", slug(&bench.device));
+    growth.draw(bench.device.name(), &file);
+    bench.finish();
+}
