@@ -35,7 +35,7 @@ pub enum Error {
     NotPositiveDefinite { column: usize, pivot: f64 },
     /// A linear system was solved, but the solution does not satisfy it.
     #[error(
-        "the classifier misses its equations by {residual:e}: the Gram matrix is ill-conditioned; use a larger gamma"
+        "the classifier misses its equations by {residual:.1e}: the Gram matrix is ill-conditioned; use a larger gamma"
     )]
     IllConditioned { residual: f64 },
     /// Model weights are missing, extra, misshapen or unreadable.

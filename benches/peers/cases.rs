@@ -30,10 +30,12 @@ pub enum Case {
     Noise(usize),
     /// SGD on all parameters of a ViT of width 192 with 4 blocks: 16 images of 65 tokens, 10 classes.
     Train,
+    /// The ridge classifier of 1,000 samples with so many random features and classes, from its Gram matrix in float64.
+    Ridge([usize; 2]),
 }
 
 impl Case {
-    /// Reads `gemm-768x768x768`, `hidden-3152x192`, `attention-16x3x65x64`, `layernorm-3152x192`, `noise-10`, `train`.
+    /// Reads `gemm-768x768x768`, `hidden-3152x192`, `attention-16x3x65x64`, `layernorm-3152x192`, `noise-10`, `train`, `ridge-4096x100`.
     fn parse(text: &str) -> Option<Self> {
         let (name, sizes) = text.split_once('-').unwrap_or((text, ""));
         let sizes: Vec<usize> = sizes.split('x').filter_map(|x| x.parse().ok()).collect();
@@ -44,6 +46,7 @@ impl Case {
             ("layernorm", &[rows, cols]) => Self::LayerNorm([rows, cols]),
             ("noise", &[modules]) => Self::Noise(modules),
             ("train", []) => Self::Train,
+            ("ridge", &[m, classes]) => Self::Ridge([m, classes]),
             _ => return None,
         })
     }

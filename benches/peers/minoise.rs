@@ -13,6 +13,7 @@ use minoise::kernels::attention::Attention;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use minoise::kernels::layernorm::LayerNorm;
 use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+use minoise::model::head::Statistics;
 use minoise::model::optimizer::{Optimizer, Parameter, Rule};
 use pollster::block_on;
 
@@ -66,6 +67,7 @@ fn build(device: &Device, case: Case) -> Result<Ready> {
         }
         Case::Noise(modules) => noise(device, modules),
         Case::Train => train(device),
+        Case::Ridge(shape) => ridge(device, shape),
     }
 }
 
@@ -211,5 +213,22 @@ fn train(device: &Device) -> Result<Ready> {
             };
             (0..5).map(|_| loss()).collect()
         }),
+    })
+}
+
+/// Passes factor, substitute and check the residual of the equations.
+fn ridge(device: &Device, [m, classes]: [usize; 2]) -> Result<Ready> {
+    const SAMPLES: usize = 1000;
+    let p: Vec<f32> = numbers(41, SAMPLES * m, 2.0).into_iter().map(|x| x.max(0.0)).collect();
+    let labels: Vec<u32> = (0..SAMPLES).map(|i| (i % classes) as u32).collect();
+    let mut statistics = Statistics::new(device, m)?;
+    statistics.widen(classes)?;
+    block_on(statistics.add(device, &device.upload(&p, &[SAMPLES, m])?, &labels))?;
+    let (device, again, statistics) = (device.clone(), device.clone(), Rc::new(statistics));
+    let solve = move |d: &Device| block_on(statistics.solve(d, 1.0, &mut |_| ())).expect("a classifier").weights;
+    let checked = solve.clone();
+    Ok(Ready {
+        pass: Box::new(move || drop(solve(&device))),
+        results: Box::new(move || block_on(again.read(&checked(&again))).expect("results")),
     })
 }

@@ -1,4 +1,4 @@
-"""PyTorch's side of a comparison (CPU, float32); see cases.rs and compare. The argument is the number of threads."""
+"""PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of threads."""
 import sys
 import time
 
@@ -72,6 +72,14 @@ def train():
     return step
 
 
+def ridge(m, classes):
+    """LAPACK's potrf and potrs."""
+    p = numbers(41, (1000, m), 2.0).clamp(min=0).double()
+    gram, sums = p.T @ p, p.T @ F.one_hot(torch.arange(1000) % classes, classes).double()
+    gram.diagonal().add_(1.0)
+    return lambda: torch.cholesky_solve(sums, torch.linalg.cholesky(gram))
+
+
 def build(case):
     """One pass of a case, and the same from the start."""
     name, _, sizes = case.partition("-")
@@ -94,6 +102,8 @@ def build(case):
         return noise(sizes[0])
     if name == "train":
         return train()
+    if name == "ridge":
+        return ridge(*sizes)
     return None
 
 
