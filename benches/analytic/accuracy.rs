@@ -23,7 +23,7 @@ fn features(m: usize, condition: f64) -> Vec<f32> {
     let z = Mat::from_fn(SAMPLES, m, |i, k| {
         f64::from(random[i * m + k]) * condition.powf(-0.5 * k as f64 / (m - 1) as f64)
     });
-    let sign = |i: usize, j: usize| if (i & j).count_ones() % 2 == 0 { 1.0 } else { -1.0 };
+    let sign = |i: usize, j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
     let walsh = Mat::from_fn(m, m, |i, j| sign(i, j) / (m as f64).sqrt());
     let p = product(&z, &walsh);
     (0..SAMPLES * m).map(|at| p[(at / m, at % m)] as f32).collect()
