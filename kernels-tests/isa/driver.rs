@@ -111,7 +111,7 @@ impl Driver {
             .iter()
             .filter_map(|(_, global)| {
                 let kind = match global.space {
-                    naga::AddressSpace::Uniform => vk::DescriptorType::UNIFORM_BUFFER,
+                    naga::AddressSpace::Uniform => vk::DescriptorType::UNIFORM_BUFFER_DYNAMIC,
                     _ => vk::DescriptorType::STORAGE_BUFFER,
                 };
                 let at = global.binding.as_ref()?.binding;

@@ -1,14 +1,13 @@
 //! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_channel::oneshot;
-use rayon::prelude::*;
 
-use super::kernel::{Access, Bound};
-use super::{Caps, Captured, Constant, Plan, request, shader};
+use super::kernel::Bound;
+use super::pipeline::{Pipeline, Pipelines};
+use super::{Caps, Captured, Plan, request};
 use crate::{Error, Result};
 
 /// Dispatches of one submission; also the number of uniform slots.
@@ -17,14 +16,6 @@ const BATCH: u64 = 128;
 const IN_FLIGHT: usize = 4;
 /// A submission that takes longer counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(300);
-
-type Key = (&'static str, Vec<(&'static str, Constant)>);
-
-#[derive(Debug)]
-struct Pipeline {
-    pipeline: wgpu::ComputePipeline,
-    layout: wgpu::BindGroupLayout,
-}
 
 /// A submission to wait for, and whom to tell when the wait is over, whatever came of it.
 type Wanted = (wgpu::SubmissionIndex, oneshot::Sender<()>);
@@ -39,8 +30,20 @@ struct Recorder {
 
 #[derive(Debug)]
 enum Step {
-    Dispatch { name: &'static str, pipeline: Arc<Pipeline>, bind_group: wgpu::BindGroup, groups: [u32; 3] },
-    Copy { from: wgpu::Buffer, from_at: u64, to: wgpu::Buffer, to_at: u64, bytes: u64 },
+    Dispatch {
+        name: &'static str,
+        pipeline: Arc<Pipeline>,
+        bind_group: wgpu::BindGroup,
+        params_at: u32,
+        groups: [u32; 3],
+    },
+    Copy {
+        from: wgpu::Buffer,
+        from_at: u64,
+        to: wgpu::Buffer,
+        to_at: u64,
+        bytes: u64,
+    },
     Clear(wgpu::Buffer),
 }
 
@@ -68,8 +71,7 @@ pub(super) struct Gpu {
     queue: wgpu::Queue,
     uniforms: wgpu::Buffer,
     slot: u64,
-    pipelines: Mutex<HashMap<Key, Arc<Pipeline>>>,
-    compile: Mutex<Duration>,
+    pipelines: Pipelines,
     recorder: Mutex<Recorder>,
     poison: Arc<Poison>,
     /// Name of the kernel recorded last, for error messages.
@@ -118,6 +120,7 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
+        let pipelines = Pipelines::new(device.clone());
         let (sender, wanted) = mpsc::channel::<Wanted>();
         let (d, p, l) = (device.clone(), poison.clone(), last.clone());
         let thread = std::thread::Builder::new()
@@ -140,8 +143,7 @@ impl Gpu {
             queue,
             uniforms,
             slot,
-            pipelines: Mutex::default(),
-            compile: Mutex::default(),
+            pipelines,
             recorder: Mutex::default(),
             poison,
             last,
@@ -157,7 +159,7 @@ impl Gpu {
     }
 
     pub fn compile_stats(&self) -> (f64, usize) {
-        (self.compile.lock().expect("compile").as_secs_f64(), self.pipelines.lock().expect("pipelines").len())
+        self.pipelines.stats()
     }
 
     /// The failure of the queue, if there is one.
@@ -206,7 +208,8 @@ impl Gpu {
 
     pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], tensors: &[Bound<'_>]) -> Result<()> {
         self.check()?;
-        let pipeline = self.pipeline(plan, tensors.iter().map(|b| (b.binding, b.access)))?;
+        let pipeline = self.pipelines.get(plan, tensors.iter().map(|b| (b.binding, b.access)))?;
+        let bind_group = pipeline.bind(&self.device, &self.uniforms, params.len(), tensors);
         let mut recorder = self.recorder.lock().expect("recorder");
         if recorder.params.len() as u64 >= self.slot * BATCH {
             self.submit(&mut recorder)?;
@@ -215,105 +218,18 @@ impl Gpu {
         let at = recorder.params.len();
         recorder.params.extend_from_slice(params);
         recorder.params.resize(at + self.slot as usize, 0);
-        let uniform = wgpu::BufferBinding {
-            buffer: &self.uniforms,
-            offset: at as u64,
-            size: wgpu::BufferSize::new(params.len() as u64),
-        };
-        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
-        entries.extend(
-            tensors.iter().map(|b| wgpu::BindGroupEntry {
-                binding: b.binding,
-                resource: b.tensor.buffer.gpu().as_entire_binding(),
-            }),
-        );
-        let bind_group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: Some(name),
-            layout: &pipeline.layout,
-            entries: &entries,
-        });
-        recorder.steps.push(Step::Dispatch { name, pipeline, bind_group, groups: plan.groups });
+        recorder.steps.push(Step::Dispatch { name, pipeline, bind_group, params_at: at as u32, groups: plan.groups });
         Ok(())
-    }
-
-    fn pipeline(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Arc<Pipeline>> {
-        let key = (plan.shader, plan.constants.clone());
-        if let Some(found) = self.pipelines.lock().expect("pipelines").get(&key) {
-            return Ok(found.clone());
-        }
-        let start = Instant::now();
-        let made = Arc::new(self.compile(plan, bindings)?);
-        *self.compile.lock().expect("compile") += start.elapsed();
-        Ok(self.pipelines.lock().expect("pipelines").entry(key).or_insert(made).clone())
     }
 
     /// Compiles all pipelines of a capture on all cores.
     pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
-        let start = Instant::now();
-        let mut wanted: HashMap<Key, &Captured> = HashMap::new();
-        for c in captured {
-            wanted.insert((c.plan.shader, c.plan.constants.clone()), c);
-        }
-        wanted.retain(|key, _| !self.pipelines.lock().expect("pipelines").contains_key(key));
-        let made: Vec<_> = wanted
-            .into_par_iter()
-            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().map(|b| (b.0, b.1)))?))))
-            .collect::<Result<_>>()?;
-        self.pipelines.lock().expect("pipelines").extend(made);
-        *self.compile.lock().expect("compile") += start.elapsed();
-        Ok(())
+        self.pipelines.compile_all(captured)
     }
 
-    fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Pipeline> {
-        let source = shader::assemble(plan)?;
-        let module = shader::validate(plan.shader, &source)?;
-        let entry = |binding, ty| wgpu::BindGroupLayoutEntry {
-            binding,
-            visibility: wgpu::ShaderStages::COMPUTE,
-            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
-            count: None,
-        };
-        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-        entries.extend(bindings.map(|(binding, access)| {
-            entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
-        }));
-        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
-        let descriptor = wgpu::ShaderModuleDescriptor {
-            label: Some(plan.shader),
-            source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
-        };
-        let module = if super::checked() {
-            self.device.create_shader_module(descriptor)
-        } else {
-            // SAFETY: the kernels compare every index with the sizes in their params, their loops are bounded by
-            // them, and the test suite runs the same shaders with all checks on.
-            unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-        };
-        let layout = self
-            .device
-            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(plan.shader), entries: &entries });
-        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(plan.shader),
-            bind_group_layouts: &[Some(&layout)],
-            ..wgpu::PipelineLayoutDescriptor::default()
-        });
-        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(plan.shader),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                zero_initialize_workgroup_memory: false,
-                ..wgpu::PipelineCompilationOptions::default()
-            },
-            cache: None,
-        });
-        let failures = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
-        if let Some(failure) = failures.into_iter().flatten().next() {
-            return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
-        }
-        Ok(Pipeline { pipeline, layout })
+    /// Drops what holds on to buffers that no tensor uses.
+    pub fn trim(&self) {
+        self.pipelines.trim();
     }
 
     pub fn flush(&self) -> Result<()> {
@@ -338,12 +254,12 @@ impl Gpu {
                 first => {
                     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
                     let mut next = Some(first);
-                    while let Some(Step::Dispatch { name, pipeline, bind_group, groups }) = next {
+                    while let Some(Step::Dispatch { name, pipeline, bind_group, params_at, groups }) = next {
                         if super::checked() {
                             pass.insert_debug_marker(name);
                         }
                         pass.set_pipeline(&pipeline.pipeline);
-                        pass.set_bind_group(0, &bind_group, &[]);
+                        pass.set_bind_group(0, &bind_group, &[params_at]);
                         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
                         next = steps.next_if(|s| matches!(s, Step::Dispatch { .. }));
                     }

@@ -188,6 +188,9 @@ impl Device {
 
     /// Frees pooled memory that no tensor uses.
     pub fn trim(&self) {
+        if let Backend::Gpu(gpu) = &self.0.backend {
+            gpu.trim();
+        }
         self.0.pool.trim();
     }
 

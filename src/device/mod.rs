@@ -7,6 +7,7 @@ pub(crate) mod fastmath;
 mod gpu;
 mod kernel;
 mod memory;
+mod pipeline;
 mod real;
 mod request;
 mod select;

@@ -1,0 +1,171 @@
+//! Compiled pipelines, and the bind groups that their dispatches share.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rayon::prelude::*;
+
+use super::kernel::{Access, Bound};
+use super::{Captured, Constant, Plan, shader};
+use crate::{Error, Result};
+
+type Key = (&'static str, Vec<(&'static str, Constant)>);
+
+/// Bind groups that a pipeline keeps: a training step takes some dozens of the same ones every time, tiles of a large
+/// matrix thousands that do not come again.
+const KEPT: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    layout: wgpu::BindGroupLayout,
+    groups: Mutex<HashMap<Vec<wgpu::Buffer>, wgpu::BindGroup>>,
+}
+
+impl Pipeline {
+    /// The bind group of `params_bytes` bytes of `uniforms`, at the dispatch's own offset, and these tensors.
+    pub fn bind(
+        &self,
+        device: &wgpu::Device,
+        uniforms: &wgpu::Buffer,
+        params_bytes: usize,
+        tensors: &[Bound<'_>],
+    ) -> wgpu::BindGroup {
+        let key: Vec<_> = tensors.iter().map(|b| b.tensor.buffer.gpu().clone()).collect();
+        let mut groups = self.groups.lock().expect("bind groups");
+        if let Some(found) = groups.get(&key) {
+            return found.clone();
+        }
+        let size = wgpu::BufferSize::new(params_bytes as u64);
+        let uniform = wgpu::BufferBinding { buffer: uniforms, offset: 0, size };
+        let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
+        entries.extend(
+            tensors
+                .iter()
+                .zip(&key)
+                .map(|(b, buffer)| wgpu::BindGroupEntry { binding: b.binding, resource: buffer.as_entire_binding() }),
+        );
+        let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &self.layout,
+            entries: &entries,
+        });
+        if groups.len() >= KEPT {
+            groups.clear();
+        }
+        groups.insert(key, made.clone());
+        made
+    }
+}
+
+/// Every pipeline of a device, compiled when it is first asked for.
+#[derive(Debug)]
+pub(super) struct Pipelines {
+    device: wgpu::Device,
+    made: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    compile: Mutex<Duration>,
+}
+
+impl Pipelines {
+    pub fn new(device: wgpu::Device) -> Self {
+        Self { device, made: Mutex::default(), compile: Mutex::default() }
+    }
+
+    /// Seconds spent compiling (wall clock), and the number of pipelines.
+    pub fn stats(&self) -> (f64, usize) {
+        (self.compile.lock().expect("compile").as_secs_f64(), self.made.lock().expect("pipelines").len())
+    }
+
+    /// Drops all bind groups: they hold their buffers.
+    pub fn trim(&self) {
+        for pipeline in self.made.lock().expect("pipelines").values() {
+            pipeline.groups.lock().expect("bind groups").clear();
+        }
+    }
+
+    /// The pipeline of a plan whose tensors have these binding numbers.
+    ///
+    /// # Errors
+    /// [`Error::Shader`].
+    pub fn get(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Arc<Pipeline>> {
+        let key = (plan.shader, plan.constants.clone());
+        if let Some(found) = self.made.lock().expect("pipelines").get(&key) {
+            return Ok(found.clone());
+        }
+        let start = Instant::now();
+        let made = Arc::new(self.compile(plan, bindings)?);
+        *self.compile.lock().expect("compile") += start.elapsed();
+        Ok(self.made.lock().expect("pipelines").entry(key).or_insert(made).clone())
+    }
+
+    /// Compiles all pipelines of a capture on all cores.
+    pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
+        let start = Instant::now();
+        let mut wanted: HashMap<Key, &Captured> = HashMap::new();
+        for c in captured {
+            wanted.insert((c.plan.shader, c.plan.constants.clone()), c);
+        }
+        wanted.retain(|key, _| !self.made.lock().expect("pipelines").contains_key(key));
+        let made: Vec<_> = wanted
+            .into_par_iter()
+            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().map(|b| (b.0, b.1)))?))))
+            .collect::<Result<_>>()?;
+        self.made.lock().expect("pipelines").extend(made);
+        *self.compile.lock().expect("compile") += start.elapsed();
+        Ok(())
+    }
+
+    fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Pipeline> {
+        let source = shader::assemble(plan)?;
+        let module = shader::validate(plan.shader, &source)?;
+        let entry = |binding: u32, ty| wgpu::BindGroupLayoutEntry {
+            binding,
+            visibility: wgpu::ShaderStages::COMPUTE,
+            // The params of a dispatch are found by their offset, so that dispatches with the same tensors share a bind group.
+            ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: binding == 0, min_binding_size: None },
+            count: None,
+        };
+        let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
+        entries.extend(bindings.map(|(binding, access)| {
+            entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
+        }));
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let descriptor = wgpu::ShaderModuleDescriptor {
+            label: Some(plan.shader),
+            source: wgpu::ShaderSource::Naga(std::borrow::Cow::Owned(module)),
+        };
+        let module = if super::checked() {
+            self.device.create_shader_module(descriptor)
+        } else {
+            // SAFETY: the kernels compare every index with the sizes in their params, their loops are bounded by
+            // them, and the test suite runs the same shaders with all checks on.
+            unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+        };
+        let layout = self
+            .device
+            .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(plan.shader), entries: &entries });
+        let pipeline_layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(plan.shader),
+            bind_group_layouts: &[Some(&layout)],
+            ..wgpu::PipelineLayoutDescriptor::default()
+        });
+        let pipeline = self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(plan.shader),
+            layout: Some(&pipeline_layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
+            cache: None,
+        });
+        let failures = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
+        if let Some(failure) = failures.into_iter().flatten().next() {
+            return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
+        }
+        Ok(Pipeline { pipeline, layout, groups: Mutex::default() })
+    }
+}
