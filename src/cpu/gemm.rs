@@ -3,12 +3,23 @@
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::{SharedMut, activation::activate, blocks, job_rows};
+use super::{SharedMut, activation::activate, blocks};
 use crate::device::{Io, Real};
 use crate::kernels::gemm::{Activation, Gemm, Layout};
 
 /// Elements of the block of the result that the epilogue finds in the second-level cache.
 const BLOCK: usize = 1 << 16;
+
+/// Rows of a job at most: they and the other operand's columns stay in the second-level cache.
+const MOST_ROWS: usize = 528;
+
+/// Rows of a job: as many as the cache allows, to repay packing the other operand, and as many jobs on every core. A sum
+/// has one order in a job of any size, so that results do not depend on the number of cores.
+fn job_rows(rows: usize) -> usize {
+    let cores = rayon::current_num_threads();
+    let jobs = cores * rows.div_ceil(cores * MOST_ROWS).max(1);
+    rows.div_ceil(jobs).next_multiple_of(8).max(64)
+}
 
 /// The matrix of `rows` rows of `cols` elements at the start of a slice, rows `ld` apart.
 pub fn matrix<R>(x: &[R], rows: usize, cols: usize, ld: usize) -> MatRef<'_, R> {
