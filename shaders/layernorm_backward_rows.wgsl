@@ -28,20 +28,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var g_sums = vec4<f32>(0.0);
     var product_sums = vec4<f32>(0.0);
     for (var c = 0u; c < quads; c += QUADS) {
-        for (var q = c; q < c + QUADS; q++) {
-            let g = dy[base + q] * gamma[q];
+        for (var q = 0u; q < QUADS; q++) {
+            let g = dy[base + c + q] * gamma[c + q];
             g_sums += g;
-            product_sums += g * ((x[base + q] - mean) * rstd);
+            product_sums += g * ((x[base + c + q] - mean) * rstd);
         }
     }
     let g_mean = dot(g_sums, vec4<f32>(1.0)) / f32(params.cols);
     let product_mean = dot(product_sums, vec4<f32>(1.0)) / f32(params.cols);
     for (var c = 0u; c < quads; c += QUADS) {
-        for (var q = c; q < c + QUADS; q++) {
-            let xhat = (x[base + q] - mean) * rstd;
-            var d = rstd * (dy[base + q] * gamma[q] - g_mean - xhat * product_mean);
-            if params.accumulate != 0u { d += dx[base + q]; }
-            dx[base + q] = d;
+        for (var q = 0u; q < QUADS; q++) {
+            let at = base + c + q;
+            let xhat = (x[at] - mean) * rstd;
+            var d = rstd * (dy[at] * gamma[c + q] - g_mean - xhat * product_mean);
+            if params.accumulate != 0u { d += dx[at]; }
+            dx[at] = d;
         }
     }
 }

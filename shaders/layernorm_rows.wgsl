@@ -39,7 +39,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     let rstd = 1.0 / sqrt(dot(squares, vec4<f32>(1.0)) / f32(params.cols) + params.eps);
     for (var c = 0u; c < quads; c += QUADS) {
-        for (var q = c; q < c + QUADS; q++) { out[base + q] = (x[base + q] - mean) * rstd * gamma[q] + beta[q]; }
+        for (var q = 0u; q < QUADS; q++) {
+            out[base + c + q] = (x[base + c + q] - mean) * rstd * gamma[c + q] + beta[c + q];
+        }
     }
     @if(STATS) stats[row] = vec2<f32>(mean, rstd);
 }
