@@ -9,13 +9,14 @@ use crate::harness::{Case, Output, case, numbers, poisoned};
 const EPS: f64 = f32::EPSILON as f64;
 const VAR_EPS: f32 = 1e-5;
 
-/// Rows, columns: around the lanes of a row (8, 64, 256), primes, and more rows than one dimension of workgroups.
-pub const SIZES: [[usize; 2]; 9] =
-    [[1, 1], [3, 7], [2, 8], [5, 9], [7, 63], [4, 65], [11, 384], [3, 1031], [65_537, 3]];
+/// Rows, columns: around the lanes of a row (8, 64, 256) and the rows of a workgroup (8), whole quads or not, primes, and
+/// more rows than one dimension of workgroups.
+pub const SIZES: [[usize; 2]; 11] =
+    [[1, 1], [3, 7], [2, 8], [8, 4], [9, 12], [5, 9], [7, 63], [4, 65], [11, 384], [3, 1031], [65_537, 3]];
 
-/// Longest chain of additions in a sum of n: no implementation keeps fewer than eight partial sums.
+/// Longest chain of additions in a sum of n: no implementation keeps fewer than four partial sums.
 pub fn depth(n: usize) -> f64 {
-    n.min(n / 8 + 32) as f64
+    n.min(n / 4 + 8) as f64
 }
 
 /// Mean and variance of a row in f64.
@@ -71,7 +72,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    for cols in [7, 1031] {
+    for cols in [7, 12, 1031] {
         normalise(device, [3, cols], 0.0, false)?;
         normalise(device, [3, cols], 0.0, true)?;
     }

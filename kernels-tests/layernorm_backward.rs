@@ -50,5 +50,6 @@ pub fn cases() -> Vec<Case> {
 
 pub fn examples(device: &Device) -> Result<()> {
     gradient(device, [3, 7], false)?;
+    gradient(device, [3, 12], false)?;
     gradient(device, [3, 1031], true).map(drop)
 }

@@ -3,11 +3,11 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// The kernel of attention_backward_key.wgsl for software devices: one thread owns one key, a workgroup WG keys of one head;
-// all lanes read the same query, so that its numbers are scalar loads.
-// Edges: threads beyond the last key repeat it and store nothing; queries beyond the last repeat it with weight 0.
-import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
-import package::plan::{D4, WG};
+// The kernel of attention_backward_key.wgsl for software devices: a lane owns ROWS keys that lie WG apart, a workgroup
+// WG * ROWS keys of one head; all lanes read the same query, so that its numbers are scalar loads, each for ROWS products.
+// Edges: keys beyond the last repeat it and are not stored.
+import package::lib::math::{linear_group};
+import package::plan::{D4, ROWS, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -21,72 +21,78 @@ struct Params {
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-// Quad `c` of four rows, of which all lanes read the same.
-fn q_quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
-}
-
-fn dy_quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(dy[at.x + c], dy[at.y + c], dy[at.z + c], dy[at.w + c]);
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + WG * ROWS - 1u) / (WG * ROWS);
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
+    let row0 = linear % blocks * WG * ROWS + lane;
     let q_base = first * 3u * d1 + head * D4;
     let dy_base = first * d1 + head * D4;
     let score_base = (image * params.heads + head) * params.tokens;
-    let k_at = q_base + row * 3u * d1 + d1;
-    let v_at = k_at + d1;
 
-    var k: array<vec4<f32>, D4>;
-    var v: array<vec4<f32>, D4>;
-    var dk: array<vec4<f32>, D4>;
-    var dv: array<vec4<f32>, D4>;
-    for (var c = 0u; c < D4; c++) {
-        k[c] = params.scale * qkv[k_at + c];
-        v[c] = qkv[v_at + c];
-        dk[c] = vec4<f32>(0.0);
-        dv[c] = vec4<f32>(0.0);
-    }
-
-    for (var query = 0u; query < params.tokens; query += 4u) {
-        let queries = vec4<u32>(query, query + 1u, query + 2u, query + 3u);
-        let at = min(queries, vec4<u32>(params.tokens - 1u));
-        let q_at = q_base + at * (3u * d1);
-        let dy_at = dy_base + at * d1;
-        var s = mat4x4<f32>();
-        var dp = mat4x4<f32>();
+    var k: array<array<vec4<f32>, D4>, ROWS>;
+    var v: array<array<vec4<f32>, D4>, ROWS>;
+    var dk: array<array<vec4<f32>, D4>, ROWS>;
+    var dv: array<array<vec4<f32>, D4>, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let k_at = q_base + min(row0 + r * WG, params.tokens - 1u) * 3u * d1 + d1;
         for (var c = 0u; c < D4; c++) {
-            s = add_products(k[c], q_quads(q_at, c), s);
-            dp = add_products(v[c], dy_quads(dy_at, c), dp);
-        }
-        let scores = score_base + at;
-        let row_lse = vec4<f32>(lse[scores.x], lse[scores.y], lse[scores.z], lse[scores.w]);
-        let row_delta = vec4<f32>(delta[scores.x], delta[scores.y], delta[scores.z], delta[scores.w]);
-        let p = select(vec4<f32>(0.0), exp(columns_sum(s) - row_lse), queries < vec4<u32>(params.tokens));
-        let ds = p * (columns_sum(dp) - row_delta);
-        for (var c = 0u; c < D4; c++) {
-            dv[c] = multiply_add(p, dy_quads(dy_at, c), dv[c]);
-            dk[c] = multiply_add(ds, q_quads(q_at, c), dk[c]);
+            k[r][c] = params.scale * qkv[k_at + c];
+            v[r][c] = qkv[k_at + d1 + c];
+            dk[r][c] = vec4<f32>(0.0);
+            dv[r][c] = vec4<f32>(0.0);
         }
     }
 
-    if wanted >= params.tokens { return; }
-    for (var c = 0u; c < D4; c++) {
-        dqkv[k_at + c] = params.scale * dk[c];
-        dqkv[v_at + c] = dv[c];
+    for (var query = 0u; query < params.tokens; query++) {
+        let q_at = q_base + query * 3u * d1;
+        let dy_at = dy_base + query * d1;
+        var s: array<vec4<f32>, ROWS>;
+        for (var r = 0u; r < ROWS; r++) { s[r] = vec4<f32>(0.0); }
+        for (var c = 0u; c < D4; c++) {
+            let q = qkv[q_at + c];
+            for (var r = 0u; r < ROWS; r++) { s[r] = fma(k[r][c], q, s[r]); }
+        }
+        var p: array<f32, ROWS>;
+        let row_lse = lse[score_base + query];
+        for (var r = 0u; r < ROWS; r++) { p[r] = exp(dot(s[r], vec4<f32>(1.0)) - row_lse); }
+        var dp: array<vec4<f32>, ROWS>;
+        for (var r = 0u; r < ROWS; r++) { dp[r] = vec4<f32>(0.0); }
+        for (var c = 0u; c < D4; c++) {
+            let y = dy[dy_at + c];
+            for (var r = 0u; r < ROWS; r++) { dp[r] = fma(v[r][c], y, dp[r]); }
+        }
+        // Not in the loop above: sums of ROWS products leave no registers.
+        for (var c = 0u; c < D4; c++) {
+            let y = dy[dy_at + c];
+            for (var r = 0u; r < ROWS; r++) { dv[r][c] = fma(vec4<f32>(p[r]), y, dv[r][c]); }
+        }
+        var ds: array<f32, ROWS>;
+        let row_delta = delta[score_base + query];
+        for (var r = 0u; r < ROWS; r++) { ds[r] = p[r] * (dot(dp[r], vec4<f32>(1.0)) - row_delta); }
+        for (var c = 0u; c < D4; c++) {
+            let q = qkv[q_at + c];
+            for (var r = 0u; r < ROWS; r++) { dk[r][c] = fma(vec4<f32>(ds[r]), q, dk[r][c]); }
+        }
+    }
+
+    for (var r = 0u; r < ROWS; r++) {
+        let row = row0 + r * WG;
+        if row < params.tokens {
+            let k_at = q_base + row * 3u * d1 + d1;
+            for (var c = 0u; c < D4; c++) {
+                dqkv[k_at + c] = params.scale * dk[r][c];
+                dqkv[k_at + d1 + c] = dv[r][c];
+            }
+        }
     }
 }

@@ -3,11 +3,12 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// The kernel of attention_backward_query.wgsl for software devices: one thread owns one query, a workgroup WG queries of
-// one head; all lanes read the same key, so that its numbers are scalar loads.
-// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
-import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
-import package::plan::{D4, WG};
+// The kernel of attention_backward_query.wgsl for software devices: a lane owns ROWS queries that lie WG apart, a
+// workgroup WG * ROWS queries of one head; all lanes read the same key, so that its numbers are scalar loads, each for
+// ROWS products.
+// Edges: queries beyond the last repeat it and are not stored.
+import package::lib::math::{linear_group};
+import package::plan::{D4, ROWS, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -22,59 +23,71 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
-// Quad `c` of four rows of qkv, of which all lanes read the same.
-fn quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + WG * ROWS - 1u) / (WG * ROWS);
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
-    let q_at = (first + row) * 3u * d1 + head * D4;
-    let out_at = (first + row) * d1 + head * D4;
-    let score_at = (image * params.heads + head) * params.tokens + row;
-    let k_base = first * 3u * d1 + d1 + head * D4;
-    let v_base = k_base + d1;
+    let row0 = linear % blocks * WG * ROWS + lane;
+    let q_base = first * 3u * d1 + head * D4;
+    let out_base = first * d1 + head * D4;
+    let score_base = (image * params.heads + head) * params.tokens;
 
-    var q: array<vec4<f32>, D4>;
-    var dy_row: array<vec4<f32>, D4>;
-    var dq: array<vec4<f32>, D4>;
-    var row_delta = 0.0;
-    for (var c = 0u; c < D4; c++) {
-        q[c] = params.scale * qkv[q_at + c];
-        dy_row[c] = dy[out_at + c];
-        row_delta += dot(dy_row[c], out[out_at + c]);
-        dq[c] = vec4<f32>(0.0);
-    }
-    let row_lse = lse[score_at];
-
-    for (var key = 0u; key < params.tokens; key += 4u) {
-        let keys = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
-        let at = min(keys, vec4<u32>(params.tokens - 1u)) * (3u * d1);
-        var s = mat4x4<f32>();
-        var dp = mat4x4<f32>();
+    var q: array<array<vec4<f32>, D4>, ROWS>;
+    var dy_row: array<array<vec4<f32>, D4>, ROWS>;
+    var dq: array<array<vec4<f32>, D4>, ROWS>;
+    var row_delta: array<f32, ROWS>;
+    var row_lse: array<f32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let row = min(row0 + r * WG, params.tokens - 1u);
+        row_delta[r] = 0.0;
         for (var c = 0u; c < D4; c++) {
-            s = add_products(q[c], quads(k_base + at, c), s);
-            dp = add_products(dy_row[c], quads(v_base + at, c), dp);
+            q[r][c] = params.scale * qkv[q_base + row * 3u * d1 + c];
+            dy_row[r][c] = dy[out_base + row * d1 + c];
+            row_delta[r] += dot(dy_row[r][c], out[out_base + row * d1 + c]);
+            dq[r][c] = vec4<f32>(0.0);
         }
-        let p = select(vec4<f32>(0.0), exp(columns_sum(s) - row_lse), keys < vec4<u32>(params.tokens));
-        let ds = p * (columns_sum(dp) - row_delta);
-        for (var c = 0u; c < D4; c++) { dq[c] = multiply_add(ds, quads(k_base + at, c), dq[c]); }
+        row_lse[r] = lse[score_base + row];
     }
 
-    if wanted >= params.tokens { return; }
-    delta[score_at] = row_delta;
-    for (var c = 0u; c < D4; c++) { dqkv[q_at + c] = params.scale * dq[c]; }
+    for (var key = 0u; key < params.tokens; key++) {
+        let k_at = q_base + key * 3u * d1 + d1;
+        let v_at = k_at + d1;
+        var s: array<vec4<f32>, ROWS>;
+        for (var r = 0u; r < ROWS; r++) { s[r] = vec4<f32>(0.0); }
+        for (var c = 0u; c < D4; c++) {
+            let k = qkv[k_at + c];
+            for (var r = 0u; r < ROWS; r++) { s[r] = fma(q[r][c], k, s[r]); }
+        }
+        var dp: array<vec4<f32>, ROWS>;
+        for (var r = 0u; r < ROWS; r++) { dp[r] = vec4<f32>(0.0); }
+        for (var c = 0u; c < D4; c++) {
+            let v = qkv[v_at + c];
+            for (var r = 0u; r < ROWS; r++) { dp[r] = fma(dy_row[r][c], v, dp[r]); }
+        }
+        var ds: array<f32, ROWS>;
+        for (var r = 0u; r < ROWS; r++) {
+            ds[r] = exp(dot(s[r], vec4<f32>(1.0)) - row_lse[r]) * (dot(dp[r], vec4<f32>(1.0)) - row_delta[r]);
+        }
+        for (var c = 0u; c < D4; c++) {
+            let k = qkv[k_at + c];
+            for (var r = 0u; r < ROWS; r++) { dq[r][c] = fma(vec4<f32>(ds[r]), k, dq[r][c]); }
+        }
+    }
+
+    for (var r = 0u; r < ROWS; r++) {
+        let row = row0 + r * WG;
+        if row < params.tokens {
+            delta[score_base + row] = row_delta[r];
+            for (var c = 0u; c < D4; c++) { dqkv[q_base + row * 3u * d1 + c] = params.scale * dq[r][c]; }
+        }
+    }
 }

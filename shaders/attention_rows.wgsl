@@ -1,12 +1,12 @@
 // out[i] = sum_j softmax_j(scale q_i . k_j) v_j, scale = 1 / sqrt(head dim), for every head of every image;
-// lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, 4 keys at a time.
+// lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, key by key.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// The kernel of attention.wgsl for software devices: one thread owns one query, a workgroup WG queries of one head; all
-// lanes read the same key, so that its numbers are scalar loads.
-// Edges: threads beyond the last query repeat it and store nothing; keys beyond the last repeat it with weight 0.
-import package::lib::math::{add_products, columns_sum, linear_group, multiply_add};
-import package::plan::{D4, WG};
+// The kernel of attention.wgsl for software devices: a lane owns ROWS queries that lie WG apart, a workgroup WG * ROWS
+// queries of one head; all lanes read the same key, so that its numbers are scalar loads, each for ROWS products.
+// Edges: queries beyond the last repeat it and are not stored.
+import package::lib::math::{linear_group};
+import package::plan::{D4, ROWS, WG};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -21,58 +21,68 @@ struct Params {
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
-// Quad `c` of four rows of qkv, of which all lanes read the same.
-fn quads(at: vec4<u32>, c: u32) -> mat4x4<f32> {
-    return mat4x4<f32>(qkv[at.x + c], qkv[at.y + c], qkv[at.z + c], qkv[at.w + c]);
-}
-
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG - 1u) / WG;
+    let blocks = (params.tokens + WG * ROWS - 1u) / (WG * ROWS);
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let wanted = linear % blocks * WG + lane;
-    let row = min(wanted, params.tokens - 1u);
-    let k_base = first * 3u * d1 + d1 + head * D4;
-    let v_base = k_base + d1;
+    let row0 = linear % blocks * WG * ROWS + lane;
+    let q_base = first * 3u * d1 + head * D4;
 
-    var q: array<vec4<f32>, D4>;
-    var acc: array<vec4<f32>, D4>;
-    for (var c = 0u; c < D4; c++) {
-        q[c] = params.scale * qkv[(first + row) * 3u * d1 + head * D4 + c];
-        acc[c] = vec4<f32>(0.0);
-    }
-    var highest = LOWEST;
-    var sum = 0.0;
-
-    for (var key = 0u; key < params.tokens; key += 4u) {
-        let keys = vec4<u32>(key, key + 1u, key + 2u, key + 3u);
-        let at = min(keys, vec4<u32>(params.tokens - 1u)) * (3u * d1);
-        var products = mat4x4<f32>();
-        for (var c = 0u; c < D4; c++) { products = add_products(q[c], quads(k_base + at, c), products); }
-        let valid = keys < vec4<u32>(params.tokens);
-        let s = select(vec4<f32>(LOWEST), columns_sum(products), valid);
-        let above = max(max(s.x, s.y), max(s.z, s.w));
-        if above > highest {
-            let shrink = exp(highest - above);
-            sum *= shrink;
-            for (var c = 0u; c < D4; c++) { acc[c] *= shrink; }
-            highest = above;
+    var q: array<array<vec4<f32>, D4>, ROWS>;
+    var acc: array<array<vec4<f32>, D4>, ROWS>;
+    var highest: array<f32, ROWS>;
+    var sum: array<f32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        let q_at = q_base + min(row0 + r * WG, params.tokens - 1u) * 3u * d1;
+        for (var c = 0u; c < D4; c++) {
+            q[r][c] = params.scale * qkv[q_at + c];
+            acc[r][c] = vec4<f32>(0.0);
         }
-        let p = select(vec4<f32>(0.0), exp(s - highest), valid);
-        sum += (p.x + p.y) + (p.z + p.w);
-        for (var c = 0u; c < D4; c++) { acc[c] = multiply_add(p, quads(v_base + at, c), acc[c]); }
+        highest[r] = LOWEST;
+        sum[r] = 0.0;
     }
 
-    if wanted >= params.tokens { return; }
-    for (var c = 0u; c < D4; c++) { out[(first + row) * d1 + head * D4 + c] = acc[c] / sum; }
-    @if(LSE) lse[(image * params.heads + head) * params.tokens + row] = highest + log(sum);
+    for (var key = 0u; key < params.tokens; key++) {
+        let k_at = q_base + key * 3u * d1 + d1;
+        let v_at = k_at + d1;
+        var products: array<vec4<f32>, ROWS>;
+        for (var r = 0u; r < ROWS; r++) { products[r] = vec4<f32>(0.0); }
+        for (var c = 0u; c < D4; c++) {
+            let k = qkv[k_at + c];
+            for (var r = 0u; r < ROWS; r++) { products[r] = fma(q[r][c], k, products[r]); }
+        }
+        var p: array<f32, ROWS>;
+        for (var r = 0u; r < ROWS; r++) {
+            let s = dot(products[r], vec4<f32>(1.0));
+            if s > highest[r] {
+                let shrink = exp(highest[r] - s);
+                sum[r] *= shrink;
+                for (var c = 0u; c < D4; c++) { acc[r][c] *= shrink; }
+                highest[r] = s;
+            }
+            p[r] = exp(s - highest[r]);
+            sum[r] += p[r];
+        }
+        for (var c = 0u; c < D4; c++) {
+            let v = qkv[v_at + c];
+            for (var r = 0u; r < ROWS; r++) { acc[r][c] = fma(vec4<f32>(p[r]), v, acc[r][c]); }
+        }
+    }
+
+    for (var r = 0u; r < ROWS; r++) {
+        let row = row0 + r * WG;
+        if row < params.tokens {
+            for (var c = 0u; c < D4; c++) { out[(first + row) * d1 + head * D4 + c] = acc[r][c] / sum[r]; }
+            @if(LSE) lse[(image * params.heads + head) * params.tokens + row] = highest[r] + log(sum[r]);
+        }
+    }
 }

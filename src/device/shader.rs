@@ -51,6 +51,8 @@ sources![
     "label_sum",
     "layernorm",
     "layernorm_backward",
+    "layernorm_backward_rows",
+    "layernorm_rows",
     "mixture",
     "mixture_backward",
     "noise_combine",

@@ -172,18 +172,22 @@ impl Sizes {
         }
     }
 
-    /// The plan for software devices, where all lanes should read one address: threads own one token each.
+    /// The plan for software devices, where all lanes should read one address: lanes own one to three tokens each. More
+    /// leave their sums no registers.
     pub fn rows_plan(&self, caps: &Caps, shader: &'static str, flags: &[(&'static str, bool)]) -> Plan {
         const WG: usize = 8;
+        let blocks = |rows: usize| self.tokens.div_ceil(WG * rows);
+        // Three tokens take 1.3 times as long as two.
+        let rows = (1..=3).min_by_key(|&rows| blocks(rows) * (4 + 3 * rows)).unwrap_or(1);
         let number = |name, x: usize| (name, Constant::U32(x as u32));
-        let mut constants = vec![number("D4", self.dim / 4), number("WG", WG)];
+        let mut constants = vec![number("D4", self.dim / 4), number("ROWS", rows), number("WG", WG)];
         constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
         Plan {
             shader,
             constants,
             workgroup: WG as u32,
             shared_bytes: 0,
-            groups: grid(self.batch * self.heads * self.tokens.div_ceil(WG), caps),
+            groups: grid(self.batch * self.heads * blocks(rows), caps),
         }
     }
 }

@@ -79,6 +79,24 @@ pub(super) fn rowwise(shader: &'static str, [rows, cols]: [usize; 2], shared: u3
     }
 }
 
+/// Plan for software devices: a lane makes a row of `cols` elements, 8 lanes a workgroup. `None` where rows do not consist
+/// of quads.
+pub(super) fn row_a_lane(shader: &'static str, [rows, cols]: [usize; 2], caps: &Caps) -> Option<Plan> {
+    const WG: u32 = 8;
+    if caps.class != DeviceClass::SoftwareGpu || cols == 0 || !cols.is_multiple_of(4) {
+        return None;
+    }
+    // Quads that a lane takes at a time must divide the row.
+    let quads = [4, 2, 1].into_iter().find(|q| (cols / 4).is_multiple_of(*q))?;
+    Some(Plan {
+        shader,
+        constants: vec![("QUADS", Constant::U32(quads as u32)), ("WG", Constant::U32(WG))],
+        workgroup: WG,
+        shared_bytes: 0,
+        groups: grid(rows.div_ceil(WG as usize), caps),
+    })
+}
+
 impl Kernel for LayerNorm<'_> {
     const NAME: &'static str = "layernorm";
     type Params = LayerNormParams;
@@ -94,7 +112,8 @@ impl Kernel for LayerNorm<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let mut plan = rowwise("layernorm", [self.x.rows(), self.x.cols()], 4, caps);
+        let shape = [self.x.rows(), self.x.cols()];
+        let mut plan = row_a_lane("layernorm_rows", shape, caps).unwrap_or_else(|| rowwise(Self::NAME, shape, 4, caps));
         plan.constants.push(("STATS", Constant::Flag(self.stats.is_some())));
         Ok(plan)
     }

@@ -1,6 +1,6 @@
 //! Gradient of layer normalisation with respect to its input.
 
-use super::layernorm::rowwise;
+use super::layernorm::{row_a_lane, rowwise};
 use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Error, Result, cpu, params};
 
@@ -67,7 +67,9 @@ impl Kernel for LayerNormBackward<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(rowwise("layernorm_backward", [self.x.rows(), self.x.cols()], 8, caps))
+        let shape = [self.x.rows(), self.x.cols()];
+        let rows = row_a_lane("layernorm_backward_rows", shape, caps);
+        Ok(rows.unwrap_or_else(|| rowwise(Self::NAME, shape, 8, caps)))
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
