@@ -35,6 +35,7 @@ mod jacobi_scale;
 mod label_sum;
 mod layernorm;
 mod layernorm_backward;
+mod mean_map;
 mod mixture;
 mod mixture_backward;
 mod noise_combine;
@@ -92,6 +93,7 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (label_sum::cases, label_sum::examples),
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),
+    (mean_map::cases, mean_map::examples),
     (mixture::cases, mixture::examples),
     (mixture_backward::cases, mixture_backward::examples),
     (noise_combine::cases, noise_combine::examples),

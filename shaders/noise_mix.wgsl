@@ -1,11 +1,14 @@
 // y = x + (sum_i omega_i z_i) U,  z_i = mu_i + eps_i s_i,  h = x D
-//   TWO:  mu_i = gelu(h W1mu + b1mu) W2mu + b2mu, s_i likewise;  else mu_i = h W2mu + b2mu, s_i likewise.
+//   TWO:  mu_i = gelu(h W1mu + b1mu) W2mu + b2mu, s_i likewise;  else s_i = h W2sigma + b2sigma with SAMPLE, and all that
+//   no random number multiplies comes as one map, sum_i omega_i mu_i = h M + b.
 //   eps_i: 0 with MEAN, normal numbers with SAMPLE, else 1.
 // A workgroup makes ROWS token rows, a thread four neighbouring units (of e, later of d1) of PER_THREAD of them. h waits
 // in workgroup memory, the mixture in registers.
 // Edges: rows behind the last repeat it and are not stored.
 import package::lib::math::{gelu4, linear_group, multiply_add};
 import package::lib::noise_layer::{params, x, proj, phi, omega, KINDS, phi_rows, proj_rows};
+import package::lib::noise_mean::{FIRST};
+@if(!TWO) import package::lib::noise_mean::{mean, mean_rows};
 @if(SAMPLE) import package::lib::noise_layer::noise;
 import package::plan::{ROWS, PER_THREAD, UNITS, WG};
 
@@ -38,16 +41,21 @@ fn main(
     }
     for (var r = 0u; r < PER_THREAD; r++) {
         h_tile[(first + r) * units + col] = z[r];
-        z[r] = vec4<f32>(0.0);
+        @if(TWO) { z[r] = vec4<f32>(0.0); }
+        @if(!TWO) { z[r] = mean[params.e * units + col]; }
     }
     workgroupBarrier();
+    @if(!TWO) for (var k = 0u; k < units; k++) {
+        let w = mean_rows(4u * k * units + col, units);
+        for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(h_tile[(first + r) * units + k], w, z[r]); }
+    }
 
     for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
         let weight = omega[i];
         @if(TWO) let w2 = base + 8u * units * units + 2u * units;
         @if(!TWO) let w2 = base;
-        for (var kind = 0u; kind < KINDS; kind++) {
+        for (var kind = FIRST; kind < KINDS; kind++) {
             var acc: array<vec4<f32>, PER_THREAD>;
             @if(TWO) {
                 let b1 = phi[base + (8u * units + kind) * units + col];

@@ -1,16 +1,18 @@
 // The layer of noise_mix.wgsl for software devices: lanes take rows, so that every load of a weight has one address for
 // all lanes and costs a scalar load, and only activations are gathered. No lane needs another's values: no barrier.
-// A workgroup makes WG * ROWS token rows, a lane ROWS of them, which lie WG apart, 4 * QUADS units at a time. h and the
-// mixture wait in the first 2e elements of the rows of y (needs d1 >= 2e).
+// A workgroup makes WG * ROWS token rows, a lane ROWS of them, which lie WG apart, 4 * QUADS units at a time. h waits in
+// the first e elements of the rows of y, with TWO the mixture in the next e (needs d1 >= 2e).
 // Edges: rows and units beyond the last ones repeat them and are not stored.
 import package::lib::math::{gelu4, linear_group, multiply_add};
 import package::lib::noise_layer::{params, x, proj, phi, omega, KINDS, phi_rows, proj_rows};
+import package::lib::noise_mean::{FIRST};
+@if(!TWO) import package::lib::noise_mean::{mean, mean_rows};
 @if(SAMPLE) import package::lib::noise_layer::noise;
 import package::plan::{ROWS, QUADS, WG, UNITS};
 
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
-var<workgroup> g_tile: array<vec4<f32>, WG * ROWS * UNITS>; // [row][e], at the end the mixture
+var<workgroup> g_tile: array<vec4<f32>, WG * ROWS * UNITS>; // [row][e], g with TWO; in the end the mixture
 
 @compute @workgroup_size(WG)
 fn main(
@@ -44,9 +46,26 @@ fn main(
             for (var r = 0u; r < ROWS; r++) {
                 if c + q < UNITS && row0 + r * WG < params.rows {
                     y[row[r] * inner + c + q] = acc[r][q];
-                    y[row[r] * inner + UNITS + c + q] = vec4<f32>(0.0);
+                    @if(TWO) { y[row[r] * inner + UNITS + c + q] = vec4<f32>(0.0); }
                 }
             }
+        }
+    }
+    @if(!TWO) for (var c = 0u; c < UNITS; c += QUADS) {
+        for (var q = 0u; q < QUADS; q++) {
+            col[q] = min(c + q, UNITS - 1u);
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = mean[params.e * UNITS + col[q]]; }
+        }
+        for (var k = 0u; k < UNITS; k++) {
+            var a: array<vec4<f32>, ROWS>;
+            for (var r = 0u; r < ROWS; r++) { a[r] = y[row[r] * inner + k]; }
+            for (var q = 0u; q < QUADS; q++) {
+                let w = mean_rows(4u * k * UNITS + col[q], UNITS);
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = multiply_add(a[r], w, acc[r][q]); }
+            }
+        }
+        for (var q = 0u; q < QUADS; q++) {
+            for (var r = 0u; r < ROWS; r++) { g_tile[(lane + r * WG) * UNITS + col[q]] = acc[r][q]; }
         }
     }
 
@@ -55,7 +74,7 @@ fn main(
         let weight = omega[i];
         @if(TWO) let w2 = base + 8u * UNITS * UNITS + 2u * UNITS;
         @if(!TWO) let w2 = base;
-        for (var kind = 0u; kind < KINDS; kind++) {
+        for (var kind = FIRST; kind < KINDS; kind++) {
             @if(TWO) for (var c = 0u; c < UNITS; c += QUADS) {
                 for (var q = 0u; q < QUADS; q++) {
                     col[q] = min(c + q, UNITS - 1u);
@@ -105,8 +124,14 @@ fn main(
                         if c + q < UNITS && row0 + r * WG < params.rows {
                             var scale = vec4<f32>(weight);
                             @if(SAMPLE) if kind == 1u { scale *= eps[r * QUADS + q]; }
-                            let at = row[r] * inner + UNITS + c + q;
-                            y[at] = fma(scale, acc[r][q], y[at]);
+                            @if(TWO) {
+                                let at = row[r] * inner + UNITS + c + q;
+                                y[at] = fma(scale, acc[r][q], y[at]);
+                            }
+                            @if(!TWO) {
+                                let at = (lane + r * WG) * UNITS + c + q;
+                                g_tile[at] = fma(scale, acc[r][q], g_tile[at]);
+                            }
                         }
                     }
                 }
@@ -114,7 +139,7 @@ fn main(
         }
     }
 
-    for (var r = 0u; r < ROWS; r++) {
+    @if(TWO) for (var r = 0u; r < ROWS; r++) {
         for (var k = 0u; k < UNITS; k++) { g_tile[(lane + r * WG) * UNITS + k] = y[row[r] * inner + UNITS + k]; }
     }
     for (var c = 0u; c < inner; c += QUADS) {

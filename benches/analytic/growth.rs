@@ -32,6 +32,7 @@ impl Growth {
         if let (Some(gram), Some(solve), Some(recursive)) =
             (self.at("gram"), self.at("solve/C100"), self.at("recursive"))
         {
+            std::fs::create_dir_all("target").expect("a folder");
             self.plots(device, file, [gram, solve, recursive]).expect("a plot");
             println!("\n{file}: growth with m and with the number of samples");
         }
@@ -54,16 +55,24 @@ impl Growth {
         let mut chart = ChartBuilder::on(area)
             .caption(format!("seconds over m, {device}"), ("sans-serif", 17))
             .margin(12)
+            .margin_right(28)
             .x_label_area_size(36)
             .y_label_area_size(60)
             .build_cartesian_2d((narrowest..widest).log_scale().base(2.0), (least / 2.0..most * 2.0).log_scale())?;
-        chart.configure_mesh().x_desc("random features m").y_desc("s").y_label_formatter(&|s| format!("{s}")).draw()?;
+        chart
+            .configure_mesh()
+            .max_light_lines(4)
+            .x_desc("random features m")
+            .x_label_formatter(&|m| format!("{m}"))
+            .y_desc("s")
+            .y_label_formatter(&|s| format!("{s}"))
+            .draw()?;
         for (i, (variant, text)) in
             [("gram", "Gram matrix of 1,000"), ("solve/C100", "solve, 100 classes"), ("recursive", "recursion, 1,000")]
                 .into_iter()
                 .enumerate()
         {
-            let (points, style) = (self.of(variant), Palette99::pick(i).stroke_width(2));
+            let (points, style) = (self.of(variant), colour(i).stroke_width(2));
             chart.draw_series(points.iter().map(|&p| Circle::new(p, 3, style.filled())))?;
             chart
                 .draw_series(LineSeries::new(points, style))?
@@ -74,6 +83,11 @@ impl Growth {
     }
 }
 
+/// Colours that stand out on white.
+fn colour(i: usize) -> RGBColor {
+    [RGBColor(31, 119, 180), RGBColor(44, 140, 60), RGBColor(214, 39, 40)][i]
+}
+
 /// Batches and one solution at the end, beside one update a batch.
 fn over_samples(area: &DrawingArea<SVGBackend<'_>, Shift>, [gram, solve, recursive]: [f64; 3]) -> Drawn<()> {
     let batches = MOST_SAMPLES / crate::BATCH;
@@ -81,13 +95,14 @@ fn over_samples(area: &DrawingArea<SVGBackend<'_>, Shift>, [gram, solve, recursi
     let mut chart = ChartBuilder::on(area)
         .caption(format!("seconds over samples, m = {FOLLOWED}"), ("sans-serif", 17))
         .margin(12)
+        .margin_right(28)
         .x_label_area_size(36)
         .y_label_area_size(60)
         .build_cartesian_2d(0..MOST_SAMPLES, 0.0..most)?;
-    chart.configure_mesh().x_desc("samples, in batches of 1,000").y_desc("s").draw()?;
+    chart.configure_mesh().max_light_lines(4).x_desc("samples, in batches of 1,000").y_desc("s").draw()?;
     let lines = [("statistics and one solution", gram, solve), ("recursion", recursive, 0.0)];
     for (i, (text, each, end)) in lines.into_iter().enumerate() {
-        let style = Palette99::pick(2 * i).stroke_width(2);
+        let style = colour(2 * i).stroke_width(2);
         let points = (1..=batches).map(|n| (n * crate::BATCH, n as f64 * each + end));
         chart
             .draw_series(LineSeries::new(points, style))?

@@ -44,6 +44,7 @@ pub mod jacobi_scale;
 pub mod label_sum;
 pub mod layernorm;
 pub mod layernorm_backward;
+pub mod mean_map;
 pub mod mixture;
 pub mod mixture_backward;
 pub mod noise_combine;

@@ -27,8 +27,9 @@ struct Scratch<R> {
 
 pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
     let (x, proj, phi, omega) = (io.real(0), io.real(1), io.real(2), io.real(3));
-    let [y] = io.outs();
     let (d1, e) = (k.x.cols(), k.layout.e);
+    let mean = k.mean.map(|_| io.real(4).split_at(e * e));
+    let [y] = io.outs();
     let (down, up) = proj.split_at(d1 * e);
     let zeros = |n: usize| vec![R::of(0.0); n];
     let job = job_rows(k.x.rows());
@@ -41,28 +42,27 @@ pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
         unpadded: Vec::new(),
     };
     let one = R::of(1.0);
-    // What is linear is mixed once for all rows: the biases of all mu maps, with one layer the maps themselves, and those
-    // of sigma where nothing multiplies them.
-    let affine = k.layout.layers == 1;
-    let mixed = if affine && k.noise == Noise::Plain { 2 } else { 1 };
-    let (mut bias, mut map) = (zeros(e), zeros(if affine { e * e } else { 0 }));
-    for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
-        for kind in 0..mixed {
-            bias.iter_mut().zip(&row[k.layout.b2() + kind * e..]).for_each(|(sum, b)| *sum += *w * *b);
-            map.iter_mut().zip(&row[k.layout.w2() + kind * e * e..]).for_each(|(sum, x)| *sum += *w * *x);
+    let bias = match mean {
+        Some((_, bias)) => bias.to_vec(),
+        None => {
+            // All biases of mu at once.
+            let mut sum = zeros(e);
+            for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
+                sum.iter_mut().zip(&row[k.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
+            }
+            sum
         }
-    }
-    let modules = if affine && mixed == k.noise.kinds() { 0 } else { k.modules };
+    };
     y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
         let rows = x.len() / d1;
         let h = matrix_mut(&mut t.h, rows, e, e);
         product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
         spread(&bias, &mut t.z);
-        if affine {
+        if let Some((map, _)) = mean {
             let z = matrix_mut(&mut t.z, rows, e, e);
-            product(z, Accum::Add, matrix(&t.h, rows, e, e), matrix(&map, e, e, e), one);
+            product(z, Accum::Add, matrix(&t.h, rows, e, e), matrix(map, e, e, e), one);
         }
-        for module in 0..modules {
+        for module in 0..k.passes() {
             add_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows);
         }
         y.copy_from_slice(x);

@@ -7,6 +7,7 @@ pub use layout::PhiLayout;
 
 use super::column_sum::ColumnSum;
 use super::gemm::{Gemm, Layout, Mat};
+use super::mean_map::MeanMap;
 use super::noise_mix::{NoiseMix, rows_per_lane};
 use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
 use super::philox_normal::Stream;
@@ -131,7 +132,10 @@ impl NoiseLayer<'_> {
         let y = device.reals(x.shape())?;
         let Self { proj, phi, omega, layout, modules, noise } = *self;
         match path {
-            Path::Fused => device.run(&NoiseMix { x, proj, phi, omega, y: &y, layout, modules, noise })?,
+            Path::Fused => {
+                let mean = (layout.layers == 1).then(|| self.mean_map(device)).transpose()?;
+                device.run(&NoiseMix { x, proj, phi, omega, mean: mean.as_ref(), y: &y, layout, modules, noise })?;
+            }
             Path::Unfused => self.forward_unfused(device, x, &y)?,
         }
         Ok(y)
@@ -177,6 +181,14 @@ impl NoiseLayer<'_> {
             return Err(Error::shape("noise", "omega", [self.modules], self.omega.shape()));
         }
         Ok(())
+    }
+
+    /// What is linear in h, mixed before it meets the tokens.
+    fn mean_map(&self, device: &Device) -> Result<Tensor> {
+        let Self { phi, omega, layout, modules, noise, .. } = *self;
+        let out = device.reals(&[layout.e + 1, layout.e])?;
+        device.run(&MeanMap { phi, omega, out: &out, layout, modules, plain: noise == Noise::Plain })?;
+        Ok(out)
     }
 
     fn backward_fused(&self, device: &Device, x: &Tensor, dy: &Tensor, want_params: bool) -> Result<Gradients> {
