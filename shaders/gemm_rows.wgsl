@@ -75,17 +75,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    for (var r = 0u; r < ROWS; r++) {
-        if row0 + r * WG < params.m {
-            for (var q = 0u; q < QUADS; q++) {
-                let col = col0 + 4u * q;
-                if col < params.n {
+    for (var q = 0u; q < QUADS; q++) {
+        let col = col0 + 4u * q;
+        if col < params.n {
+            @if(BIAS) let c = params.bias_offset + group.z * params.bias_batch + col;
+            @if(BIAS) let bias_quad = vec4<f32>(bias[c], bias[c + 1u], bias[c + 2u], bias[c + 3u]);
+            for (var r = 0u; r < ROWS; r++) {
+                if row0 + r * WG < params.m {
                     let at = (params.out_offset + group.z * params.out_batch + row[r] * params.out_ld + col) / 4u;
                     var v = params.alpha * acc[r][q];
-                    @if(BIAS) {
-                        let c = params.bias_offset + group.z * params.bias_batch + col;
-                        v += vec4<f32>(bias[c], bias[c + 1u], bias[c + 2u], bias[c + 3u]);
-                    }
+                    @if(BIAS) { v += bias_quad; }
                     @if(PRE) { pre[at] = v; }
                     @if(GELU) { v = vec4<f32>(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)); }
                     @if(RELU) { v = max(v, vec4<f32>(0.0)); }
