@@ -36,6 +36,7 @@ mod label_sum;
 mod layernorm;
 mod layernorm_backward;
 mod mean_map;
+mod mean_map_backward;
 mod mixture;
 mod mixture_backward;
 mod noise_combine;
@@ -94,6 +95,7 @@ const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
     (layernorm::cases, layernorm::examples),
     (layernorm_backward::cases, layernorm_backward::examples),
     (mean_map::cases, mean_map::examples),
+    (mean_map_backward::cases, mean_map_backward::examples),
     (mixture::cases, mixture::examples),
     (mixture_backward::cases, mixture_backward::examples),
     (noise_combine::cases, noise_combine::examples),

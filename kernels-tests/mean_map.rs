@@ -31,12 +31,17 @@ fn run(device: &Device, shape: Shape, plain: bool) -> Result<Vec<Output>> {
     Ok(vec![Output { name: "out", tensor: got, bound: want.error }])
 }
 
+/// Noise widths and modules.
+pub const SIZES: [(usize, usize); 6] = [(1, 1), (21, 5), (24, 1), (96, 10), (190, 64), (256, 3)];
+
+pub fn name(kernel: &str, d2: usize, modules: usize, plain: bool) -> String {
+    format!("{kernel} d2={d2} T={modules}{}", if plain { " with sigma" } else { "" })
+}
+
 pub fn cases() -> Vec<Case> {
-    let sizes = [(1, 1), (21, 5), (24, 1), (96, 10), (190, 64), (256, 3)];
-    let all = sizes.into_iter().flat_map(|size| [false, true].map(|plain| (size, plain)));
+    let all = SIZES.into_iter().flat_map(|size| [false, true].map(|plain| (size, plain)));
     all.map(|((d2, modules), plain)| {
-        let with = if plain { " with sigma" } else { "" };
-        case(format!("mean_map d2={d2} T={modules}{with}"), move |d| run(d, shape(1, 4, d2, modules, 1), plain))
+        case(name("mean_map", d2, modules, plain), move |d| run(d, shape(1, 4, d2, modules, 1), plain))
     })
     .collect()
 }

@@ -58,7 +58,7 @@ fn through_gelu<R: Real>(u: &mut [R], dg: &mut [R], omega: R) -> R {
 }
 
 /// `sum_ij a[i, j] b[j]`
-fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     let mut sum = R::of(0.0);
     vectorise!({
         for a in a.chunks_exact(b.len()) {

@@ -55,6 +55,7 @@ sources![
     "layernorm_backward_rows",
     "layernorm_rows",
     "mean_map",
+    "mean_map_backward",
     "mixture",
     "mixture_backward",
     "noise_combine",

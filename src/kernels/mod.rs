@@ -26,6 +26,7 @@ pub mod label_sum;
 pub mod layernorm;
 pub mod layernorm_backward;
 pub mod mean_map;
+pub mod mean_map_backward;
 pub mod mixture;
 pub mod mixture_backward;
 pub mod noise;

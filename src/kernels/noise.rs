@@ -1,5 +1,6 @@
 //! The noise layer: parameters, and its two equal paths (fused kernels, or a chain of products).
 
+mod affine;
 mod layout;
 mod unfused;
 
@@ -7,7 +8,6 @@ pub use layout::PhiLayout;
 
 use super::column_sum::ColumnSum;
 use super::gemm::{Gemm, Layout, Mat};
-use super::mean_map::MeanMap;
 use super::noise_mix::{NoiseMix, rows_per_lane};
 use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
 use super::philox_normal::Stream;
@@ -158,6 +158,7 @@ impl NoiseLayer<'_> {
             return Err(Error::shape("noise", "dy", x.shape(), dy.shape()));
         }
         match path {
+            Path::Fused if self.affine() => self.backward_affine(device, x, dy, want_params),
             Path::Fused => self.backward_fused(device, x, dy, want_params),
             Path::Unfused => self.backward_unfused(device, x, dy, want_params),
         }
@@ -181,14 +182,6 @@ impl NoiseLayer<'_> {
             return Err(Error::shape("noise", "omega", [self.modules], self.omega.shape()));
         }
         Ok(())
-    }
-
-    /// What is linear in h, mixed before it meets the tokens.
-    fn mean_map(&self, device: &Device) -> Result<Tensor> {
-        let Self { phi, omega, layout, modules, noise, .. } = *self;
-        let out = device.reals(&[layout.e + 1, layout.e])?;
-        device.run(&MeanMap { phi, omega, out: &out, layout, modules, plain: noise == Noise::Plain })?;
-        Ok(out)
     }
 
     fn backward_fused(&self, device: &Device, x: &Tensor, dy: &Tensor, want_params: bool) -> Result<Gradients> {

@@ -37,12 +37,30 @@ impl NoiseLayer<'_> {
     }
 
     /// h = x D.
-    fn down(&self, device: &Device, x: &Tensor) -> Result<Tensor> {
+    pub(super) fn down(&self, device: &Device, x: &Tensor) -> Result<Tensor> {
         let e = self.layout.e;
         let h = device.reals(&[x.rows(), e])?;
         let mnk = [x.rows(), e, x.cols()];
         device.run(&Gemm::of(Layout::NN, mnk, Mat::of(x), Mat::at(self.proj, 0, e), Mat::of(&h)))?;
         Ok(h)
+    }
+
+    /// dz = dy U^T.
+    pub(super) fn up_backward(&self, device: &Device, dy: &Tensor) -> Result<Tensor> {
+        let (rows, d1, e) = (dy.rows(), dy.cols(), self.layout.e);
+        let dz = device.reals(&[rows, e])?;
+        let up = Mat::at(self.proj, d1 * e, d1);
+        device.run(&Gemm::of(Layout::NT, [rows, e, d1], Mat::of(dy), up, Mat::of(&dz)))?;
+        Ok(dz)
+    }
+
+    /// dx = dy + dh D^T.
+    pub(super) fn down_backward(&self, device: &Device, dh: &Tensor, dy: &Tensor) -> Result<Tensor> {
+        let (rows, d1, e) = (dy.rows(), dy.cols(), self.layout.e);
+        let dx = device.reals(dy.shape())?;
+        let product = Gemm::of(Layout::NT, [rows, d1, e], Mat::of(dh), Mat::at(self.proj, 0, e), Mat::of(&dx));
+        device.run(&Gemm { residual: Some(dy), ..product })?;
+        Ok(dx)
     }
 
     /// g = gelu(h W1 + b1) of both maps in one product.
@@ -103,11 +121,8 @@ impl NoiseLayer<'_> {
         dy: &Tensor,
         want_params: bool,
     ) -> Result<Gradients> {
-        let (rows, d1, e, width) = (x.rows(), x.cols(), self.layout.e, self.width());
-        let h = self.down(device, x)?;
-        let (dz, dh, dx) = (device.reals(&[rows, e])?, device.reals(&[rows, e])?, device.reals(x.shape())?);
-        let up = Mat::at(self.proj, d1 * e, d1);
-        device.run(&Gemm::of(Layout::NT, [rows, e, d1], Mat::of(dy), up, Mat::of(&dz)))?;
+        let (rows, e, width) = (x.rows(), self.layout.e, self.width());
+        let (h, dz, dh) = (self.down(device, x)?, self.up_backward(device, dy)?, device.reals(&[rows, e])?);
         let m = self.buffers(device, rows, true)?;
         let wide = || device.reals(&[rows, width]);
         let (dmaps, dg, du) = (wide()?, wide()?, wide()?);
@@ -138,8 +153,7 @@ impl NoiseLayer<'_> {
                 }
             }
         }
-        let product = Gemm::of(Layout::NT, [rows, d1, e], Mat::of(&dh), Mat::at(self.proj, 0, e), Mat::of(&dx));
-        device.run(&Gemm { residual: Some(dy), ..product })?;
+        let dx = self.down_backward(device, &dh, dy)?;
         if !want_params {
             return Ok(Gradients { dx, phi: None, domega: None });
         }

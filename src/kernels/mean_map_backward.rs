@@ -1,0 +1,56 @@
+//! Backward pass of the mixture of one-layer maps.
+
+use super::mean_map::MeanMapParams;
+use super::noise::PhiLayout;
+use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
+use crate::{Result, cpu};
+
+/// Threads of a workgroup, which makes one module.
+const WG: usize = 64;
+
+/// From the gradient (dM | db) of [`super::mean_map::MeanMap`]: `domega_i = <W_i, dM> + <b_i, db>`, and
+/// `omega_T (dM | db)` for the maps of the newest module that take part, zero for those that do not.
+///
+/// # Shapes
+/// phi, omega as there; grad [e + 1, e]; dphi `[P]`; domega [1, modules].
+#[derive(Clone, Copy, Debug)]
+pub struct MeanMapBackward<'a> {
+    pub phi: &'a Tensor,
+    pub omega: &'a Tensor,
+    pub grad: &'a Tensor,
+    pub dphi: &'a Tensor,
+    pub domega: &'a Tensor,
+    pub layout: PhiLayout,
+    pub modules: usize,
+    pub plain: bool,
+}
+
+impl Kernel for MeanMapBackward<'_> {
+    const NAME: &'static str = "mean_map_backward";
+    type Params = MeanMapParams;
+
+    fn params(&self) -> MeanMapParams {
+        MeanMapParams { e: self.layout.e as u32, modules: self.modules as u32 }
+    }
+
+    fn tensors(&self) -> Vec<Bound<'_>> {
+        let ins = [self.phi, self.omega, self.grad];
+        let mut all: Vec<_> = (1..).zip(ins).map(|(i, t)| read(i, t)).collect();
+        all.extend([write(4, self.dphi), write(5, self.domega)]);
+        all
+    }
+
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
+        Ok(Plan {
+            shader: "mean_map_backward",
+            constants: vec![("PLAIN", Constant::Flag(self.plain)), ("WG", Constant::U32(WG as u32))],
+            workgroup: WG as u32,
+            shared_bytes: 4 * WG as u32,
+            groups: grid(self.modules, caps),
+        })
+    }
+
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        cpu::mean_map_backward::mean_map_backward(self, io);
+    }
+}
