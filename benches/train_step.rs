@@ -1,7 +1,8 @@
-//! What does one step of noise training cost? A batch forward and backward through a frozen ViT with T noise modules of two
-//! layers behind every block, cross-entropy of analytic plus auxiliary logits, and SGD on the newest modules, the mixture
-//! weights and the auxiliary head: the step of profile `paper`, upload of the batch included. Before anything is timed,
-//! two steps of a tiny network must agree with the f64 twins.
+//! What does one step of noise training cost? A batch forward and backward through a frozen ViT with T noise modules
+//! behind every block, cross-entropy of analytic plus auxiliary logits, and SGD on the newest modules and the auxiliary
+//! head, upload of the batch included. Profile `paper` samples, has two-layer maps and learns the mixture weights;
+//! `official` (its tasks after the first) has one-layer maps and linear branches. Before anything is timed, two steps of a
+//! tiny network must agree with the f64 twins.
 //!
 //! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench train_step -- [FILTER]`; a filter is a part of an id, e.g. `ViT-B`.
 
@@ -9,17 +10,31 @@ mod common;
 #[path = "common/network.rs"]
 mod network;
 
+use Profile::{Official, Paper};
 use common::{Bench, Random, Work, agree};
 use minoise::Result;
 use minoise::autograd::{Linear, Tape};
 use minoise::device::{Device, Precision, Tensor};
-use minoise::model::network::{Behind, Drawn, Network, sampled};
+use minoise::model::network::{Behind, Drawn, Network, plain, sampled};
 use minoise::model::noise::Mixture;
 use minoise::model::optimizer::{Optimizer, Parameter, Rule};
 use network::{CLASSES, FEATURES, Sizes};
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Profile {
+    Paper,
+    Official,
+}
 /// A small backbone on 32 x 32 images in patches of 4, and the usual ones with reduced batches.
-const SIZES: [(Sizes, usize); 4] = [(SMALL, 1), (SMALL, 10), (VIT_TI, 10), (VIT_B, 10)];
+const SIZES: [(Sizes, Profile, usize); 7] = [
+    (SMALL, Paper, 1),
+    (SMALL, Paper, 10),
+    (VIT_TI, Paper, 10),
+    (VIT_B, Paper, 10),
+    (SMALL, Official, 1),
+    (SMALL, Official, 10),
+    (SMALL, Official, 50),
+];
 const SMALL: Sizes =
     Sizes { name: "d192-4-blocks", image: 32, patch: 4, dim: 192, depth: 4, heads: 3, d2: 96, batch: 16 };
 const VIT_TI: Sizes = Sizes { name: "ViT-Ti", image: 224, patch: 16, dim: 192, depth: 12, heads: 3, d2: 96, batch: 4 };
@@ -30,17 +45,21 @@ const RULE: Rule = Rule::Sgd { lr: 1e-3, momentum: 0.9, weight_decay: 5e-4 };
 const BOUND: f64 = 1e-4;
 
 /// Forward; backward again as much for the operands of every product, but that gradient ends at the first noise layer,
-/// scores are made again, and weights get gradients in the newest modules and the auxiliary head alone.
-fn work(sizes: &Sizes, modules: usize) -> Work {
+/// scores are made again, and weights get gradients in the newest modules and the auxiliary head alone. One-layer maps
+/// that nothing random multiplies are one map.
+fn work(sizes: &Sizes, profile: Profile, modules: usize) -> Work {
     let (rows, dim, d2, depth) = (sizes.rows() as f64, sizes.dim as f64, sizes.d2 as f64, sizes.depth as f64);
-    let (outer, inner, t) = (2.0 * rows * dim * d2, 4.0 * rows * d2 * d2, modules as f64);
+    let (outer, inner, t) = (2.0 * rows * dim * d2, 2.0 * rows * d2 * d2, modules as f64);
     let scores = 2.0 * rows * dim * sizes.rows() as f64 / sizes.batch as f64;
-    let noise = depth * (5.0 * outer + (5.0 * t + 2.0) * inner);
+    let (noise, weights) = match profile {
+        Paper => (5.0 * outer + (10.0 * t + 4.0) * inner, 4.0 * t * d2 * d2),
+        Official => (5.0 * outer + 3.0 * inner + 4.0 * rows * dim * dim, 2.0 * t * d2 * d2 + dim * dim),
+    };
     let blocks = depth * sizes.block_flops() + (depth - 1.0) * (sizes.block_flops() + 3.0 * scores);
     let heads = 2.0 * (sizes.batch * FEATURES * (sizes.dim + 4 * CLASSES)) as f64;
-    let modules = 4.0 * depth * (2.0 * dim * d2 + 4.0 * t * d2 * d2);
+    let modules = 4.0 * depth * (2.0 * dim * d2 + weights);
     Work {
-        flops: blocks + noise + sizes.ends_flops() + heads,
+        flops: blocks + depth * noise + sizes.ends_flops() + heads,
         bytes: 2.0 * (sizes.weight_bytes() + modules),
         images: sizes.batch,
     }
@@ -48,6 +67,7 @@ fn work(sizes: &Sizes, modules: usize) -> Work {
 
 struct Training {
     sizes: Sizes,
+    profile: Profile,
     network: Network,
     /// W and W_aux, transposed: [classes, m].
     heads: [Tensor; 2],
@@ -59,8 +79,11 @@ struct Training {
 }
 
 impl Training {
-    fn new(device: &Device, sizes: Sizes, modules: usize) -> Result<Self> {
-        let network = sizes.network(device, 2, modules, false)?;
+    fn new(device: &Device, sizes: Sizes, profile: Profile, modules: usize) -> Result<Self> {
+        let network = match profile {
+            Paper => sizes.network(device, 2, modules, false)?,
+            Official => sizes.network(device, 1, modules, true)?,
+        };
         let heads = [sizes.head(device)?, device.zeros(&[CLASSES, FEATURES])?];
         let row = network.noise.layout.len();
         let mut parameters = vec![Parameter::whole(&heads[1])];
@@ -72,6 +95,7 @@ impl Training {
         }
         Ok(Self {
             sizes,
+            profile,
             network,
             heads,
             optimizer: Optimizer::new(device, RULE, parameters)?,
@@ -88,7 +112,8 @@ impl Training {
         let images = device.upload(&self.pixels, &[batch, 3, image, image])?;
         let labels = device.upload_u32(&self.labels, &[batch])?;
         let mut tape = Tape::new(device, self.optimizer.tracked());
-        let behind = Behind::Layers { noise: sampled, drawn: Drawn { seed: 1993, step: self.step } };
+        let noise = if self.profile == Paper { sampled } else { plain };
+        let behind = Behind::Layers { noise, drawn: Drawn { seed: 1993, step: self.step } };
         let f = self.network.features(&mut tape, &images, behind)?;
         let p = self.network.random_features(&mut tape, &f)?;
         let [main, aux] = self.heads.each_ref().map(|head| tape.var(head));
@@ -105,20 +130,20 @@ impl Training {
 
 fn main() {
     let mut bench = Bench::new("train_step");
-    for (sizes, modules) in SIZES {
-        let id = format!("{}xB{}", sizes.name, sizes.batch);
-        bench.time(&id, &format!("T{modules}"), work(&sizes, modules), |device| {
+    for (sizes, profile, modules) in SIZES {
+        let id = format!("{}xB{}/{}", sizes.name, sizes.batch, format!("{profile:?}").to_lowercase());
+        bench.time(&id, &format!("T{modules}"), work(&sizes, profile, modules), |device| {
             let tiny = |device: &Device| {
-                let mut tiny = Training::new(device, TINY, 3)?;
+                let mut tiny = Training::new(device, TINY, profile, 3)?;
                 tiny.step(device)?;
                 tiny.step(device)
             };
             let oracle = Device::cpu(Precision::F64);
             agree(BOUND, (device, &tiny(device)?), (&oracle, &tiny(&oracle)?))?;
-            let mut training = Training::new(device, sizes, modules)?;
+            let mut training = Training::new(device, sizes, profile, modules)?;
             let before = device.stats().dispatches;
             training.step(device)?;
-            println!("{}: {} dispatches a step", sizes.name, device.stats().dispatches - before);
+            println!("{id}: {} dispatches a step", device.stats().dispatches - before);
             Ok(move |device: &Device| training.step(device))
         });
     }

@@ -101,8 +101,12 @@ impl NoiseLayer<'_> {
     }
 
     /// The faster path for tokens `x`, as it was measured on this device, or in general: the fused one, but for many
-    /// wide modules on software devices, where lanes cannot take rows.
+    /// wide modules on software devices, where lanes cannot take rows. Affine layers are always fused: the chain alone
+    /// goes through their modules.
     pub fn path(&self, device: &Device, x: &Tensor, backward: bool) -> Path {
+        if self.affine() {
+            return Path::Fused;
+        }
         let (caps, d1, layout, modules) = (device.caps(), x.cols(), self.layout, self.modules);
         // Tables know layers of two-layer maps.
         let known = (layout.layers == 2).then_some(&caps.tuned);
