@@ -50,7 +50,7 @@ fn main(
         for (var r = 0u; r < PER_THREAD; r++) { z[r] = multiply_add(h_tile[(first + r) * units + k], w, z[r]); }
     }
 
-    for (var i = 0u; i < params.modules; i++) {
+    @if(TWO || SAMPLE) for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
         let weight = omega[i];
         @if(TWO) let w2 = base + 8u * units * units + 2u * units;

@@ -69,7 +69,7 @@ fn main(
         }
     }
 
-    for (var i = 0u; i < params.modules; i++) {
+    @if(TWO || SAMPLE) for (var i = 0u; i < params.modules; i++) {
         let base = i * params.phi_row / 4u;
         let weight = omega[i];
         @if(TWO) let w2 = base + 8u * UNITS * UNITS + 2u * UNITS;
