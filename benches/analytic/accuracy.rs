@@ -74,9 +74,8 @@ pub fn check(device: &Device, m: usize) -> Result<()> {
         };
         let got: Vec<f64> = block_on(device.read(&solution.weights))?;
         let of = |at: usize| want[(at % m, at / m)];
-        let worst = |size: &dyn Fn(usize) -> f64| {
-            (0..got.len()).map(|at| size(at).abs()).fold(0.0, |top: f64, x| if x.is_nan() { x } else { top.max(x) })
-        };
+        assert!(got.iter().all(|x| x.is_finite()), "W is finite");
+        let worst = |size: &dyn Fn(usize) -> f64| (0..got.len()).map(|at| size(at).abs()).fold(0.0, f64::max);
         let error = worst(&|at| got[at] - of(at)) / worst(&of);
         println!(
             "m = {m}, condition {condition:e}: W differs by {error:.1e} from float64's, residual {:.1e}",

@@ -26,9 +26,10 @@ struct Scratch<R> {
 }
 
 pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
-    let (x, proj, phi, omega) = (io.real(0), io.real(1), io.real(2), io.real(3));
+    let (x, proj) = (io.real(0), io.real(1));
+    let (phi, omega, next) = if k.passes() > 0 { (io.real(2), io.real(3), 4) } else { (&[][..], &[][..], 2) };
     let (d1, e) = (k.x.cols(), k.layout.e);
-    let mean = k.mean.map(|_| io.real(4).split_at(e * e));
+    let mean = k.mean.map(|_| io.real(next).split_at(e * e));
     let [y] = io.outs();
     let (down, up) = proj.split_at(d1 * e);
     let zeros = |n: usize| vec![R::of(0.0); n];

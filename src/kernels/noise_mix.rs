@@ -229,9 +229,12 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.x), read(2, self.proj), read(3, self.phi), read(4, self.omega)];
-        all.extend(self.mean.map(|mean| read(6, mean)));
+        let mut all = vec![read(1, self.x), read(2, self.proj)];
+        if self.passes() > 0 {
+            all.extend([read(3, self.phi), read(4, self.omega)]);
+        }
         all.push(write(5, self.y));
+        all.extend(self.mean.map(|mean| read(6, mean)));
         all
     }
 
