@@ -12,9 +12,10 @@ test: tools
 	cargo test
 	MINOISE_CHECKED=0 cargo test --test kernels
 
-# Every bench, on the device that MINOISE_DEVICE names; each ends with a table.
+# Every bench, on the device that MINOISE_DEVICE names; each ends with a table. The largest analytic heads need 6 GiB.
 bench: tools
 	cargo bench
+	cargo bench --bench analytic -- "m8192|m16384"
 
 lint: tools
 	cargo fmt --check
