@@ -1,8 +1,7 @@
 """PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of threads."""
 import sys
-import time
 
-import numpy as np
+import protocol
 import torch
 import torch.nn.functional as F
 
@@ -10,15 +9,7 @@ EPS = 1e-6
 
 
 def numbers(seed, shape, scale):
-    """The numbers of cases.rs."""
-    with np.errstate(over="ignore"):
-        h = np.arange(np.prod(shape), dtype=np.uint32) ^ np.uint32(seed * 0x27D4EB2F & 0xFFFFFFFF)
-        h *= np.uint32(0x9E3779B1)
-        h = (h ^ h >> np.uint32(15)) * np.uint32(0x85EBCA77)
-        h = (h ^ h >> np.uint32(13)) * np.uint32(0xC2B2AE3D)
-        h ^= h >> np.uint32(16)
-    unit = (h >> np.uint32(8)).astype(np.float32) / np.float32(16777216)
-    return torch.from_numpy(((unit - np.float32(0.5)) * np.float32(scale)).reshape(shape))
+    return torch.from_numpy(protocol.numbers(seed, shape, scale))
 
 
 def noise(modules):
@@ -107,30 +98,7 @@ def build(case):
     return None
 
 
-def answer(case, seconds):
-    start = time.perf_counter()
-    run = build(case)
-    if run is None:
-        return "none"
-    run()
-    first, best, runs = time.perf_counter() - start, float("inf"), 1
-    end = time.perf_counter() + seconds
-    while best == float("inf") or time.perf_counter() < end:
-        start = time.perf_counter()
-        for _ in range(runs):
-            run()
-        taken = time.perf_counter() - start
-        best = min(best, taken / runs)
-        runs *= 2 if taken < 0.02 else 1
-    fresh = build(case)
-    results = torch.stack([fresh() for _ in range(5)]) if case == "train" else fresh()
-    results = results.double()
-    return f"{first * 1e3:.4f} {best * 1e3:.4f} {results.mean():.9e} {results.square().mean().sqrt():.9e}"
-
-
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]))
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
-    for line in sys.stdin:
-        case, seconds = line.split()
-        print(answer(case, float(seconds)), flush=True)
+    protocol.serve(build, lambda result: result.detach().numpy())
