@@ -47,7 +47,7 @@ impl Noise {
 /// How a noise layer is computed; both give the same up to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
-    /// One dispatch each way, nothing of size modules x tokens in memory.
+    /// Nothing of size modules x tokens in memory: a kernel each way, or few products where the layer is affine.
     Fused,
     /// Products, noise and mixture as dispatches of their own.
     Unfused,

@@ -1,14 +1,13 @@
 //! Noise layers of one-layer maps: what is linear in h is mixed over all modules before it meets the tokens. Where no
 //! random numbers are drawn, `y = x + (h M + b) U`, and no pass over the tokens depends on the number of modules.
 
-use super::{Gradients, NoiseLayer};
+use super::{Gradients, Noise, NoiseLayer};
 use crate::Result;
 use crate::device::{Device, Tensor};
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::kernels::mean_map::MeanMap;
 use crate::kernels::mean_map_backward::MeanMapBackward;
-use crate::kernels::noise::Noise;
 
 impl NoiseLayer<'_> {
     /// Whether the layer is an affine map of its tokens.
