@@ -4,9 +4,8 @@
 // Tiles and edges as in lib/gemm_tile.wgsl; a thread makes TM x TN of a tile, in quads that lie BM / (TM / 4) rows and
 // BN / (TN / 4) columns apart. What k leaves over in the first stage is filled up with zeros. LOWER skips tiles above the
 // diagonal.
-import package::lib::gemm_tile::{
-    params, A_LOADS, B_LOADS, a_next, b_next, numbers, seek, fetch, first_depth, store,
-};
+import package::lib::gemm_stage::{a_tile, b_tile, begin, put};
+import package::lib::gemm_tile::{params, seek, fetch, first_depth, store};
 import package::plan::{BM, BN, BK, TM, TN, WG};
 
 // Quads of a thread: of its rows and columns of the result.
@@ -14,32 +13,6 @@ const ROWS: u32 = TM / 4u;
 const COLS: u32 = TN / 4u;
 // Terms of the sums that are multiplied in straight code.
 const UNROLL: u32 = 4u;
-
-var<workgroup> a_tile: array<vec4<f32>, BK * BM / 4u>; // [BK][BM]
-var<workgroup> b_tile: array<vec4<f32>, BK * BN / 4u>; // [BK][BN]
-
-// Puts the loaded stage into workgroup memory, where both operands have their terms as rows.
-fn put(lane: u32) {
-    for (var j = 0u; j < A_LOADS; j++) {
-        let i = lane + j * WG;
-        @if(TN) { a_tile[i] = a_next[j]; }
-        @if(!TN) {
-            let row = i / (BK / 4u);
-            let at = i % (BK / 4u) * BM + row / 4u;
-            for (var d = 0u; d < 4u; d++) { a_tile[at + d * (BM / 4u)][row % 4u] = a_next[j][d]; }
-        }
-    }
-    for (var j = 0u; j < B_LOADS; j++) {
-        let i = lane + j * WG;
-        let x = numbers(b_next[j]);
-        @if(!NT) { b_tile[i] = x; }
-        @if(NT) {
-            let col = i / (BK / 4u);
-            let at = i % (BK / 4u) * BN + col / 4u;
-            for (var d = 0u; d < 4u; d++) { b_tile[at + d * (BN / 4u)][col % 4u] = x[d]; }
-        }
-    }
-}
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -55,11 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     let first = first_depth();
     seek(row0, col0, group.z, lane);
-    fetch(first);
-    put(lane);
-    workgroupBarrier();
-    for (var i = first * (BM / 4u) + lane; i < BK * BM / 4u; i += WG) { a_tile[i] = vec4<f32>(0.0); }
-    for (var i = first * (BN / 4u) + lane; i < BK * BN / 4u; i += WG) { b_tile[i] = vec4<f32>(0.0); }
+    begin(first, lane);
 
     // After the last stage one more passes by unused: a branch around it would keep compilers from loading it early.
     for (var depth = first; depth <= params.k; depth += BK) {

@@ -10,7 +10,7 @@ use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
-use minoise::kernels::gemm::{Gemm, Layout, MATRIX_TILES, TILES};
+use minoise::kernels::gemm::{Gemm, Layout, Variant};
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::ridge::System;
@@ -86,7 +86,7 @@ pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>>
         ("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>),
         ("heads", heads),
         ("analytic", analytic),
-        ("halves", halves),
+        ("measured", measured),
     ];
     runs.chain(more.map(|(name, run)| Ok((name, run(device)?)))).collect()
 }
@@ -127,19 +127,25 @@ fn analytic(device: &Device) -> Result<Vec<Captured>> {
     })
 }
 
-/// Products with weights stored as halves by the variants that no device plans for by itself, where it has what they
-/// need: a forward pass and its backward one.
-fn halves(device: &Device) -> Result<Vec<Captured>> {
+/// Products by the variants that no device plans for by itself, but may measure: a forward pass and its backward one, with
+/// weights as f32 and stored as halves.
+fn measured(device: &Device) -> Result<Vec<Captured>> {
     let [m, n, k] = [3152, 768, 192];
-    let (a, out) = (device.reals(&[m, k])?, device.reals(&[m, n])?);
-    let weights = |shape: [usize; 2]| device.upload_f16(&vec![f16::ZERO; n * k], &shape);
-    let (forward, backward) = (weights([k, n])?, weights([n, k])?);
-    let products = [Gemm::new(Layout::NN, &a, &forward, &out)?, Gemm::new(Layout::NT, &a, &backward, &out)?];
+    let (x, y, w) = (device.reals(&[m, k])?, device.reals(&[m, n])?, device.reals(&[k, n])?);
+    let halves = |shape: [usize; 2]| device.upload_f16(&vec![f16::ZERO; n * k], &shape);
+    let (forward, backward) = (halves([k, n])?, halves([n, k])?);
+    let products = [
+        Gemm::new(Layout::NN, &x, &w, &y)?,
+        Gemm::new(Layout::NT, &y, &w, &x)?,
+        Gemm::new(Layout::TN, &x, &y, &w)?,
+        Gemm::new(Layout::NN, &x, &forward, &y)?,
+        Gemm::new(Layout::NT, &x, &backward, &y)?,
+    ];
     device.capture(|| {
         for gemm in products {
-            let half = TILES.iter().filter_map(|tile| gemm.half(tile, device.caps()));
-            let matrix = MATRIX_TILES.iter().filter_map(|tile| gemm.matrix(tile, device.caps()));
-            half.chain(matrix).try_for_each(|plan| device.run(&Planned(gemm, plan)))?;
+            for variant in gemm.variants(device.caps()).filter(|v| !matches!(v, Variant::Tile(_) | Variant::Rows)) {
+                device.run(&Planned(gemm, gemm.planned(variant, device.caps()).expect("a variant of this device")))?;
+            }
         }
         Ok(())
     })

@@ -34,6 +34,8 @@ pub struct Caps {
     pub uniform_alignment: u32,
     /// Smallest and largest subgroup, 0 where there are none.
     pub subgroup: (u32, u32),
+    /// Whether an instruction can take an operand from any of 16 neighbouring lanes at no cost.
+    pub row_share: bool,
     /// Arithmetic with halves.
     pub f16: bool,
     /// Side of the cooperative matrices (16, else 8) whose halves multiply into f32 sums.
@@ -44,6 +46,8 @@ pub struct Caps {
     pub tuned: Tuned,
 }
 
+/// PCI number of the vendor.
+const AMD: u32 = 0x1002;
 const MATRIX: wgpu::Features = wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
 
 impl Caps {
@@ -59,6 +63,7 @@ impl Caps {
             storage_buffers: 8,
             uniform_alignment: 256,
             subgroup: (0, 0),
+            row_share: false,
             f16: false,
             matrix: None,
             timestamps: false,
@@ -74,17 +79,12 @@ impl Caps {
     /// What is left of an adapter's caps once it is opened as a device: features that no kernel uses are not requested.
     pub fn opened(self) -> Self {
         let matrix = self.matrix.filter(|_| self.f16 && self.subgroup.1 > 0);
-        Self { matrix, timestamps: false, ..self }.without_unused_subgroups()
+        Self { matrix, timestamps: false, ..self }
     }
 
     /// The same device without cooperative matrices.
     pub(super) fn without_matrices(self) -> Self {
-        Self { matrix: None, ..self }.without_unused_subgroups()
-    }
-
-    /// Subgroups serve cooperative matrices alone.
-    fn without_unused_subgroups(self) -> Self {
-        Self { subgroup: if self.matrix.is_some() { self.subgroup } else { (0, 0) }, ..self }
+        Self { matrix: None, ..self }
     }
 
     /// What to request of the adapter for these caps.
@@ -98,7 +98,10 @@ impl Caps {
 
     pub(super) fn of(adapter: &wgpu::Adapter) -> Self {
         let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
-        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        let subgroup = match features.contains(wgpu::Features::SUBGROUP) {
+            true => (info.subgroup_min_size, info.subgroup_max_size),
+            false => (0, 0),
+        };
         Self {
             class: match info.device_type {
                 wgpu::DeviceType::Cpu => DeviceClass::SoftwareGpu,
@@ -111,7 +114,9 @@ impl Caps {
             max_groups: limits.max_compute_workgroups_per_dimension,
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
             uniform_alignment: limits.min_uniform_buffer_offset_alignment,
-            subgroup: if subgroups { (info.subgroup_min_size, info.subgroup_max_size) } else { (0, 0) },
+            subgroup,
+            // AMD's GPUs with subgroups of 32, RDNA and its successors.
+            row_share: info.vendor == AMD && subgroup.0 == 32,
             f16: features.contains(wgpu::Features::SHADER_F16),
             matrix: if features.contains(MATRIX) { side(&adapter.cooperative_matrix_properties()) } else { None },
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
@@ -137,9 +142,9 @@ mod tests {
         let adapter = Caps { subgroup: (32, 64), f16: true, matrix: Some(16), timestamps: true, ..Caps::floor() };
         let all = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | MATRIX;
         assert_eq!(adapter.clone().opened().features(), all);
-        assert_eq!(adapter.clone().opened().without_matrices().features(), wgpu::Features::SHADER_F16);
-        assert_eq!(Caps { matrix: None, ..adapter.clone() }.opened().features(), wgpu::Features::SHADER_F16);
-        assert_eq!(Caps { f16: false, ..adapter }.opened().features(), wgpu::Features::empty());
+        assert_eq!(adapter.clone().opened().without_matrices().features(), all - MATRIX);
+        assert_eq!(Caps { f16: false, ..adapter.clone() }.opened().features(), wgpu::Features::SUBGROUP);
+        assert_eq!(Caps { subgroup: (0, 0), ..adapter }.opened().features(), wgpu::Features::SHADER_F16);
     }
 
     #[test]

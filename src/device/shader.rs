@@ -15,6 +15,7 @@ macro_rules! sources {
     };
 }
 sources![
+    "lib/gemm_stage",
     "lib/gemm_tile",
     "lib/math",
     "lib/noise_layer",
@@ -46,6 +47,7 @@ sources![
     "gemm_half",
     "gemm_matrix",
     "gemm_rows",
+    "gemm_shuffle",
     "gram",
     "gram_rows",
     "jacobi_scale",
@@ -75,9 +77,9 @@ sources![
 ];
 
 /// The kernel that a shader is another variant of, by its ending: `_rows` for software devices, `_half` with f16
-/// arithmetic, `_matrix` with cooperative matrices.
+/// arithmetic, `_matrix` with cooperative matrices, `_shuffle` with operands of neighbouring lanes.
 pub fn variant_of(shader: &str) -> Option<&str> {
-    let kernel = ["_rows", "_half", "_matrix"].iter().find_map(|ending| shader.strip_suffix(ending))?;
+    let kernel = ["_rows", "_half", "_matrix", "_shuffle"].iter().find_map(|ending| shader.strip_suffix(ending))?;
     SOURCES.iter().any(|s| s.0 == kernel).then_some(kernel)
 }
 

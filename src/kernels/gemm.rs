@@ -1,6 +1,7 @@
 //! Matrix product with epilogue: `out = act(alpha A B + bias) + residual (+ out)`.
 
 mod halves;
+mod shuffle;
 mod variants;
 
 pub use halves::{MATRIX_TILES, MatrixTile};

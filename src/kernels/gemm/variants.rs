@@ -37,6 +37,8 @@ pub enum Variant {
     Tile(Tile),
     /// `gemm_rows.wgsl`: lanes take rows, without workgroup memory.
     Rows,
+    /// `gemm_shuffle.wgsl`: tiles of 8 times as many rows and columns as lanes that hand operands to each other.
+    Shuffle(usize),
     /// `gemm_half.wgsl`: f16 arithmetic, which rounds A as B is stored.
     Half(Tile),
     /// `gemm_matrix.wgsl`: cooperative matrices, which round A as B is stored.
@@ -48,6 +50,7 @@ impl fmt::Display for Variant {
         match self {
             Self::Tile(Tile { rows, cols, .. }) => write!(f, "{rows}x{cols}"),
             Self::Rows => f.write_str("rows"),
+            Self::Shuffle(lanes) => write!(f, "shuffle {0}x{0}", 8 * lanes),
             Self::Half(Tile { rows, cols, .. }) => write!(f, "half {rows}x{cols}"),
             Self::Matrix(MatrixTile { rows, cols, .. }) => write!(f, "matrix {rows}x{cols}"),
         }
@@ -69,11 +72,12 @@ impl Layout {
 }
 
 impl Gemm<'_> {
-    /// The variants that can run this product on a device with `caps`, but for those that software devices emulate.
+    /// The variants that can run this product on a device with `caps`, but for those that it merely emulates.
     pub fn variants<'a>(&'a self, caps: &'a Caps) -> impl Iterator<Item = Variant> + 'a {
+        let shuffle = caps.row_share.then_some(Variant::Shuffle(16));
         let halves = TILES.map(Variant::Half).into_iter().chain(MATRIX_TILES.map(Variant::Matrix));
         let halves = halves.filter(|_| caps.class == DeviceClass::Gpu);
-        let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(halves);
+        let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(shuffle).chain(halves);
         all.filter(|&variant| self.planned(variant, caps).is_some())
     }
 
@@ -102,6 +106,7 @@ impl Gemm<'_> {
         match variant {
             Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4)),
             Variant::Rows => self.rows_apply().then(|| self.rowwise()),
+            Variant::Shuffle(lanes) => self.shuffle(lanes, caps),
             Variant::Half(tile) => self.half(&tile, caps),
             Variant::Matrix(tile) => self.matrix(&tile, caps),
         }
