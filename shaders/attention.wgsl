@@ -2,14 +2,15 @@
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum of each query.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// A workgroup makes 4 ROWS queries of one head and meets 4 COLS keys at a time; a thread makes 4 x 4 scores and 4 x DN
-// quads of out. Weights of COLS keys at a time pass through workgroup memory (see lib/score_tile.wgsl).
+// A workgroup makes HEIGHT queries of one head and meets 4 COLS keys at a time; a thread makes OWN x 4 scores and
+// OWN x DN quads of out. Weights of COLS keys at a time pass through workgroup memory (see lib/score_tile.wgsl).
 // Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{
-    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_max, row_sum, row_tile, weight_tile,
+    HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_max, row_sum, row_tile,
+    weight_tile,
 };
-import package::plan::{COLS, D4, DEPTH, DN, ROWS};
+import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -25,6 +26,9 @@ const WG: u32 = ROWS * COLS;
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
+// The running maximum of each query before a key tile and behind it, by turns: a thread has no registers left for it.
+var<workgroup> highest: array<vec4<f32>, 2u * RN * ROWS>; // [2][RN][ROWS]
+
 // Quad c of a row of q, k or v; 0 behind the head's columns.
 fn load(base: u32, token: u32, c: u32) -> vec4<f32> {
     if PADDED && c >= D4 { return vec4<f32>(0.0); }
@@ -37,35 +41,37 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
+    let blocks = (params.tokens + HEIGHT - 1u) / HEIGHT;
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let first_row = linear % blocks * 4u * ROWS;
+    let first_row = linear % blocks * HEIGHT;
     let q_base = first * 3u * d1 + head * D4;
     let k_base = q_base + d1;
     let v_base = k_base + d1;
     let row = lane / COLS;
     let col = lane % COLS;
 
-    var acc: array<vec4<f32>, 4u * DN>;
-    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
-    var highest = vec4<f32>(LOWEST);
+    var acc: array<vec4<f32>, OWN * DN>;
+    for (var i = 0u; i < OWN * DN; i++) { acc[i] = vec4<f32>(0.0); }
     // Of this thread's keys only; the thread row adds up in the end.
-    var sum = vec4<f32>(0.0);
+    var sum: array<vec4<f32>, RN>;
+    for (var q = 0u; q < RN; q++) { sum[q] = vec4<f32>(0.0); }
+    for (var i = lane; i < RN * ROWS; i += WG) { highest[i] = vec4<f32>(LOWEST); }
+    var now = 0u;
 
     for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
-        var s: array<vec4<f32>, 4>;
-        for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+        var s: array<vec4<f32>, OWN>;
+        for (var i = 0u; i < OWN; i++) { s[i] = vec4<f32>(0.0); }
         for (var d = 0u; d < D4; d += DEPTH) {
             workgroupBarrier();
-            for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+            for (var t = 0u; t < OWN * DEPTH; t += COLS) {
                 let i = t * ROWS + lane;
                 if in_rows(i) {
-                    row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] = load(q_base, first_row + i / DEPTH, d + i % DEPTH);
+                    row_tile[i % DEPTH * HEIGHT + i / DEPTH] = load(q_base, first_row + i / DEPTH, d + i % DEPTH);
                 }
             }
             for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
@@ -79,19 +85,25 @@ fn main(
         }
 
         let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
-        for (var i = 0u; i < 4u; i++) { s[i] = select(vec4<f32>(LOWEST), params.scale * s[i], valid); }
-        weight_tile[lane] = max(
-            max(vec4<f32>(s[0].x, s[1].x, s[2].x, s[3].x), vec4<f32>(s[0].y, s[1].y, s[2].y, s[3].y)),
-            max(vec4<f32>(s[0].z, s[1].z, s[2].z, s[3].z), vec4<f32>(s[0].w, s[1].w, s[2].w, s[3].w)));
-        workgroupBarrier();
-        let above = max(highest, row_max(row));
-        let shrink = exp(highest - above);
-        highest = above;
-        sum *= shrink;
-        for (var i = 0u; i < 4u; i++) {
-            for (var n = 0u; n < DN; n++) { acc[i * DN + n] *= shrink[i]; }
-            s[i] = exp(s[i] - above[i]);
+        for (var i = 0u; i < OWN; i++) { s[i] = select(vec4<f32>(LOWEST), params.scale * s[i], valid); }
+        for (var q = 0u; q < RN; q++) {
+            let b = transpose(mat4x4<f32>(s[4u * q], s[4u * q + 1u], s[4u * q + 2u], s[4u * q + 3u]));
+            weight_tile[q * WG + lane] = max(max(b[0], b[1]), max(b[2], b[3]));
         }
+        workgroupBarrier();
+        for (var q = 0u; q < RN; q++) {
+            let before = highest[(now * RN + q) * ROWS + row];
+            let above = max(before, row_max(q, row));
+            if col == 0u { highest[((1u - now) * RN + q) * ROWS + row] = above; }
+            let shrink = exp(before - above);
+            sum[q] *= shrink;
+            for (var e = 0u; e < 4u; e++) {
+                let i = 4u * q + e;
+                for (var n = 0u; n < DN; n++) { acc[i * DN + n] *= shrink[e]; }
+                s[i] = exp(s[i] - above[e]);
+            }
+        }
+        now = 1u - now;
 
         for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
             workgroupBarrier();
@@ -101,29 +113,32 @@ fn main(
                     col_tile[i] = load(v_base, tile + j * COLS + i / (COLS * DN), i % (COLS * DN));
                 }
             }
-            let weight = vec4<f32>(s[0].x, s[1].x, s[2].x, s[3].x);
-            weight_tile[lane] = weight;
-            sum += weight;
+            for (var q = 0u; q < RN; q++) {
+                let weight = front(&s, q);
+                weight_tile[q * WG + lane] = weight;
+                sum[q] += weight;
+            }
             // The next slice moves to the front: no register is indexed by j.
-            for (var i = 0u; i < 4u; i++) { s[i] = s[i].yzwx; }
+            for (var i = 0u; i < OWN; i++) { s[i] = s[i].yzwx; }
             workgroupBarrier();
             add_weighted(&acc, row, col);
         }
     }
 
     workgroupBarrier();
-    weight_tile[lane] = sum;
+    for (var q = 0u; q < RN; q++) { weight_tile[q * WG + lane] = sum[q]; }
     workgroupBarrier();
-    sum = row_sum(row);
-    for (var i = 0u; i < 4u; i++) {
+    for (var q = 0u; q < RN; q++) { sum[q] = row_sum(q, row); }
+    for (var i = 0u; i < OWN; i++) {
         let query = first_row + row + ROWS * i;
         if query >= params.tokens { return; }
+        let total = sum[i / 4u][i % 4u];
         for (var n = 0u; n < DN; n++) {
             let c = col + COLS * n;
-            if c < D4 { out[(first + query) * d1 + head * D4 + c] = acc[i * DN + n] / sum[i]; }
+            if c < D4 { out[(first + query) * d1 + head * D4 + c] = acc[i * DN + n] / total; }
         }
         @if(LSE) if col == 0u {
-            lse[(image * params.heads + head) * params.tokens + query] = highest[i] + log(sum[i]);
+            lse[(image * params.heads + head) * params.tokens + query] = highest[(now * RN + i / 4u) * ROWS + row][i % 4u] + log(total);
         }
     }
 }

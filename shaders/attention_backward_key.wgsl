@@ -3,16 +3,16 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// A workgroup makes dk or dv of 4 ROWS keys of one head and meets 4 COLS queries at a time; a thread makes 4 x 4 of p
-// and ds, and 4 x DN quads of the gradient. p or ds of COLS queries at a time passes through workgroup memory (see
+// A workgroup makes dk or dv of HEIGHT keys of one head and meets 4 COLS queries at a time; a thread makes OWN x 4 of p
+// and ds, and OWN x DN quads of the gradient. p or ds of COLS queries at a time passes through workgroup memory (see
 // lib/score_tile.wgsl). Both gradients in one workgroup would spare it p once, a fifth of the work, for twice the sums
 // in registers, which then spill.
 // Edges: tokens beyond the last repeat it; as keys they are not stored, as queries they have weight 0.
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{
-    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_tile, weight_tile,
+    HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_tile, weight_tile,
 };
-import package::plan::{COLS, D4, DEPTH, DN, ROWS};
+import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -49,7 +49,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
+    let blocks = (params.tokens + HEIGHT - 1u) / HEIGHT;
     let linear = linear_group(group, groups);
     if linear >= 2u * params.batch * params.heads * blocks { return; }
     // Products of rows that a gradient needs: dk those for p and ds, dv those for p.
@@ -57,29 +57,29 @@ fn main(
     let head = linear / 2u / blocks % params.heads;
     let image = linear / 2u / blocks / params.heads;
     let d1 = params.heads * D4;
-    let first_row = linear / 2u % blocks * 4u * ROWS;
+    let first_row = linear / 2u % blocks * HEIGHT;
     let score_base = (image * params.heads + head) * params.tokens;
     let row = lane / COLS;
     let col = lane % COLS;
 
-    var acc: array<vec4<f32>, 4u * DN>;
-    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
+    var acc: array<vec4<f32>, OWN * DN>;
+    for (var i = 0u; i < OWN * DN; i++) { acc[i] = vec4<f32>(0.0); }
 
     for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
         let query = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u);
         let valid = query < vec4<u32>(params.tokens);
         let at = score_base + min(query, vec4<u32>(params.tokens - 1u));
-        var ds: array<vec4<f32>, 4>;
+        var ds: array<vec4<f32>, OWN>;
         // First p from k and q, then ds from v and dy.
         for (var part = 0u; part < parts; part++) {
-            var s: array<vec4<f32>, 4>;
-            for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+            var s: array<vec4<f32>, OWN>;
+            for (var i = 0u; i < OWN; i++) { s[i] = vec4<f32>(0.0); }
             for (var d = 0u; d < D4; d += DEPTH) {
                 workgroupBarrier();
-                for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+                for (var t = 0u; t < OWN * DEPTH; t += COLS) {
                     let i = t * ROWS + lane;
                     if in_rows(i) {
-                        row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] =
+                        row_tile[i % DEPTH * HEIGHT + i / DEPTH] =
                             load_key(1u + part, image, first_row + i / DEPTH, head, d + i % DEPTH);
                     }
                 }
@@ -95,12 +95,12 @@ fn main(
             }
             if part == 0u {
                 let col_lse = vec4<f32>(lse[at.x], lse[at.y], lse[at.z], lse[at.w]);
-                for (var i = 0u; i < 4u; i++) {
+                for (var i = 0u; i < OWN; i++) {
                     ds[i] = select(vec4<f32>(0.0), exp(params.scale * s[i] - col_lse), valid);
                 }
             } else {
                 let col_delta = vec4<f32>(delta[at.x], delta[at.y], delta[at.z], delta[at.w]);
-                for (var i = 0u; i < 4u; i++) { ds[i] *= s[i] - col_delta; }
+                for (var i = 0u; i < OWN; i++) { ds[i] *= s[i] - col_delta; }
             }
         }
 
@@ -113,16 +113,16 @@ fn main(
                         load_query(2u - parts, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
                 }
             }
-            weight_tile[lane] = vec4<f32>(ds[0].x, ds[1].x, ds[2].x, ds[3].x);
+            for (var q = 0u; q < RN; q++) { weight_tile[q * WG + lane] = front(&ds, q); }
             // The next slice moves to the front: no register is indexed by j.
-            for (var i = 0u; i < 4u; i++) { ds[i] = ds[i].yzwx; }
+            for (var i = 0u; i < OWN; i++) { ds[i] = ds[i].yzwx; }
             workgroupBarrier();
             add_weighted(&acc, row, col);
         }
     }
 
     let scale = select(1.0, params.scale, parts == 2u);
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < OWN; i++) {
         let key = first_row + row + ROWS * i;
         if key >= params.tokens { return; }
         for (var n = 0u; n < DN; n++) {

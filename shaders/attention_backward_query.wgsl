@@ -3,14 +3,15 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
 //   written.
-// A workgroup makes 4 ROWS queries of one head and meets 4 COLS keys at a time; a thread makes 4 x 4 of p and ds, and
-// 4 x DN quads of dq. ds of COLS keys at a time passes through workgroup memory (see lib/score_tile.wgsl).
+// A workgroup makes HEIGHT queries of one head and meets 4 COLS keys at a time; a thread makes OWN x 4 of p and ds, and
+// OWN x DN quads of dq. ds of COLS keys at a time passes through workgroup memory (see lib/score_tile.wgsl).
 // Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{
-    PADDED, add_scores, add_weighted, col_tile, in_chunk, in_rows, in_slice, row_sum, row_tile, weight_tile,
+    HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_sum, row_tile,
+    weight_tile,
 };
-import package::plan::{COLS, D4, DEPTH, DN, ROWS};
+import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
 struct Params {
     batch: u32, tokens: u32, heads: u32,
@@ -26,6 +27,10 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
 const WG: u32 = ROWS * COLS;
+
+// delta and lse of each query: a thread has no registers left for them.
+var<workgroup> row_delta: array<vec4<f32>, RN * ROWS>; // [RN][ROWS]
+var<workgroup> row_lse: array<vec4<f32>, RN * ROWS>;
 
 // Quad c of a row of k (part 1) or v (part 2); 0 behind the head's columns.
 fn load_key(part: u32, image: u32, token: u32, head: u32, c: u32) -> vec4<f32> {
@@ -48,47 +53,53 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + 4u * ROWS - 1u) / (4u * ROWS);
+    let blocks = (params.tokens + HEIGHT - 1u) / HEIGHT;
     let linear = linear_group(group, groups);
     if linear >= params.batch * params.heads * blocks { return; }
     let head = linear / blocks % params.heads;
     let image = linear / blocks / params.heads;
     let d1 = params.heads * D4;
     let first = image * params.tokens;
-    let first_row = linear % blocks * 4u * ROWS;
+    let first_row = linear % blocks * HEIGHT;
     let score_base = (image * params.heads + head) * params.tokens;
     let row = lane / COLS;
     let col = lane % COLS;
 
-    var acc: array<vec4<f32>, 4u * DN>;
-    for (var i = 0u; i < 4u * DN; i++) { acc[i] = vec4<f32>(0.0); }
-    var row_delta = vec4<f32>(0.0);
-    var row_lse = vec4<f32>(0.0);
-    for (var i = 0u; i < 4u; i++) {
-        let query = min(first_row + row + ROWS * i, params.tokens - 1u);
-        for (var c = col; c < D4; c += COLS) {
-            let at = (first + query) * d1 + head * D4 + c;
-            row_delta[i] += dot(dy[at], out[at]);
+    var acc: array<vec4<f32>, OWN * DN>;
+    for (var i = 0u; i < OWN * DN; i++) { acc[i] = vec4<f32>(0.0); }
+    for (var q = 0u; q < RN; q++) {
+        var part = vec4<f32>(0.0);
+        var own_lse = vec4<f32>(0.0);
+        for (var e = 0u; e < 4u; e++) {
+            let query = min(first_row + row + ROWS * (4u * q + e), params.tokens - 1u);
+            for (var c = col; c < D4; c += COLS) {
+                let at = (first + query) * d1 + head * D4 + c;
+                part[e] += dot(dy[at], out[at]);
+            }
+            own_lse[e] = lse[score_base + query];
         }
-        row_lse[i] = lse[score_base + query];
+        weight_tile[q * WG + lane] = part;
+        if col == 0u { row_lse[q * ROWS + row] = own_lse; }
     }
-    weight_tile[lane] = row_delta;
     workgroupBarrier();
-    row_delta = row_sum(row);
+    for (var q = 0u; q < RN; q++) {
+        let sum = row_sum(q, row);
+        if col == 0u { row_delta[q * ROWS + row] = sum; }
+    }
 
     for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
         let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
-        var ds: array<vec4<f32>, 4>;
+        var ds: array<vec4<f32>, OWN>;
         // First p from q and k, then ds from dy and v.
         for (var part = 0u; part < 2u; part++) {
-            var s: array<vec4<f32>, 4>;
-            for (var i = 0u; i < 4u; i++) { s[i] = vec4<f32>(0.0); }
+            var s: array<vec4<f32>, OWN>;
+            for (var i = 0u; i < OWN; i++) { s[i] = vec4<f32>(0.0); }
             for (var d = 0u; d < D4; d += DEPTH) {
                 workgroupBarrier();
-                for (var t = 0u; t < 4u * DEPTH; t += COLS) {
+                for (var t = 0u; t < OWN * DEPTH; t += COLS) {
                     let i = t * ROWS + lane;
                     if in_rows(i) {
-                        row_tile[i % DEPTH * 4u * ROWS + i / DEPTH] =
+                        row_tile[i % DEPTH * HEIGHT + i / DEPTH] =
                             load_query(part, image, first_row + i / DEPTH, head, d + i % DEPTH);
                     }
                 }
@@ -102,11 +113,12 @@ fn main(
                 workgroupBarrier();
                 add_scores(&s, row, col);
             }
-            for (var i = 0u; i < 4u; i++) {
+            for (var i = 0u; i < OWN; i++) {
+                let at = i / 4u * ROWS + row;
                 if part == 0u {
-                    ds[i] = select(vec4<f32>(0.0), exp(params.scale * s[i] - row_lse[i]), valid);
+                    ds[i] = select(vec4<f32>(0.0), exp(params.scale * s[i] - row_lse[at][i % 4u]), valid);
                 } else {
-                    ds[i] *= s[i] - row_delta[i];
+                    ds[i] *= s[i] - row_delta[at][i % 4u];
                 }
             }
         }
@@ -119,21 +131,21 @@ fn main(
                     col_tile[i] = load_key(1u, image, tile + j * COLS + i / (COLS * DN), head, i % (COLS * DN));
                 }
             }
-            weight_tile[lane] = vec4<f32>(ds[0].x, ds[1].x, ds[2].x, ds[3].x);
+            for (var q = 0u; q < RN; q++) { weight_tile[q * WG + lane] = front(&ds, q); }
             // The next slice moves to the front: no register is indexed by j.
-            for (var i = 0u; i < 4u; i++) { ds[i] = ds[i].yzwx; }
+            for (var i = 0u; i < OWN; i++) { ds[i] = ds[i].yzwx; }
             workgroupBarrier();
             add_weighted(&acc, row, col);
         }
     }
 
-    for (var i = 0u; i < 4u; i++) {
+    for (var i = 0u; i < OWN; i++) {
         let query = first_row + row + ROWS * i;
         if query >= params.tokens { return; }
         for (var n = 0u; n < DN; n++) {
             let c = col + COLS * n;
             if c < D4 { dqkv[(first + query) * 3u * d1 + head * D4 + c] = params.scale * acc[i * DN + n]; }
         }
-        if col == 0u { delta[score_base + query] = row_delta[i]; }
+        if col == 0u { delta[score_base + query] = row_delta[i / 4u * ROWS + row][i % 4u]; }
     }
 }

@@ -72,12 +72,37 @@ impl Kernel for Attention<'_> {
         let flags = [("LSE", self.lse.is_some())];
         Ok(match caps.class {
             DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_rows", &flags),
-            _ => self.sizes().plan(caps, Self::NAME, 1, &flags),
+            _ => {
+                // More tokens of a thread save loads; the sums of wide heads leave no registers to them.
+                let [rows, quads] = if self.sizes().dim <= 96 { [2, 1] } else { [1, 2] };
+                self.sizes().plan(caps, Self::NAME, Division { results: 1, rows, quads, kept: 2 }, &flags)
+            }
         })
     }
 
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         cpu::attention::attention(self, io);
+    }
+}
+
+/// What the workgroups and threads of an attention kernel own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Division {
+    /// Workgroups of the same block of tokens.
+    pub results: usize,
+    /// Quads of tokens of a thread.
+    pub rows: usize,
+    /// Quads of a token's sums of a thread.
+    pub quads: usize,
+    /// Numbers of a token in workgroup memory beside the tiles.
+    pub kept: usize,
+}
+
+impl Division {
+    /// That of the backward kernels, which hold p and ds beside the sums. More quads of a token save loads, fewer leave
+    /// registers to other threads.
+    pub fn backward(sizes: &Sizes, results: usize, kept: usize) -> Self {
+        Self { results, rows: 1, quads: if sizes.dim <= 48 { 1 } else { 2 }, kept }
     }
 }
 
@@ -140,35 +165,38 @@ impl Sizes {
         }
     }
 
-    /// The plan of a kernel whose workgroups own a block of tokens, `results` of them the same block, and meet all
-    /// tokens tile by tile; see `lib/score_tile.wgsl`.
-    pub fn plan(&self, caps: &Caps, shader: &'static str, results: usize, flags: &[(&'static str, bool)]) -> Plan {
+    /// The plan of a kernel whose workgroups own a block of tokens and meet all tokens tile by tile; see
+    /// `lib/score_tile.wgsl`.
+    pub fn plan(&self, caps: &Caps, shader: &'static str, work: Division, flags: &[(&'static str, bool)]) -> Plan {
         let quads = self.dim / 4;
-        // Quads of a row that a thread sums up: more save loads, fewer leave registers to other threads.
-        let per_thread = if quads <= 12 { 1 } else { 2 };
+        let Division { results, rows: own, quads: per_thread, kept } = work;
         let cols = quads.div_ceil(per_thread).max(4);
-        // Quads of a row between two barriers. Short heads wait whole: compilers unroll two chunks into too many registers.
-        let depth = if quads <= 8 { quads } else { 4 };
-        let bytes = |rows: usize| 16 * (4 * rows * depth + cols * (4 * depth).max(cols * per_thread) + rows * cols);
+        // Quads of a row between two barriers. Where threads have few sums, short heads wait whole: compilers unroll two
+        // chunks into too many registers.
+        let depth = if own == 1 && quads <= 8 { quads } else { quads.min(4) };
+        let bytes = |rows: usize| {
+            let tiles = 4 * own * rows * depth + cols * (4 * depth).max(cols * per_thread);
+            16 * (tiles + own * rows * (cols + kept))
+        };
         // Lanes that subgroups of 32 occupy; a block's loads of the other tokens cost as much as 16 tokens more.
         let cost = |rows: usize| {
-            let lanes = self.tokens.div_ceil(4 * rows) * (rows * cols).next_multiple_of(32);
-            (lanes * (rows + 4) * 256) / rows
+            let lanes = self.tokens.div_ceil(4 * own * rows) * (rows * cols).next_multiple_of(32);
+            (lanes * (own * rows + 4) * 256) / rows
         };
-        let memory = (16 << 10).min(caps.workgroup_memory as usize);
+        let memory = (20 << 10).min(caps.workgroup_memory as usize);
         let threads = 256.min(caps.max_invocations as usize);
         let fitting = (1..=threads / cols).filter(|&rows| bytes(rows) <= memory);
         let rows = fitting.min_by_key(|&rows| cost(rows)).unwrap_or(1);
         let number = |name, x: usize| (name, Constant::U32(x as u32));
         let mut constants = vec![number("COLS", cols), number("D4", quads), number("DEPTH", depth)];
-        constants.extend([number("DN", per_thread), number("ROWS", rows)]);
+        constants.extend([number("DN", per_thread), number("RN", own), number("ROWS", rows)]);
         constants.extend(flags.iter().map(|&(name, on)| (name, Constant::Flag(on))));
         Plan {
             shader,
             constants,
             workgroup: (rows * cols) as u32,
             shared_bytes: bytes(rows) as u32,
-            groups: grid(results * self.batch * self.heads * self.tokens.div_ceil(4 * rows), caps),
+            groups: grid(results * self.batch * self.heads * self.tokens.div_ceil(4 * own * rows), caps),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Backward pass of attention, the part of one key: the gradients of k and v.
 
-use super::attention::{AttentionParams, Sizes, check};
+use super::attention::{AttentionParams, Division, Sizes, check};
 use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
@@ -62,7 +62,10 @@ impl Kernel for AttentionBackwardKey<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(match caps.class {
             DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_key_rows", &[]),
-            _ => self.sizes().plan(caps, Self::NAME, 2, &[]),
+            _ => {
+                let work = Division::backward(&self.sizes(), 2, 0);
+                self.sizes().plan(caps, Self::NAME, work, &[])
+            }
         })
     }
 

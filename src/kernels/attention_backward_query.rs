@@ -1,6 +1,6 @@
 //! Backward pass of attention, the part of one query: its delta and the gradient of q.
 
-use super::attention::{AttentionParams, Sizes, check};
+use super::attention::{AttentionParams, Division, Sizes, check};
 use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
 use crate::{Result, cpu};
 
@@ -64,7 +64,10 @@ impl Kernel for AttentionBackwardQuery<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(match caps.class {
             DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_query_rows", &[]),
-            _ => self.sizes().plan(caps, Self::NAME, 1, &[]),
+            _ => {
+                let work = Division::backward(&self.sizes(), 1, 2);
+                self.sizes().plan(caps, Self::NAME, work, &[])
+            }
         })
     }
 
