@@ -87,11 +87,14 @@ fn add_module<R: Real>(
     let width = if sigma { 2 * e } else { e };
     let (g_mu, g_sigma) = if layout.layers == 2 {
         let g = &mut t.g[..rows * width];
-        spread(&phi[layout.b1()..][..width], g);
-        product(matrix_mut(g, rows, width, width), Accum::Add, h, matrix(phi, e, width, 2 * e), one);
+        product(matrix_mut(g, rows, width, width), Accum::Replace, h, matrix(phi, e, width, 2 * e), one);
+        let bias = &phi[layout.b1()..][..width];
+        let all = g.chunks_exact_mut(width);
         vectorise!({
-            for x in g {
-                *x = gelu(*x);
+            for row in all {
+                for (x, bias) in row.iter_mut().zip(bias) {
+                    *x = gelu(*x + *bias);
+                }
             }
         });
         (matrix(&t.g, rows, e, width), matrix(&t.g[width - e..], rows, e, width))
@@ -104,20 +107,25 @@ fn add_module<R: Real>(
     }
     if sigma {
         let s = &mut t.s[..rows * e];
-        spread(&phi[layout.b2() + e..][..e], s);
-        product(matrix_mut(s, rows, e, e), Accum::Add, g_sigma, matrix(&w2[e * e..], e, e, e), one);
-        if let Noise::Sample { .. } = k.noise {
-            philox::rows(k.noise.stream(module), first, [rows, layout.d2, e], &mut t.unpadded, &mut t.eps);
-            let all = z.iter_mut().zip(s).zip(&t.eps);
+        product(matrix_mut(s, rows, e, e), Accum::Replace, g_sigma, matrix(&w2[e * e..], e, e, e), one);
+        let bias = &phi[layout.b2() + e..][..e];
+        // Normals that the first-level cache holds.
+        let stripe = 32.min(rows);
+        for (i, (z, s)) in z.chunks_mut(stripe * e).zip(s.chunks(stripe * e)).enumerate() {
+            let eps = &mut t.eps[..z.len()];
+            match k.noise {
+                Noise::Sample { .. } => {
+                    let size = [z.len() / e, layout.d2, e];
+                    philox::rows(k.noise.stream(module), first + i * stripe, size, &mut t.unpadded, eps);
+                }
+                _ => eps.fill(one),
+            }
+            let all = z.chunks_exact_mut(e).zip(s.chunks_exact(e)).zip(eps.chunks_exact(e));
             vectorise!({
                 for ((z, s), eps) in all {
-                    *z += omega * *eps * *s;
-                }
-            });
-        } else {
-            vectorise!({
-                for (z, s) in z.iter_mut().zip(s) {
-                    *z += omega * *s;
+                    for (((z, s), eps), bias) in z.iter_mut().zip(s).zip(eps).zip(bias) {
+                        *z += omega * *eps * (*s + *bias);
+                    }
                 }
             });
         }

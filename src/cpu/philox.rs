@@ -7,8 +7,8 @@ use crate::kernels::philox_normal::Stream;
 const MULTIPLIER: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
 const LOWER: u64 = 0xFFFF_FFFF;
-/// Blocks that are computed together.
-pub const LANES: usize = 16;
+/// Blocks that are computed together: enough for several chains of rounds at a time.
+pub const LANES: usize = 64;
 
 /// The words of `LANES` neighbouring blocks from `block` on: `[word][lane]`.
 #[inline(always)]
@@ -98,11 +98,7 @@ fn normals_of_blocks<R: Real>(stream: Stream, block: u32) -> [[R; 4]; LANES] {
     for lane in 0..LANES {
         (z[2][lane], z[3][lane]) = box_muller(x[2][lane], x[3][lane]);
     }
-    let mut blocks = [[R::of(0.0); 4]; LANES];
-    for (lane, block) in blocks.iter_mut().enumerate() {
-        *block = [z[0][lane], z[1][lane], z[2][lane], z[3][lane]];
-    }
-    blocks
+    R::columns(z)
 }
 
 /// The normals of `rows` rows of `d2` elements from row `row` on, each row padded with zeros to `e` elements.

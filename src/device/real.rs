@@ -36,6 +36,11 @@ pub trait Real:
     /// Distribution function and density of the standard normal distribution.
     fn normal(self) -> (Self, Self);
     fn max(self, other: Self) -> Self;
+    /// The columns of four rows, one after the other.
+    #[inline(always)]
+    fn columns<const N: usize>(rows: [[Self; N]; 4]) -> [[Self; 4]; N] {
+        std::array::from_fn(|i| rows.map(|row| row[i]))
+    }
 }
 
 /// `1 / sqrt(2 pi)`
@@ -120,5 +125,21 @@ impl Real for f32 {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         f32::max(self, other)
+    }
+    /// By way of pairs of numbers: the compiler makes vector shuffles of that, and inserts of single numbers of the rest.
+    #[inline(always)]
+    fn columns<const N: usize>(rows: [[Self; N]; 4]) -> [[Self; 4]; N] {
+        let (mut left, mut right, mut columns) = ([0; N], [0; N], [[0.0; 4]; N]);
+        let pair = |a: f32, b: f32| u64::from(a.to_bits()) | u64::from(b.to_bits()) << 32;
+        for i in 0..N {
+            left[i] = pair(rows[0][i], rows[1][i]);
+        }
+        for i in 0..N {
+            right[i] = pair(rows[2][i], rows[3][i]);
+        }
+        for i in 0..N {
+            columns[i] = bytemuck::cast([left[i], right[i]]);
+        }
+        columns
     }
 }
