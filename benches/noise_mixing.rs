@@ -1,5 +1,5 @@
 //! Does it pay to fuse the noise layer? Both paths, forward and backward (with the gradients of the newest module),
-//! sampled noise, two-layer maps, over the number of modules.
+//! sampled noise, two-layer and one-layer maps, over the number of modules.
 //!
 //! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench noise_mixing -- [FILTER]`; a filter is a part of an id, e.g.
 //! `/10/`. Before anything is timed the two paths must agree.
@@ -14,8 +14,9 @@ use minoise::Result;
 use minoise::device::{Device, Tensor};
 use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
 
-/// Token rows, embedding, noise width: a small and a ViT-B/16 backbone, batches of 16 and 8 images of 197 tokens.
-const SHAPES: [[usize; 3]; 2] = [[3152, 192, 96], [1576, 768, 192]];
+/// Token rows, embedding, noise width and layers of a map: a small and a ViT-B/16 backbone, batches of 16 and 8 images of
+/// 197 tokens.
+const SHAPES: [[usize; 4]; 3] = [[3152, 192, 96, 2], [1576, 768, 192, 2], [3152, 192, 96, 1]];
 const MODULES: [usize; 5] = [1, 5, 10, 20, 50];
 const SAMPLE: Noise = Noise::Sample { seed: 1993, layer: 3, step: 7 };
 const DIRECTIONS: [&str; 2] = ["forward", "backward"];
@@ -23,24 +24,30 @@ const PATHS: [(&str, Path); 2] = [("fused", Path::Fused), ("unfused", Path::Unfu
 
 /// Bytes of all operands that the dispatches of one pass read and write, each counted once a dispatch: what a device
 /// without caches would move at least. `P` elements of weights a module, `E` a column of units, `X` a token matrix.
-fn bytes_moved([rows, d1, d2]: [usize; 3], modules: usize, direction: &str, path: Path) -> u64 {
-    let layout = PhiLayout::new(d2, 2).expect("layout");
+fn bytes_moved([rows, d1, d2, layers]: [usize; 4], modules: usize, direction: &str, path: Path) -> u64 {
+    let layout = PhiLayout::new(d2, layers).expect("layout");
+    let two = layers == 2;
     let (x, unit, proj, p) = (rows * d1, rows * layout.e, d1 * layout.e, layout.len());
-    // dW1 = h^T du, dW2 = g^T dmaps, biases: the columns of h, g, du, dmaps (du and dmaps twice), and the result.
-    let phi_gradient = 11 * unit + p;
+    // dW1 = h^T du, dW2 = g^T dmaps, biases: the columns of h, g, du, dmaps (du and dmaps twice), and the result; with one
+    // layer those of h and dmaps.
+    let phi_gradient = if two { 11 * unit + p } else { 5 * unit + p };
     let elements = match (direction, path) {
-        // x, D, phi, U -> y
-        ("forward", Path::Fused) => 2 * x + 2 * proj + modules * p,
-        // x, dy, D, U, phi -> dx, seven columns of operands
-        (_, Path::Fused) => 3 * x + 2 * proj + modules * p + 7 * unit + phi_gradient,
-        // h = x D; h -> g; g -> maps; eps; maps, eps, mixed -> mixed; mixed, U, x -> y
+        // x, D, phi, U -> y; with one layer the mean of the modules is written and read
+        ("forward", Path::Fused) => {
+            let mean = if two { 0 } else { 2 * layout.e * (layout.e + 1) };
+            2 * x + 2 * proj + modules * p + mean
+        }
+        // x, dy, D, U, phi -> dx, seven or three columns of operands
+        (_, Path::Fused) => 3 * x + 2 * proj + modules * p + if two { 7 } else { 3 } * unit + phi_gradient,
+        // h = x D; h -> g; g -> maps (or h -> maps); eps; maps, eps, mixed -> mixed; mixed, U, x -> y
         ("forward", Path::Unfused) => {
-            let module = p + (3 + 4 + 1 + 5) * unit;
+            let module = p + if two { 3 + 4 + 1 + 5 } else { 3 + 1 + 5 } * unit;
             (x + proj + unit) + modules * module + (unit + proj + 2 * x)
         }
-        // h, dz; h -> u, g; g -> maps; eps; dz, eps, maps -> dmaps; dmaps -> dg; u, dg -> du; du, dh -> dh; dh, dy -> dx
+        // h, dz; h -> u, g; g -> maps; eps; dz, eps, maps -> dmaps; dmaps -> dg; u, dg -> du; du, dh -> dh; dh, dy -> dx;
+        // with one layer h -> maps; eps; dz, eps, maps -> dmaps; dmaps, dh -> dh, twice
         (_, Path::Unfused) => {
-            let module = 2 * p + (1 + 4 + 4 + 1 + 6 + 4 + 6 + 4) * unit;
+            let module = 2 * p + if two { 1 + 4 + 4 + 1 + 6 + 4 + 6 + 4 } else { 3 + 1 + 6 + 6 } * unit;
             2 * (x + proj + unit) + modules * module + (unit + proj + 2 * x) + phi_gradient
         }
     };
@@ -49,15 +56,19 @@ fn bytes_moved([rows, d1, d2]: [usize; 3], modules: usize, direction: &str, path
 
 /// Operations of the products that the function needs, and the operands of its shorter path: the same for both paths, so
 /// that their shares of the roofline compare.
-fn work(shape: [usize; 3], modules: usize, direction: &str) -> Work {
-    let [rows, d1, d2] = shape;
-    let e = PhiLayout::new(d2, 2).expect("layout").e;
-    // h = x D or another product of that size; one layer of mu and sigma, or another product of that size.
-    let (outer, inner) = (2 * rows * d1 * e, 4 * rows * e * e);
-    let flops = match direction {
-        "forward" => 2 * outer + 2 * modules * inner,
+fn work(shape: [usize; 4], modules: usize, direction: &str) -> Work {
+    let [rows, d1, d2, layers] = shape;
+    let e = PhiLayout::new(d2, layers).expect("layout").e;
+    // h = x D or another product of that size; one layer of mu or sigma, or another product of that size.
+    let (outer, inner) = (2 * rows * d1 * e, 2 * rows * e * e);
+    let flops = match (direction, layers) {
+        ("forward", 2) => 2 * outer + 4 * modules * inner,
+        // mu of all modules is one map
+        ("forward", _) => 2 * outer + (modules + 1) * inner,
         // h, dz, dx; u, dg and dh of every module; dW1 and dW2 of the newest
-        _ => 3 * outer + (3 * modules + 2) * inner,
+        (_, 2) => 3 * outer + (6 * modules + 4) * inner,
+        // h, dz, dx; dh of every module; dW of the newest
+        _ => 3 * outer + (modules + 3) * inner,
     };
     Work { flops: flops as f64, bytes: bytes_moved(shape, modules, direction, Path::Fused) as f64, images: 0 }
 }
@@ -74,8 +85,8 @@ struct Problem {
 }
 
 impl Problem {
-    fn new(device: &Device, [rows, d1, d2]: [usize; 3], modules: usize) -> Result<Self> {
-        let layout = PhiLayout::new(d2, 2)?;
+    fn new(device: &Device, [rows, d1, d2, layers]: [usize; 4], modules: usize) -> Result<Self> {
+        let layout = PhiLayout::new(d2, layers)?;
         let mut numbers = Random::new();
         let mut random = |shape: &[usize], scale: f32| numbers.tensor(device, shape, scale);
         let weight = 1.7 / (d2 as f32).sqrt();
@@ -107,6 +118,10 @@ impl Problem {
     }
 }
 
+fn name_of([rows, d1, d2, layers]: [usize; 4]) -> String {
+    format!("{rows}x{d1}x{d2}-{}", if layers == 1 { "one-layer" } else { "two-layer" })
+}
+
 fn main() {
     let mut bench = Bench::new("noise_mixing");
     let mut times = Times::new();
@@ -115,8 +130,8 @@ fn main() {
             let problem = OnceCell::new();
             for direction in DIRECTIONS {
                 for (name, path) in PATHS {
-                    let [rows, d1, d2] = shape;
-                    let (id, variant) = (format!("{rows}x{d1}x{d2}/{modules}"), format!("{direction}/{name}"));
+                    let variant = format!("{direction}/{name}");
+                    let id = format!("{}/{modules}", name_of(shape));
                     let taken = bench.time(&id, &variant, work(shape, modules, direction), |device| {
                         if problem.get().is_none() {
                             let built = Problem::new(device, shape, modules)?;
@@ -142,7 +157,7 @@ type Times = BTreeMap<(usize, usize, &'static str, &'static str), f64>;
 /// Times, bytes and ratios in one table.
 fn report(device: &Device, times: &Times) {
     println!("\nnoise_mixing on {}: fastest pass, ms and MiB moved", device.name());
-    println!("{:>16} {:>4} {:>9} {:>18} {:>18} {:>7}", "shape", "T", "", "fused", "unfused", "ratio");
+    println!("{:>24} {:>4} {:>9} {:>18} {:>18} {:>7}", "shape", "T", "", "fused", "unfused", "ratio");
     for (which, shape) in SHAPES.into_iter().enumerate() {
         for modules in MODULES {
             let mut sums = [0.0; 2];
@@ -155,11 +170,11 @@ fn report(device: &Device, times: &Times) {
                     PATHS.map(|(_, path)| bytes_moved(shape, modules, direction, path) as f64 / f64::from(1 << 20));
                 sums.iter_mut().zip(pair).for_each(|(sum, t)| *sum += t);
                 let [a, b] = [0, 1].map(|i| format!("{:.2} ({:.0} MiB)", pair[i] * 1e3, mib[i]));
-                let name = format!("{shape:?}");
-                println!("{name:>16} {modules:>4} {direction:>9} {a:>18} {b:>18} {:>7.2}", pair[1] / pair[0]);
+                let name = name_of(shape);
+                println!("{name:>24} {modules:>4} {direction:>9} {a:>18} {b:>18} {:>7.2}", pair[1] / pair[0]);
             }
             if sums[0] > 0.0 {
-                println!("{:>31} {:>18.2} {:>18.2} {:>7.2}", "both", sums[0] * 1e3, sums[1] * 1e3, sums[1] / sums[0]);
+                println!("{:>39} {:>18.2} {:>18.2} {:>7.2}", "both", sums[0] * 1e3, sums[1] * 1e3, sums[1] / sums[0]);
             }
         }
     }

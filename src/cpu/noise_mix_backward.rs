@@ -22,6 +22,8 @@ struct Scratch<R> {
     g: Vec<R>,
     /// dg, then du.
     dg: Vec<R>,
+    /// With one layer: h^T dz.
+    gram: Vec<R>,
     unpadded: Vec<R>,
 }
 
@@ -55,6 +57,16 @@ fn through_gelu<R: Real>(u: &mut [R], dg: &mut [R], omega: R) -> R {
         }
     });
     sums.into_iter().sum()
+}
+
+/// Adds omega dg to dh; returns the sum of all dg h.
+fn through_map<R: Real>(dg: &[R], h: &[R], dh: &mut [R], omega: R) -> R {
+    vectorise!({
+        for (dh, dg) in dh.iter_mut().zip(dg) {
+            *dh += omega * *dg;
+        }
+        sum_pairs(dg, h, |dg, h| dg * h)
+    })
 }
 
 /// `sum_ij a[i, j] b[j]`
@@ -92,8 +104,15 @@ pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
         dz_eps: zeros(job * e),
         g: zeros(job * 2 * e),
         dg: zeros(job * 2 * e),
+        gram: zeros(e * e),
         unpadded: Vec::new(),
     };
+    // One layer: mu of all modules is one map.
+    let one_layer = k.layout.layers == 1;
+    let mut mean = zeros(if one_layer { e * e } else { 0 });
+    for (row, omega) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
+        mean.iter_mut().zip(&row[k.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
+    }
     let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
     jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
         let rows = x.len() / d1;
@@ -101,7 +120,16 @@ pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
         product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
         let up = matrix(up, e, d1, d1);
         product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
-        t.dh.fill(R::of(0.0));
+        let (h, dz) = (matrix(&t.h, rows, e, e), matrix(&t.dz, rows, e, e));
+        if one_layer {
+            let mean = matrix(&mean, e, e, e).transpose();
+            product(matrix_mut(&mut t.dh, rows, e, e), Accum::Replace, dz, mean, one);
+            if newest.is_some() {
+                product(matrix_mut(&mut t.gram, e, e, e), Accum::Replace, h.transpose(), dz, one);
+            }
+        } else {
+            t.dh.fill(R::of(0.0));
+        }
         for module in 0..k.modules {
             through_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows, newest);
         }
@@ -110,7 +138,8 @@ pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
     });
 }
 
-/// Takes the `rows` rows from row `first` on back through one module.
+/// Takes the `rows` rows from row `first` on back through one module; with one layer through its sigma, and mu gives the
+/// gradient of omega alone.
 fn through_module<R: Real>(
     k: &NoiseMixBackward<'_>,
     t: &mut Scratch<R>,
@@ -140,26 +169,28 @@ fn through_module<R: Real>(
     let mut domega = R::of(0.0);
     let width = kinds * e;
     let (g, dg) = (&mut t.g[..rows * width], &mut t.dg[..rows * width]);
-    for (kind, grad) in [dz, dz_eps].into_iter().take(kinds).enumerate() {
-        let weights = matrix(&w2[kind * e * e..], e, e, e).transpose();
-        let dg = matrix_mut(&mut dg[kind * e..], rows, e, width);
-        product(dg, Accum::Replace, matrix(grad, rows, e, e), weights, one);
-        if newest.is_some() {
+    if newest.is_some() {
+        for (kind, grad) in [dz, dz_eps].into_iter().take(kinds).enumerate() {
             domega += dot(grad, &b2[kind * e..][..e]);
         }
     }
+    let weights = |kind: usize| matrix(&w2[kind * e * e..], e, e, e).transpose();
     if two {
+        for (kind, grad) in [dz, dz_eps].into_iter().take(kinds).enumerate() {
+            let dg = matrix_mut(&mut dg[kind * e..], rows, e, width);
+            product(dg, Accum::Replace, matrix(grad, rows, e, e), weights(kind), one);
+        }
         let w1 = matrix(phi, e, width, 2 * e);
         spread(&phi[layout.b1()..][..width], g);
         product(matrix_mut(g, rows, width, width), Accum::Add, matrix(h, rows, e, e), w1, one);
         domega += through_gelu(g, dg, omega);
         product(matrix_mut(dh, rows, e, e), Accum::Add, matrix(dg, rows, width, width), w1.transpose(), one);
     } else {
-        for ((dg, h), dh) in dg.chunks(width).zip(h.chunks(e)).zip(dh.chunks_mut(e)) {
-            for dg in dg.chunks(e) {
-                dh.iter_mut().zip(dg).for_each(|(dh, dg)| *dh += omega * *dg);
-                domega += dot(dg, h);
-            }
+        domega += sum_pairs(&t.gram, &w2[..e * e], |a, b| a * b);
+        if kinds == 2 {
+            let dg = &mut dg[..rows * e];
+            product(matrix_mut(dg, rows, e, e), Accum::Replace, matrix(dz_eps, rows, e, e), weights(1), one);
+            domega += through_map(dg, h, dh, omega);
         }
     }
     let Some(Newest { operands, domega: sums }) = newest else { return };
