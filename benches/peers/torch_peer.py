@@ -1,4 +1,5 @@
-"""PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of threads."""
+"""PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of
+threads; with `draw` behind it passes draw the noise that they otherwise find, and drop it: what is compared has eps = 1."""
 import sys
 
 import protocol
@@ -21,6 +22,8 @@ def noise(modules):
     def forward():
         h, z = x @ down, None
         for i, (w_mu, b_mu, w_sigma, b_sigma) in enumerate(phi):
+            if "draw" in sys.argv[2:]:
+                torch.randn(3152, 96)
             omega = (i + 1) / (modules * (modules + 1) / 2)
             zi = omega * (torch.addmm(b_mu, h, w_mu) + eps * torch.addmm(b_sigma, h, w_sigma))
             z = zi if z is None else z + zi
