@@ -26,7 +26,8 @@ const WG: u32 = ROWS * COLS;
 // Below every score, yet its differences to scores stay finite.
 const LOWEST: f32 = -1e30;
 
-// The running maximum of each query before a key tile and behind it, by turns: a thread has no registers left for it.
+// The running maximum of each query, of the keys before a tile and of those up to its end by turns: where threads have
+// eight queries, their registers are full.
 var<workgroup> highest: array<vec4<f32>, 2u * RN * ROWS>; // [2][RN][ROWS]
 
 // Quad c of a row of q, k or v; 0 behind the head's columns.
@@ -138,7 +139,8 @@ fn main(
             if c < D4 { out[(first + query) * d1 + head * D4 + c] = acc[i * DN + n] / total; }
         }
         @if(LSE) if col == 0u {
-            lse[(image * params.heads + head) * params.tokens + query] = highest[(now * RN + i / 4u) * ROWS + row][i % 4u] + log(total);
+            let most = highest[(now * RN + i / 4u) * ROWS + row][i % 4u];
+            lse[(image * params.heads + head) * params.tokens + query] = most + log(total);
         }
     }
 }

@@ -28,7 +28,7 @@ struct Params {
 
 const WG: u32 = ROWS * COLS;
 
-// delta and lse of each query: a thread has no registers left for them.
+// delta and lse of each query: the registers of a thread are full.
 var<workgroup> row_delta: array<vec4<f32>, RN * ROWS>; // [RN][ROWS]
 var<workgroup> row_lse: array<vec4<f32>, RN * ROWS>;
 
