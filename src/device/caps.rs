@@ -34,7 +34,7 @@ pub struct Caps {
     pub uniform_alignment: u32,
     /// Smallest and largest subgroup, 0 where there are none.
     pub subgroup: (u32, u32),
-    /// Whether an instruction can take an operand from any of 16 neighbouring lanes at no cost.
+    /// Whether multiply-adds may read registers of 16 neighbouring lanes, which compilers use on some of these devices.
     pub row_share: bool,
     /// Arithmetic with halves.
     pub f16: bool,
