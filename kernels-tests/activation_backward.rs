@@ -28,7 +28,7 @@ fn gradient(device: &Device, activation: Activation, n: usize) -> Result<Vec<Out
     };
     let dx = poisoned(device, &[n])?;
     let (saved, dy) = (device.upload(&saved, &[n])?, device.upload(&dy, &[n])?);
-    device.run(&ActivationBackward::new(activation, &saved, &dy, &dx)?)?;
+    device.run(&ActivationBackward { activation, saved: &saved, dy: &dy, dx: &dx })?;
     Ok(vec![Output { name: "dx", tensor: dx, bound }])
 }
 

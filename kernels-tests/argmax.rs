@@ -12,7 +12,7 @@ fn largest(device: &Device, [rows, cols]: [usize; 2], levels: f32) -> Result<Vec
     let x: Vec<_> = numbers(1, rows * cols).iter().map(|x| (x * levels).round() - levels).collect();
     let x = device.upload(&x, &[rows, cols])?;
     let out = device.upload_u32(&vec![u32::MAX; rows], &[rows])?;
-    device.run(&ArgMax::new(&x, &out)?)?;
+    device.run(&ArgMax { x: &x, out: &out })?;
     Ok(vec![Output { name: "out", tensor: out, bound: vec![0.5] }])
 }
 

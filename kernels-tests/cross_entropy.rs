@@ -40,7 +40,7 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     let dlogits = poisoned(device, &[rows, cols])?;
     let loss = guarded(device, &numbers(2, 3), &[3])?;
     let (logits, labels) = (device.upload(&logits, &[rows, cols])?, device.upload_u32(&labels, &[rows])?);
-    device.run(&CrossEntropy::new(&logits, &labels, &loss, 1, &dlogits)?)?;
+    device.run(&CrossEntropy { logits: &logits, labels: &labels, loss: &loss, slot: 1, dlogits: &dlogits })?;
     let exact = f64::MIN_POSITIVE;
     Ok(vec![
         Output { name: "loss", tensor: loss, bound: vec![exact, loss_bound, exact] },

@@ -50,10 +50,10 @@ fn normalise(device: &Device, [rows, cols]: [usize; 2], shift: f32, stats: bool)
     let saved = poisoned(device, &[rows, 2])?;
     let x = device.upload(&x, &[rows, cols])?;
     let (gamma, beta) = (device.upload(&gamma, &[cols])?, device.upload(&beta, &[cols])?);
-    let kernel = LayerNorm::new(&x, &gamma, &beta, &out, VAR_EPS)?;
+    let kernel = LayerNorm::new(&x, &gamma, &beta, &out, VAR_EPS);
     let mut outputs = vec![Output { name: "out", tensor: out.clone(), bound }];
     if stats {
-        device.run(&kernel.with_stats(&saved)?)?;
+        device.run(&LayerNorm { stats: Some(&saved), ..kernel })?;
         outputs.push(Output { name: "stats", tensor: saved, bound: stats_bound });
     } else {
         device.run(&kernel)?;

@@ -35,7 +35,7 @@ fn gradient(device: &Device, [rows, cols]: [usize; 2], accumulate: bool) -> Resu
     }
     let (x, gamma) = (device.upload(&x, &[rows, cols])?, device.upload(&gamma, &[cols])?);
     let (stats, dy) = (device.upload(&stats, &[rows, 2])?, device.upload(&dy, &[rows, cols])?);
-    device.run(&LayerNormBackward { accumulate, ..LayerNormBackward::new(&x, &gamma, &stats, &dy, &dx)? })?;
+    device.run(&LayerNormBackward { accumulate, x: &x, gamma: &gamma, stats: &stats, dy: &dy, dx: &dx })?;
     Ok(vec![Output { name: "dx", tensor: dx, bound }])
 }
 

@@ -11,10 +11,10 @@ use crate::noise_mix::EPS;
 fn run(device: &Device, groups: usize, layers: usize, modules: usize) -> Result<Vec<Output>> {
     let logits = random(device, 1, &[layers, modules])?;
     let omega = device.reals(&[layers, modules])?;
-    device.run(&Mixture::new(&logits, &omega)?)?;
+    device.run(&Mixture { logits: &logits, omega: &omega })?;
     let partials = random(device, 2, &[groups, modules])?;
     let out = guarded(device, &numbers(3, layers * modules), &[layers, modules])?;
-    device.run(&MixtureBackward::new(&partials, &omega, &out, layers - 1)?)?;
+    device.run(&MixtureBackward { partials: &partials, omega: &omega, out: &out, layer: layers - 1 })?;
     // Sums of `groups` numbers below 1, their mean over the modules; omega is exact to a few eps and below 1.
     let bound = (2.0 * groups as f64 * (groups + modules + 16) as f64) * EPS;
     Ok(vec![Output { name: "da", tensor: out, bound: vec![bound] }])
@@ -28,7 +28,7 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
         let domega: Vec<f64> = numbers(2, modules).into_iter().map(f64::from).collect();
         let softmax = |a: &[f64]| -> Result<minoise::device::Tensor> {
             let (a, omega) = (device.upload(a, &[modules])?, device.reals(&[modules])?);
-            device.run(&Mixture::new(&a, &omega)?)?;
+            device.run(&Mixture { logits: &a, omega: &omega })?;
             Ok(omega)
         };
         let loss = |a: &[f64]| -> Result<f64> {
@@ -36,7 +36,12 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
             Ok(omega.iter().zip(&domega).map(|(w, d)| w * d).sum())
         };
         let (omega, out) = (softmax(&a)?, device.reals(&[modules])?);
-        device.run(&MixtureBackward::new(&device.upload(&domega, &[1, modules])?, &omega, &out, 0)?)?;
+        device.run(&MixtureBackward {
+            partials: &device.upload(&domega, &[1, modules])?,
+            omega: &omega,
+            out: &out,
+            layer: 0,
+        })?;
         let got: Vec<f64> = pollster::block_on(device.read(&out))?;
         for (i, got) in got.into_iter().enumerate() {
             let moved = |by: f64| (0..modules).map(|j| a[j] + if i == j { by } else { 0.0 }).collect::<Vec<_>>();
@@ -49,8 +54,9 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
 
 fn refusal(device: &Device) -> Result<Vec<Output>> {
     let (partials, omega, out) = (device.reals(&[2, 3])?, device.reals(&[2, 3])?, device.reals(&[3])?);
-    assert!(matches!(MixtureBackward::new(&partials, &omega, &out, 1), Err(Error::Shape { .. })));
-    assert!(MixtureBackward::new(&partials, &omega, &out, 0).is_ok());
+    let layer = |layer| MixtureBackward { partials: &partials, omega: &omega, out: &out, layer };
+    assert!(matches!(device.run(&layer(1)), Err(Error::Shape { .. })));
+    assert!(device.run(&layer(0)).is_ok());
     Ok(Vec::new())
 }
 

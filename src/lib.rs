@@ -1,5 +1,6 @@
 //! MiN (mixture of noise) for class-incremental learning, on hand-written WGSL kernels.
 
+pub mod algorithms;
 pub mod autograd;
 pub mod cli;
 pub mod config;

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::SharedMut;
 use super::gemm::{matrix, matrix_mut, product};
-use crate::device::{Io, Out, Real};
+use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::attention::{Attention, Sizes};
 
 /// Independent partial results of a reduction, so that it runs in vector registers.
@@ -108,27 +108,29 @@ impl Head {
     }
 }
 
-pub fn attention<R: Real>(a: &Attention<'_>, io: Io<'_, R>) {
-    let sizes = a.sizes();
-    let qkv = io.real(0);
-    let mut outs = io.outs.into_iter().map(|o| match o {
-        Out::Real(x) => SharedMut::new(x),
-        Out::U32(_) => unreachable!("attention writes reals"),
-    });
-    let (out, lse) = (outs.next().expect("out"), outs.next());
-    let (n, width) = (sizes.tokens, sizes.width());
-    let scratch = || (vec![R::default(); n * n], vec![R::default(); n], vec![R::default(); n * sizes.dim]);
-    Head::all(sizes).for_each_init(scratch, |(p, row_lse, rows), head| {
-        let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
-        head.scores(p, q, k, sizes.scale());
-        vectorise!(softmax(p, row_lse));
-        head.combine(rows, (p, false), v, 1.0);
-        // SAFETY: heads own disjoint columns of `out` and disjoint parts of `lse`.
-        unsafe {
-            head.store(&out, head.row * width + head.col, width, rows);
-            if let Some(lse) = &lse {
-                lse.slice(head.score, n).copy_from_slice(row_lse);
+impl Twin for Attention<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let sizes = self.sizes();
+        let qkv = io.real(0);
+        let mut outs = io.outs.into_iter().map(|o| match o {
+            Out::Real(x) => SharedMut::new(x),
+            Out::U32(_) => unreachable!("attention writes reals"),
+        });
+        let (out, lse) = (outs.next().expect("out"), outs.next());
+        let (n, width) = (sizes.tokens, sizes.width());
+        let scratch = || (vec![R::default(); n * n], vec![R::default(); n], vec![R::default(); n * sizes.dim]);
+        Head::all(sizes).for_each_init(scratch, |(p, row_lse, rows), head| {
+            let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
+            head.scores(p, q, k, sizes.scale());
+            vectorise!(softmax(p, row_lse));
+            head.combine(rows, (p, false), v, 1.0);
+            // SAFETY: heads own disjoint columns of `out` and disjoint parts of `lse`.
+            unsafe {
+                head.store(&out, head.row * width + head.col, width, rows);
+                if let Some(lse) = &lse {
+                    lse.slice(head.score, n).copy_from_slice(row_lse);
+                }
             }
-        }
-    });
+        });
+    }
 }

@@ -4,7 +4,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::{SharedMut, activation::activate, blocks};
-use crate::device::{Io, Real};
+use crate::device::{Io, Real, Twin};
 use crate::kernels::gemm::{Activation, Gemm, Layout};
 
 /// Elements of the block of the result that the epilogue finds in the second-level cache.
@@ -37,74 +37,83 @@ pub fn product<R: Real>(dst: MatMut<'_, R>, accum: Accum, lhs: MatRef<'_, R>, rh
     faer::linalg::matmul::matmul(dst, accum, lhs, rhs, scale, Par::Seq);
 }
 
-pub fn gemm<R: Real>(g: &Gemm<'_>, io: Io<'_, R>) {
-    let [m, n, k] = g.mnk;
-    let (a, b) = (io.real(0), io.real(1));
-    let mut next = 2;
-    let mut optional = |present: bool| {
-        present.then(|| {
-            next += 1;
-            io.real(next - 1)
-        })
-    };
-    let (bias, residual) = (optional(g.bias.is_some()), optional(g.residual.is_some()));
-    let mut outs = io.outs.into_iter().map(|o| match o {
-        crate::device::Out::Real(x) => SharedMut::new(x),
-        crate::device::Out::U32(_) => unreachable!("gemm writes reals"),
-    });
-    let (out, pre) = (outs.next().expect("out"), outs.next());
-    if m == 0 || n == 0 {
-        return;
-    }
-    let ranges = blocks(m, job_rows(m));
-    let jobs: Vec<_> = (0..g.batch).flat_map(|z| ranges.iter().map(move |r| (z, r.clone()))).collect();
-    let plain = bias.is_none() && residual.is_none() && pre.is_none() && g.activation == Activation::None;
-    jobs.into_par_iter().for_each(|(z, rows)| {
-        let at = g.out.offset + z * g.out.batch + rows.start * g.out.ld;
-        let len = (rows.len() - 1) * g.out.ld + n;
-        let (lhs, rhs) = (&a[g.a.offset + z * g.a.batch..], &b[g.b.offset + z * g.b.batch..]);
-        let lhs = if g.layout == Layout::TN {
-            matrix(&lhs[rows.start..], k, rows.len(), g.a.ld).transpose()
-        } else {
-            matrix(&lhs[rows.start * g.a.ld..], rows.len(), k, g.a.ld)
+impl Twin for Gemm<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let [m, n, k] = self.mnk;
+        let (a, b) = (io.real(0), io.real(1));
+        let mut next = 2;
+        let mut optional = |present: bool| {
+            present.then(|| {
+                next += 1;
+                io.real(next - 1)
+            })
         };
-        let bias = bias.map(|x| {
-            let view = g.bias.expect("bias");
-            &x[view.offset + z * view.batch..][..n]
+        let (bias, residual) = (optional(self.bias.is_some()), optional(self.residual.is_some()));
+        let mut outs = io.outs.into_iter().map(|o| match o {
+            crate::device::Out::Real(x) => SharedMut::new(x),
+            crate::device::Out::U32(_) => unreachable!("gemm writes reals"),
         });
-        // SAFETY: jobs own disjoint rows of `out` and `pre`.
-        let dst = unsafe { out.slice(at, len) };
-        for cols in blocks(if g.lower { n.min(rows.end) } else { n }, (BLOCK / rows.len()).next_multiple_of(64)) {
-            let rhs = if g.layout == Layout::NT {
-                matrix(&rhs[cols.start * g.b.ld..], cols.len(), k, g.b.ld).transpose()
-            } else {
-                matrix(&rhs[cols.start..], k, cols.len(), g.b.ld)
-            };
-            let dst = &mut dst[cols.start..];
-            let accum = if g.accumulate && plain { Accum::Add } else { Accum::Replace };
-            let before = if g.accumulate && !plain { dst.to_vec() } else { Vec::new() };
-            product(matrix_mut(dst, rows.len(), cols.len(), g.out.ld), accum, lhs, rhs, R::of(g.alpha.into()));
-            if plain {
-                continue;
-            }
-            for i in 0..rows.len() {
-                let at = at + i * g.out.ld + cols.start;
-                let row = &mut dst[i * g.out.ld..][..cols.len()];
-                if let Some(bias) = bias {
-                    row.iter_mut().zip(&bias[cols.start..]).for_each(|(x, b)| *x += *b);
-                }
-                if let Some(pre) = &pre {
-                    // SAFETY: as above.
-                    unsafe { pre.slice(at, cols.len()) }.copy_from_slice(row);
-                }
-                activate(g.activation, row);
-                if let Some(residual) = residual {
-                    row.iter_mut().zip(&residual[at..]).for_each(|(x, r)| *x += *r);
-                }
-                if !before.is_empty() {
-                    row.iter_mut().zip(&before[i * g.out.ld..]).for_each(|(x, b)| *x += *b);
-                }
-            }
+        let (out, pre) = (outs.next().expect("out"), outs.next());
+        if m == 0 || n == 0 {
+            return;
         }
-    });
+        let ranges = blocks(m, job_rows(m));
+        let jobs: Vec<_> = (0..self.batch).flat_map(|z| ranges.iter().map(move |r| (z, r.clone()))).collect();
+        let plain = bias.is_none() && residual.is_none() && pre.is_none() && self.activation == Activation::None;
+        jobs.into_par_iter().for_each(|(z, rows)| {
+            let at = self.out.offset + z * self.out.batch + rows.start * self.out.ld;
+            let len = (rows.len() - 1) * self.out.ld + n;
+            let (lhs, rhs) = (&a[self.a.offset + z * self.a.batch..], &b[self.b.offset + z * self.b.batch..]);
+            let lhs = if self.layout == Layout::TN {
+                matrix(&lhs[rows.start..], k, rows.len(), self.a.ld).transpose()
+            } else {
+                matrix(&lhs[rows.start * self.a.ld..], rows.len(), k, self.a.ld)
+            };
+            let bias = bias.map(|x| {
+                let view = self.bias.expect("bias");
+                &x[view.offset + z * view.batch..][..n]
+            });
+            // SAFETY: jobs own disjoint rows of `out` and `pre`.
+            let dst = unsafe { out.slice(at, len) };
+            for cols in blocks(if self.lower { n.min(rows.end) } else { n }, (BLOCK / rows.len()).next_multiple_of(64))
+            {
+                let rhs = if self.layout == Layout::NT {
+                    matrix(&rhs[cols.start * self.b.ld..], cols.len(), k, self.b.ld).transpose()
+                } else {
+                    matrix(&rhs[cols.start..], k, cols.len(), self.b.ld)
+                };
+                let dst = &mut dst[cols.start..];
+                let accum = if self.accumulate && plain { Accum::Add } else { Accum::Replace };
+                let before = if self.accumulate && !plain { dst.to_vec() } else { Vec::new() };
+                product(
+                    matrix_mut(dst, rows.len(), cols.len(), self.out.ld),
+                    accum,
+                    lhs,
+                    rhs,
+                    R::of(self.alpha.into()),
+                );
+                if plain {
+                    continue;
+                }
+                for i in 0..rows.len() {
+                    let at = at + i * self.out.ld + cols.start;
+                    let row = &mut dst[i * self.out.ld..][..cols.len()];
+                    if let Some(bias) = bias {
+                        row.iter_mut().zip(&bias[cols.start..]).for_each(|(x, b)| *x += *b);
+                    }
+                    if let Some(pre) = &pre {
+                        // SAFETY: as above.
+                        unsafe { pre.slice(at, cols.len()) }.copy_from_slice(row);
+                    }
+                    activate(self.activation, row);
+                    if let Some(residual) = residual {
+                        row.iter_mut().zip(&residual[at..]).for_each(|(x, r)| *x += *r);
+                    }
+                    if !before.is_empty() {
+                        row.iter_mut().zip(&before[i * self.out.ld..]).for_each(|(x, b)| *x += *b);
+                    }
+                }
+            }
+        });
+    }
 }

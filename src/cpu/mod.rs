@@ -86,14 +86,6 @@ pub fn blocks(n: usize, size: usize) -> Vec<Range<usize>> {
     (0..n.div_ceil(size)).map(|i| i * size..n.min((i + 1) * size)).collect()
 }
 
-/// Rows of a job, for kernels that take rows through matrix products: few enough for the second-level cache, enough to
-/// repay packing the other operand, and jobs that spread evenly over the cores. It does not depend on their number, so
-/// that neither do the results.
-pub fn job_rows(rows: usize) -> usize {
-    let jobs = rows.div_ceil(256).next_multiple_of(8);
-    rows.div_ceil(jobs).next_multiple_of(8).max(64)
-}
-
 /// A slice whose disjoint parts are written by several threads.
 #[derive(Clone, Copy)]
 pub struct SharedMut<'a, R> {

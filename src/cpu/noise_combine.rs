@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::SharedMut;
-use crate::device::{Io, Out, Real};
+use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
 
 /// Rows of a job.
@@ -20,10 +20,12 @@ fn sample<R: Real>(maps: &[R], eps: Option<&[R]>, z: &mut [R]) {
     }
 }
 
-pub fn noise_combine<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>) {
-    match k.direction {
-        Direction::Forward { keep, .. } => forward(k, io, keep),
-        Direction::Backward { scores, .. } => backward(k, io, scores.is_some()),
+impl Twin for NoiseCombine<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        match self.direction {
+            Direction::Forward { keep, .. } => forward(self, io, keep),
+            Direction::Backward { scores, .. } => backward(self, io, scores.is_some()),
+        }
     }
 }
 

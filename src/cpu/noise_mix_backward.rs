@@ -7,10 +7,10 @@ use super::activation::gelu_with_slope;
 use super::gemm::{matrix, matrix_mut, product};
 use super::layernorm::sum_pairs;
 use super::noise_mix::spread;
-use super::{SharedMut, job_rows, philox};
-use crate::device::{Io, Out, Real};
-use crate::kernels::noise::Noise;
-use crate::kernels::noise_mix_backward::{NoiseMixBackward, operand_cols};
+use super::{SharedMut, philox};
+use crate::device::{Io, Out, Real, Twin};
+use crate::kernels::noise_mix::Noise;
+use crate::kernels::noise_mix_backward::{NoiseMixBackward, job_rows, operand_cols};
 
 /// Buffers of one job.
 struct Scratch<R> {
@@ -80,62 +80,73 @@ pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     sum
 }
 
-pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
-    let (x, proj, phi, omega, dy) = (io.real(0), io.real(1), io.real(2), io.real(3), io.real(4));
-    let mut outs = io.outs.into_iter().map(|o| match o {
-        Out::Real(x) => x,
-        Out::U32(_) => unreachable!("noise_mix_backward writes reals"),
-    });
-    let dx = outs.next().expect("dx");
-    let newest = outs.next().zip(outs.next()).map(|(operands, domega)| {
-        // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
-        domega.fill(R::of(0.0));
-        Newest { operands: SharedMut::new(operands), domega: SharedMut::new(domega) }
-    });
-    let (d1, e) = (k.x.cols(), k.layout.e);
-    let (down, up) = proj.split_at(d1 * e);
-    let one = R::of(1.0);
-    let zeros = |n: usize| vec![R::of(0.0); n];
-    let job = job_rows(k.x.rows());
-    let scratch = || Scratch {
-        h: zeros(job * e),
-        dz: zeros(job * e),
-        dh: zeros(job * e),
-        dz_eps: zeros(job * e),
-        g: zeros(job * 2 * e),
-        dg: zeros(job * 2 * e),
-        gram: zeros(e * e),
-        unpadded: Vec::new(),
-    };
-    // One layer: mu of all modules is one map.
-    let one_layer = k.layout.layers == 1;
-    let mut mean = zeros(if one_layer { e * e } else { 0 });
-    for (row, omega) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
-        mean.iter_mut().zip(&row[k.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
-    }
-    let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
-    jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
-        let rows = x.len() / d1;
-        let down = matrix(down, d1, e, e);
-        product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
-        let up = matrix(up, e, d1, d1);
-        product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
-        let (h, dz) = (matrix(&t.h, rows, e, e), matrix(&t.dz, rows, e, e));
-        if one_layer {
-            let mean = matrix(&mean, e, e, e).transpose();
-            product(matrix_mut(&mut t.dh, rows, e, e), Accum::Replace, dz, mean, one);
-            if newest.is_some() {
-                product(matrix_mut(&mut t.gram, e, e, e), Accum::Replace, h.transpose(), dz, one);
+impl Twin for NoiseMixBackward<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let (x, proj, phi, omega, dy) = (io.real(0), io.real(1), io.real(2), io.real(3), io.real(4));
+        let mut outs = io.outs.into_iter().map(|o| match o {
+            Out::Real(x) => x,
+            Out::U32(_) => unreachable!("noise_mix_backward writes reals"),
+        });
+        let dx = outs.next().expect("dx");
+        let newest = outs.next().zip(outs.next()).map(|(operands, domega)| {
+            // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
+            domega.fill(R::of(0.0));
+            Newest { operands: SharedMut::new(operands), domega: SharedMut::new(domega) }
+        });
+        let (d1, e) = (self.x.cols(), self.layout.e);
+        let (down, up) = proj.split_at(d1 * e);
+        let one = R::of(1.0);
+        let zeros = |n: usize| vec![R::of(0.0); n];
+        let job = job_rows(self.x.rows());
+        let scratch = || Scratch {
+            h: zeros(job * e),
+            dz: zeros(job * e),
+            dh: zeros(job * e),
+            dz_eps: zeros(job * e),
+            g: zeros(job * 2 * e),
+            dg: zeros(job * 2 * e),
+            gram: zeros(e * e),
+            unpadded: Vec::new(),
+        };
+        // One layer: mu of all modules is one map.
+        let one_layer = self.layout.layers == 1;
+        let mut mean = zeros(if one_layer { e * e } else { 0 });
+        for (row, omega) in phi.chunks(self.layout.len()).zip(omega).take(self.modules) {
+            mean.iter_mut().zip(&row[self.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
+        }
+        let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
+        jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
+            let rows = x.len() / d1;
+            let down = matrix(down, d1, e, e);
+            product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
+            let up = matrix(up, e, d1, d1);
+            product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
+            let (h, dz) = (matrix(&t.h, rows, e, e), matrix(&t.dz, rows, e, e));
+            if one_layer {
+                let mean = matrix(&mean, e, e, e).transpose();
+                product(matrix_mut(&mut t.dh, rows, e, e), Accum::Replace, dz, mean, one);
+                if newest.is_some() {
+                    product(matrix_mut(&mut t.gram, e, e, e), Accum::Replace, h.transpose(), dz, one);
+                }
+            } else {
+                t.dh.fill(R::of(0.0));
             }
-        } else {
-            t.dh.fill(R::of(0.0));
-        }
-        for module in 0..k.modules {
-            through_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows, newest);
-        }
-        dx.copy_from_slice(dy);
-        product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
-    });
+            for module in 0..self.modules {
+                through_module(
+                    self,
+                    t,
+                    &phi[module * self.layout.len()..],
+                    omega[module],
+                    module,
+                    i * job,
+                    rows,
+                    newest,
+                );
+            }
+            dx.copy_from_slice(dy);
+            product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
+        });
+    }
 }
 
 /// Takes the `rows` rows from row `first` on back through one module; with one layer through its sigma, and mu gives the
