@@ -3,6 +3,7 @@
 use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::cross_entropy::CrossEntropy;
+use pollster::block_on;
 
 use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
 use crate::layernorm::depth;
@@ -48,8 +49,50 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     ])
 }
 
+/// Labels that are no class: their rows add nothing, and the others are as they are alone, but for the number of rows.
+fn strangers(device: &Device, cols: usize) -> Result<Vec<Output>> {
+    let labels = [cols as u32, 0, u32::MAX, cols as u32 - 1, cols as u32 + 1];
+    let rows = labels.len();
+    let run = |logits: &[f32], labels: &[u32]| {
+        let shape = [labels.len(), cols];
+        let (dlogits, loss) = (poisoned(device, &shape)?, poisoned(device, &[1])?);
+        let (logits, labels) = (device.upload(logits, &shape)?, device.upload_u32(labels, &shape[..1])?);
+        device.run(&CrossEntropy { logits: &logits, labels: &labels, loss: &loss, slot: 0, dlogits: &dlogits })?;
+        Ok::<_, minoise::Error>((
+            block_on(device.read::<f64>(&dlogits))?,
+            block_on(device.read::<f64>(&loss))?[0],
+            dlogits,
+            loss,
+        ))
+    };
+    let logits = numbers(1, rows * cols);
+    let (gradient, sum, dlogits, loss) = run(&logits, &labels)?;
+    let mut alone = 0.0;
+    for (r, (row, &label)) in logits.chunks_exact(cols).zip(&labels).enumerate() {
+        let got = &gradient[r * cols..][..cols];
+        if label as usize >= cols {
+            assert!(got.iter().all(|d| *d == 0.0), "row {r} has label {label}: {got:?}");
+        } else {
+            let (want, loss, ..) = run(row, &[label])?;
+            alone += loss;
+            for (got, want) in got.iter().zip(&want) {
+                assert!((got * rows as f64 - want).abs() <= 4.0 * EPS, "row {r}: {got}, alone {want}");
+            }
+        }
+    }
+    assert!((sum * rows as f64 - alone).abs() <= 8.0 * EPS * alone, "{sum} of {rows} rows, alone {alone}");
+    let bound = |size: f64| vec![16.0 * EPS * size];
+    Ok(vec![
+        Output { name: "loss", tensor: loss, bound: bound((cols as f64).ln() + 2.0) },
+        Output { name: "dlogits", tensor: dlogits, bound: bound(1.0) },
+    ])
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
+    for cols in [2, 10, 300] {
+        all.push(case(format!("cross_entropy {cols} classes, labels beyond"), move |d| strangers(d, cols)));
+    }
     for size in SIZES {
         all.push(case(format!("cross_entropy {size:?}"), move |d| entropy(d, size, 3.0, 0.0)));
         all.push(case(format!("cross_entropy {size:?} around 500"), move |d| entropy(d, size, 40.0, 500.0)));

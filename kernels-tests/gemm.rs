@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::{Caps, Device, Planned, Precision};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
-use crate::harness::{Case, Needs, Output, case, case_for, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Needs, Output, case, case_for, few_groups, guarded, numbers, poisoned, random};
 
 pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
@@ -147,6 +147,22 @@ fn halves(device: &Device, layout: Layout, mnk: [usize; 3], variant: Option<Vari
     Ok(vec![Output { name: "out", tensor: out, bound: bound(layout, mnk, &da, &wide, 0.0)? }])
 }
 
+/// More tiles than the device takes groups in a dimension: two rows and two columns of them for each of seven products.
+fn spread(device: &Device, [rows, cols]: [usize; 2], variant: Option<Variant>) -> Result<Vec<Output>> {
+    let (mnk @ [m, n, k], batch) = ([rows + 4, cols + 4, 20], 7);
+    let (da, db) = (numbers(1, batch * m * k), numbers(2, k * n));
+    let (a, b) = (device.upload(&da, &[batch * m, k])?, device.upload(&db, &[k, n])?);
+    let out = poisoned(device, &[batch * m, n])?;
+    let [a, out_mat] = [(&a, m * k), (&out, m * n)].map(|(x, size)| Mat::of(x).every(size));
+    let gemm = Gemm { batch, ..Gemm::of(Layout::NN, mnk, a, Mat::of(&b), out_mat) };
+    let caps = few_groups(device.caps().clone());
+    let plan = gemm.planned(variant.unwrap_or_else(|| gemm.variant(&caps)), &caps);
+    device.run(&Planned(gemm, plan.expect("a plan")))?;
+    // The product of all rows at once.
+    let bound = bound(Layout::NN, [batch * m, n, k], &da, &db, 0.0)?;
+    Ok(vec![Output { name: "out", tensor: out, bound }])
+}
+
 /// The lower triangle of A^T A accumulated; the upper one is cleared before the comparison.
 fn lower(device: &Device, m: usize, variant: Option<Variant>) -> Result<Vec<Output>> {
     let k = 37;
@@ -217,6 +233,13 @@ pub fn cases() -> Vec<Case> {
         let name = format!("gemm lower triangle {m}{}", name(variant));
         all.push(case_of(variant, name, move |d| lower(d, m, variant)));
     }
+    for (variant, tile) in variants().chain([(Variant::Rows, [64, 16])]) {
+        let variant = Some(variant);
+        all.push(case_of(variant, format!("gemm few groups{}", name(variant)), move |d| spread(d, tile, variant)));
+    }
+    // More groups than any GPU takes in one dimension.
+    let wide = [1, 16 * 65_536 + 4, 4];
+    all.push(case(format!("gemm {wide:?}"), move |d| product(d, Layout::NN, wide, false, Some(Variant::Rows))));
     all
 }
 

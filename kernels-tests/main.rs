@@ -8,6 +8,7 @@ mod devices;
 mod golden;
 mod harness;
 mod shaders;
+mod soundness;
 mod statistics;
 
 mod activation_backward;

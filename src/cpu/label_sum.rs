@@ -12,9 +12,10 @@ impl Twin for LabelSum<'_> {
         let [q] = io.outs();
         let (high, low) = q.split_at_mut(q.len() / 2);
         let (high, low) = (SharedMut::new(high), SharedMut::new(low));
-        let cols = self.p.cols();
+        let (classes, cols) = (self.q.shape()[1], self.p.cols());
         blocks(cols, 1024).into_par_iter().for_each(|block| {
-            for (row, &label) in labels.iter().enumerate() {
+            let known = labels.iter().enumerate().filter(|(_, label)| (**label as usize) < classes);
+            for (row, &label) in known {
                 let at = label as usize * cols + block.start;
                 // SAFETY: jobs own disjoint columns, and the slices of the last row are gone.
                 let (high, low) = unsafe { (high.slice(at, block.len()), low.slice(at, block.len())) };

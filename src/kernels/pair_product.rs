@@ -1,7 +1,7 @@
 //! Rows times one tile of a scaled Gram matrix, in pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
 use crate::{Error, Result, params};
 
 /// Terms whose products of integers below `2^BITS` sum to at most 2^24, which f32 holds exactly.
@@ -92,8 +92,7 @@ impl Kernel for PairProduct<'_> {
         let number = |(name, x): (&'static str, usize)| (name, Constant::U32(x as u32));
         let constants = vec![("CHUNK", Constant::U32(CHUNK)), ("TRANSPOSED", Constant::Flag(self.transposed))];
         let [_, _, cols, _] = self.places();
-        let groups =
-            |width: usize, height: usize| [cols.div_ceil(width) as u32, self.x.rows().div_ceil(height) as u32, 1];
+        let groups = |width: usize, height: usize| grid(cols.div_ceil(width) * self.x.rows().div_ceil(height), caps);
         if caps.class == DeviceClass::SoftwareGpu {
             let (rows, width, wg) = (16, 2, 8);
             let own = [("ROWS", rows), ("COLS", width), ("WG", wg)].map(number);
