@@ -80,7 +80,7 @@ impl File {
 
 /// Side of an image, widths of the network and of its noise, random features.
 const SIDE: u64 = 4;
-const D1: u64 = 4;
+const D1: u64 = 8;
 const D2: u64 = 3;
 const M: u64 = 6;
 

@@ -83,6 +83,7 @@ fn fuzz(
         }
         drop(case);
     }
+    println!("{reader}: {refused} of {total} cases refused");
     // Cases that all die of one cause, or of none, see nothing.
     assert!((total / 5..=total - total / 50).contains(&refused), "{reader}: {refused} of {total} refused");
 }
@@ -93,7 +94,7 @@ fn idx() {
     // What deflate makes of zeros is a thousandth of them, and a buffer that grows is at most twice what it holds.
     fuzz(
         "idx",
-        30,
+        45,
         (1 << 17, 2100),
         |rng| mutate::idx(&whole, rng),
         |bytes| data::parse_labels(NAME, bytes, 10).map(drop).or_else(|_| data::parse_images(NAME, bytes).map(drop)),
@@ -105,7 +106,7 @@ fn settings() {
     let (folder, whole) = (Folder::new(), files::settings());
     fuzz(
         "settings",
-        20,
+        5,
         (1 << 18, 1 << 10),
         |rng| mutate::settings(&whole, rng),
         |bytes| {

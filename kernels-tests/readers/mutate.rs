@@ -72,7 +72,7 @@ fn structure(file: &mut File, rng: &mut Rng) {
         4 => match tensor.shape.len() {
             0 => tensor.shape.push(1),
             1 => tensor.shape.insert(rng.random_range(0..=1), 1),
-            _ => tensor.shape = vec![tensor.shape.iter().product()],
+            _ => tensor.shape = vec![tensor.shape.iter().fold(1, |n, &x| n.wrapping_mul(x))],
         },
         5 | 6 => poke(tensor, rng),
         7 => {
@@ -228,7 +228,7 @@ pub fn settings(text: &str, rng: &mut Rng) -> Vec<u8> {
         match rng.random_range(0..8) {
             0 => *line = String::new(),
             1 => *line = format!("{line}\n{line}"),
-            2 => line.insert(rng.random_range(0..=1), 'x'),
+            2 => *line = format!("x{line}"),
             3 => *line = format!("[{}]\n{line}", key.trim()),
             4 => *line = format!("{key}= {}1{}", "[".repeat(300), "]".repeat(300)),
             5 => {
