@@ -55,7 +55,10 @@ impl File {
         self.put(name, "F32", shape, (0..n).flat_map(|i| number(i).to_le_bytes()).collect());
     }
 
-    fn integers(&mut self, name: impl Into<String>, values: &[i64]) {
+    /// Takes the place of a tensor of this name.
+    pub fn integers(&mut self, name: impl Into<String>, values: &[i64]) {
+        let name = name.into();
+        self.tensors.retain(|tensor| tensor.name != name);
         self.put(name, "I64", &[values.len() as u64], values.iter().flat_map(|x| x.to_le_bytes()).collect());
     }
 

@@ -138,6 +138,26 @@ fn weights() {
     );
 }
 
+/// Weights that no half can hold are named; without `f16_weights` they serve.
+#[test]
+fn halves_that_would_overflow_are_refused() {
+    let device = Device::cpu(Precision::F32);
+    for (entry, refused) in [(7e4f32, true), (-1e30, true), (65_504.0, false), (-3.5, false)] {
+        let mut file = files::vit();
+        let tensor = file.tensors.iter_mut().find(|tensor| tensor.name == "blocks.0.mlp.fc1.weight");
+        tensor.expect("an MLP").data[8..12].copy_from_slice(&entry.to_le_bytes());
+        let load = |halves| {
+            let weights = Weights::parse(NAME, &file.bytes())?;
+            Vit::load(&device, VitConfig::from_metadata(&weights)?, weights, halves).map(drop)
+        };
+        assert!(load(false).is_ok());
+        let told = load(true).err().map(|e| e.to_string()).unwrap_or_default();
+        let entry = format!("{:e}", f64::from(entry).abs());
+        let words = [NAME, "`blocks.0.mlp.fc1.weight`", &entry, "65504", "f16_weights = false"];
+        assert_eq!(words.iter().all(|word| told.contains(word)), refused, "{told}");
+    }
+}
+
 #[test]
 fn statistics() {
     let (folder, device) = (Folder::new(), Device::cpu(Precision::F32));
