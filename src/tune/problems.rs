@@ -146,10 +146,13 @@ impl Problem for Product {
         Ok(vec![out])
     }
 
+    fn rounds(&self, device: &Device, variant: &str) -> Result<bool> {
+        self.probe(|gemm| gemm.variants(device.caps()).any(|v| v.rounds() && v.to_string() == variant))
+    }
+
     /// Variants that round operands to halves have 2^-11 of every term, and as much of short partial sums.
-    fn bound(&self, variant: &str) -> f64 {
-        let halves = variant.starts_with("half") || variant.starts_with("matrix");
-        rounding(self.mnk[2]) + if halves { 4.0 * f64::from(half::f16::EPSILON) } else { 0.0 }
+    fn bound(&self, rounds: bool) -> f64 {
+        rounding(self.mnk[2]) + if rounds { 4.0 * f64::from(half::f16::EPSILON) } else { 0.0 }
     }
 }
 
@@ -225,7 +228,7 @@ impl Problem for Layer {
     }
 
     /// Normals and GELU agree to 4e-6 between devices; the gradients of weights are sums over rows.
-    fn bound(&self, _: &str) -> f64 {
+    fn bound(&self, _: bool) -> f64 {
         1e-5 + rounding(self.rows)
     }
 }

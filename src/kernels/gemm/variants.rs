@@ -57,6 +57,14 @@ impl fmt::Display for Variant {
     }
 }
 
+impl Variant {
+    /// Whether A is rounded to halves as B is stored. No run asks for that, `f16_weights` included: it stores the backbone in
+    /// halves, and its fingerprint says no more. So such a variant is measured, never taken.
+    pub fn rounds(self) -> bool {
+        matches!(self, Self::Half(_) | Self::Matrix(_))
+    }
+}
+
 impl Layout {
     /// What distinguishes products of one size in the table of an adapter: how they are stored.
     pub fn class(self, halves: bool) -> &'static str {
@@ -81,12 +89,11 @@ impl Gemm<'_> {
         all.filter(|&variant| self.planned(variant, caps).is_some())
     }
 
-    /// The variant that a device runs: the one measured for it, else by a model of costs, which knows none that rounds
-    /// operands.
+    /// The variant that a device runs: the one measured for it, else by a model of costs; none that rounds operands.
     pub fn variant(&self, caps: &Caps) -> Variant {
         let class = self.layout.class(self.b.tensor.dtype() == DType::F16);
         let measured = caps.tuned.variant(Self::NAME, class, &self.size());
-        let measured = measured.and_then(|name| self.variants(caps).find(|v| v.to_string() == name));
+        let measured = measured.and_then(|name| self.variants(caps).find(|v| !v.rounds() && v.to_string() == name));
         measured.unwrap_or_else(|| match (caps.class, self.rows_apply()) {
             (DeviceClass::SoftwareGpu, true) => Variant::Rows,
             // Small tiles compile fast.
@@ -242,6 +249,21 @@ mod tests {
         assert_eq!(names(&gpu, DType::Real).len(), TILES.len() + 1);
         let software = Caps { class: DeviceClass::SoftwareGpu, ..gpu };
         assert_eq!(names(&software, DType::F16).len(), TILES.len() + 1);
+    }
+
+    #[test]
+    fn a_table_does_not_bring_in_rounding() {
+        let gpu = Caps { f16: true, matrix: Some(16), subgroup: (32, 64), workgroup_memory: 64 << 10, ..Caps::floor() };
+        for (named, taken) in [("128x128", "128x128"), ("half 128x128", "32x32"), ("matrix 64x64", "32x32")] {
+            let (kernel, class) = ("gemm".into(), "NN halves".into());
+            let choice = Choice { kernel, class, size: vec![64, 64, 64, 1], variant: named.into() };
+            let caps = Caps { tuned: Tuned::new(vec![choice]), ..gpu.clone() };
+            let device = Device::planner(caps.clone());
+            let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], DType::F16).unwrap());
+            let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
+            assert!(gemm.variants(&caps).any(|v| v.to_string() == named));
+            assert_eq!(gemm.variant(&caps).to_string(), taken);
+        }
     }
 
     #[test]
