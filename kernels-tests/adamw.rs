@@ -5,7 +5,7 @@ use minoise::device::Device;
 use minoise::kernels::adamw::AdamW;
 
 use crate::add::SIZES;
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -22,7 +22,7 @@ fn steps(device: &Device, n: usize, offset: usize, first: u32) -> Result<Vec<Out
     let mut state: Vec<_> = m0.iter().zip(&v0).map(|(m, v)| (f64::from(*m), f64::from(*v))).collect();
     for step in first..first + 2 {
         let g = numbers(10 + u64::from(step), n);
-        let grad = device.upload(&g, &[n])?;
+        let grad = input(device, &g, &[n])?;
         let kernel =
             AdamW { param: &param, offset, grad: &grad, m: &m, v: &v, lr, beta1, beta2, eps, weight_decay, step };
         let f = kernel.factors();
@@ -42,11 +42,7 @@ fn steps(device: &Device, n: usize, offset: usize, first: u32) -> Result<Vec<Out
         }
         device.run(&kernel)?;
     }
-    Ok(vec![
-        Output { name: "param", tensor: param, bound: p_bound },
-        Output { name: "m", tensor: m, bound: m_bound },
-        Output { name: "v", tensor: v, bound: v_bound },
-    ])
+    Ok(vec![output("param", param, p_bound), output("m", m, m_bound), output("v", v, v_bound)])
 }
 
 pub fn cases() -> Vec<Case> {

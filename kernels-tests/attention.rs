@@ -1,11 +1,11 @@
 //! Attention: token counts around the tiles, heads, head dimensions, large scores, many workgroups. The f64 reference
 //! here also gives the error bounds of both backward kernels.
 
-use minoise::device::{Device, Tensor};
+use minoise::device::Device;
 use minoise::kernels::attention::Attention;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned, run_planned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned, run_planned};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 
@@ -176,18 +176,9 @@ pub struct Reference {
     pub dqkv_bound: Vec<f64>,
 }
 
-/// What is compared: the tensor, or the canaries behind it where it is empty.
-pub fn output(name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
-    if tensor.is_empty() {
-        let whole = tensor.whole();
-        return Output { name, tensor: tensor.extended(whole), bound: vec![f64::MIN_POSITIVE] };
-    }
-    Output { name, tensor, bound }
-}
-
 fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let Problem { batch, tokens, heads, .. } = p;
-    let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
+    let qkv = input(device, &p.qkv(), &[p.rows(), 3 * p.width()])?;
     let r = p.reference();
     let mut all = Vec::new();
     for on_gpu in [false, true] {

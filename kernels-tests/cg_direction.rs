@@ -7,12 +7,12 @@ use minoise::kernels::cg_step::SCALARS;
 use pollster::block_on;
 
 use crate::cg_step::{SIZES, pairs};
-use crate::harness::{Case, Output, case, guarded, numbers, random};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, random};
 
 fn direction(device: &Device, size: [usize; 2], first: bool) -> Result<Vec<Output>> {
     let [rows, m] = size;
     let z: Vec<f32> = numbers(1, rows * m).into_iter().map(|x| x * 3e-5).collect();
-    let z = device.upload(&z, &size)?;
+    let z = input(device, &z, &size)?;
     let [y, x, r] = [2, 3, 4].map(|seed| pairs(device, seed, size));
     let (y, x, r) = (y?, x?, r?);
     let p = guarded(device, &numbers(5, rows * m), &size)?;
@@ -29,7 +29,7 @@ fn direction(device: &Device, size: [usize; 2], first: bool) -> Result<Vec<Outpu
     for row in bound.chunks_mut(SCALARS) {
         row[2..5].fill(sums * m as f64);
     }
-    Ok(vec![Output { name: "p", tensor: p, bound: of_p }, Output { name: "scalars", tensor: scalars, bound }])
+    Ok(vec![output("p", p, of_p), output("scalars", scalars, bound)])
 }
 
 /// A row without residual: no direction.
@@ -38,7 +38,7 @@ fn nothing(device: &Device) -> Result<Vec<Output>> {
     let (p, scalars) = (random(device, 1, &[1, 5])?, device.zeros(&[1, SCALARS])?);
     device.clear(&p)?;
     device.run(&CgDirection { z: &z, y: &y, x: &y, r: &y, p: &p, scalars: &scalars }.checked()?)?;
-    Ok(vec![Output { name: "p", tensor: p, bound: vec![1e-300] }])
+    Ok(vec![output("p", p, vec![1e-300])])
 }
 
 pub fn cases() -> Vec<Case> {

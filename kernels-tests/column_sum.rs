@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::column_sum::ColumnSum;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -14,10 +14,10 @@ const SIZES: [[usize; 2]; 8] = [[1, 1], [3, 15], [4, 16], [5, 17], [255, 33], [2
 fn whole(device: &Device, [rows, cols]: [usize; 2]) -> Result<Vec<Output>> {
     let x = numbers(1, rows * cols);
     let bound = (0..cols).map(|j| (rows + 1) as f64 * EPS / 2.0 * column(&x, j, cols, |x, _| x)).collect();
-    let x = device.upload(&x, &[rows, cols])?;
+    let x = input(device, &x, &[rows, cols])?;
     let out = poisoned(device, &[cols])?;
     device.run(&ColumnSum::of(&x, &out))?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound)])
 }
 
 /// `sum_r |term(x[r][j], r)|`.
@@ -44,8 +44,8 @@ fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<V
         bound[out_offset + j] = error;
     }
     let len = x.len();
-    let x = device.upload(&x, &[len])?;
-    let (z, stats) = (device.upload(&z, &[rows, cols])?, device.upload(&stats, &[rows, 2])?);
+    let x = input(device, &x, &[len])?;
+    let (z, stats) = (input(device, &z, &[rows, cols])?, input(device, &stats, &[rows, 2])?);
     let out = guarded(device, &before, &[before.len()])?;
     device.run(&ColumnSum {
         x: &x,
@@ -59,7 +59,7 @@ fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<V
         scale,
         accumulate: true,
     })?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound)])
 }
 
 pub fn cases() -> Vec<Case> {

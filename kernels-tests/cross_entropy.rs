@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::cross_entropy::CrossEntropy;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, input, input_u32, numbers, output, poisoned};
 use crate::layernorm::depth;
 
 const EPS: f64 = f32::EPSILON as f64;
@@ -39,13 +39,10 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     let loss_bound = (loss_error + EPS * (rows as f64 / 2.0 + 4.0) * loss_size) / rows as f64;
     let dlogits = poisoned(device, &[rows, cols])?;
     let loss = guarded(device, &numbers(2, 3), &[3])?;
-    let (logits, labels) = (device.upload(&logits, &[rows, cols])?, device.upload_u32(&labels, &[rows])?);
+    let (logits, labels) = (input(device, &logits, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
     device.run(&CrossEntropy::new(&logits, &labels, &loss, 1, &dlogits)?)?;
     let exact = f64::MIN_POSITIVE;
-    Ok(vec![
-        Output { name: "loss", tensor: loss, bound: vec![exact, loss_bound, exact] },
-        Output { name: "dlogits", tensor: dlogits, bound },
-    ])
+    Ok(vec![output("loss", loss, vec![exact, loss_bound, exact]), output("dlogits", dlogits, bound)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::jacobi_scale::JacobiScale;
 
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output};
 
 fn scales(device: &Device, n: usize, m: usize, offset: usize, gamma: f64) -> Result<Vec<Output>> {
     let mut tile = numbers(1, 2 * n * n);
@@ -14,17 +14,14 @@ fn scales(device: &Device, n: usize, m: usize, offset: usize, gamma: f64) -> Res
         tile[i * n + i] = if i % 11 == 3 { -entry - gamma as f32 } else { entry };
         tile[n * n + i * n + i] = entry * 1e-8;
     }
-    let tile = device.upload(&tile, &[2, n, n])?;
+    let tile = input(device, &tile, &[2, n, n])?;
     let scale = guarded(device, &numbers(2, m), &[m])?;
     let diagonal = guarded(device, &numbers(3, 2 * m), &[2, m])?;
     let kernel = JacobiScale { tile: &tile, gamma, offset, scale: &scale, diagonal: &diagonal };
     device.run(&kernel.checked()?)?;
     // First parts are rounded at 2^-24 of 2, of which the second parts make up; entries that are not positive stay large.
     let bound = vec![f64::from(gamma as f32 + 2.0) * 2e-7 + 0.2];
-    Ok(vec![
-        Output { name: "scale", tensor: scale, bound: vec![1e-300] },
-        Output { name: "diagonal", tensor: diagonal, bound },
-    ])
+    Ok(vec![output("scale", scale, vec![1e-300]), output("diagonal", diagonal, bound)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::layernorm::LayerNorm;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 const EPS: f64 = f32::EPSILON as f64;
 const VAR_EPS: f32 = 1e-5;
@@ -48,13 +48,13 @@ fn normalise(device: &Device, [rows, cols]: [usize; 2], shift: f32, stats: bool)
     }
     let out = poisoned(device, &[rows, cols])?;
     let saved = poisoned(device, &[rows, 2])?;
-    let x = device.upload(&x, &[rows, cols])?;
-    let (gamma, beta) = (device.upload(&gamma, &[cols])?, device.upload(&beta, &[cols])?);
+    let x = input(device, &x, &[rows, cols])?;
+    let (gamma, beta) = (input(device, &gamma, &[cols])?, input(device, &beta, &[cols])?);
     let kernel = LayerNorm::new(&x, &gamma, &beta, &out, VAR_EPS)?;
-    let mut outputs = vec![Output { name: "out", tensor: out.clone(), bound }];
+    let mut outputs = vec![output("out", out.clone(), bound)];
     if stats {
         device.run(&kernel.with_stats(&saved)?)?;
-        outputs.push(Output { name: "stats", tensor: saved, bound: stats_bound });
+        outputs.push(output("stats", saved, stats_bound));
     } else {
         device.run(&kernel)?;
     }

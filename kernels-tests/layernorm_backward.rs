@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::layernorm_backward::LayerNormBackward;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned};
 use crate::layernorm::{SIZES, depth, moments};
 
 const EPS: f64 = f32::EPSILON as f64;
@@ -33,10 +33,10 @@ fn gradient(device: &Device, [rows, cols]: [usize; 2], accumulate: bool) -> Resu
     if accumulate {
         bound.iter_mut().zip(&before).for_each(|(b, x)| *b = 1.5 * *b + EPS * f64::from(x.abs()));
     }
-    let (x, gamma) = (device.upload(&x, &[rows, cols])?, device.upload(&gamma, &[cols])?);
-    let (stats, dy) = (device.upload(&stats, &[rows, 2])?, device.upload(&dy, &[rows, cols])?);
+    let (x, gamma) = (input(device, &x, &[rows, cols])?, input(device, &gamma, &[cols])?);
+    let (stats, dy) = (input(device, &stats, &[rows, 2])?, input(device, &dy, &[rows, cols])?);
     device.run(&LayerNormBackward { accumulate, ..LayerNormBackward::new(&x, &gamma, &stats, &dy, &dx)? })?;
-    Ok(vec![Output { name: "dx", tensor: dx, bound }])
+    Ok(vec![output("dx", dx, bound)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::mean_map_backward::MeanMapBackward;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 use crate::mean_map::{SIZES, name};
 use crate::noise_mix::{Bounded, EPS, Problem, Shape, Tensors, check_oracle, shape};
 
@@ -40,13 +40,13 @@ fn run(device: &Device, shape: Shape, plain: bool) -> Result<Vec<Output>> {
     let (Tensors { phi, omega, .. }, layout) = (&problem.upload(device)?, problem.layout);
     let grad = numbers(31, (layout.e + 1) * layout.e);
     let want = backward(&problem, &grad, plain);
-    let grad = &device.upload(&grad, &[layout.e + 1, layout.e])?;
+    let grad = &input(device, &grad, &[layout.e + 1, layout.e])?;
     let (dphi, domega) = (poisoned(device, &[layout.len()])?, poisoned(device, &[1, modules])?);
     device.run(&MeanMapBackward { phi, omega, grad, dphi: &dphi, domega: &domega, layout, modules, plain })?;
     let all = [("dphi", dphi), ("domega", domega)].into_iter().zip(want);
     all.map(|((name, tensor), want)| {
         check_oracle(device, &tensor, &want)?;
-        Ok(Output { name, tensor, bound: want.error })
+        Ok(output(name, tensor, want.error))
     })
     .collect()
 }

@@ -5,7 +5,7 @@ use minoise::kernels::mixture::Mixture;
 use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, guarded, numbers, random};
+use crate::harness::{Case, Output, case, guarded, numbers, output, random};
 use crate::noise_mix::EPS;
 
 fn run(device: &Device, groups: usize, layers: usize, modules: usize) -> Result<Vec<Output>> {
@@ -17,7 +17,7 @@ fn run(device: &Device, groups: usize, layers: usize, modules: usize) -> Result<
     device.run(&MixtureBackward::new(&partials, &omega, &out, layers - 1)?)?;
     // Sums of `groups` numbers below 1, their mean over the modules; omega is exact to a few eps and below 1.
     let bound = (2.0 * groups as f64 * (groups + modules + 16) as f64) * EPS;
-    Ok(vec![Output { name: "da", tensor: out, bound: vec![bound] }])
+    Ok(vec![output("da", out, vec![bound])])
 }
 
 /// `a_i` moves the loss `sum_j omega_j domega_j` by da_i: central differences in f64.

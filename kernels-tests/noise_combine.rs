@@ -6,7 +6,7 @@ use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::kernels::noise::{Noise, NoiseLayer, Path};
 use minoise::kernels::noise_combine::{Direction, NoiseCombine, groups};
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, random};
 use crate::noise_mix::{EPS, NOISES, Problem, SAMPLE, SHAPES, Shape, Tensors, check_oracle, shape};
 use crate::noise_mix_backward::{backward, sum_rows};
 
@@ -51,7 +51,7 @@ fn both_ways(device: &Device, Step { rows, e, sigma, sample }: Step) -> Result<V
         ("sums", sums, &sum),
     ]
     .into_iter()
-    .map(|(name, tensor, bound)| Output { name, tensor, bound: bound.clone() })
+    .map(|(name, tensor, bound)| output(name, tensor, bound.clone()))
     .collect())
 }
 
@@ -64,7 +64,7 @@ fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<
     let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: shape.modules, noise };
     let dy = numbers(21, shape.rows * shape.d1);
     let (forward, want) = (problem.forward(noise), backward(&problem, &dy, noise));
-    let dy = device.upload(&dy, &[shape.rows, shape.d1])?;
+    let dy = input(device, &dy, &[shape.rows, shape.d1])?;
     let y = layer.forward(device, x, path)?;
     let got = layer.backward(device, x, &dy, path, true)?;
     let (dphi, partials) = (got.phi.expect("phi"), got.domega.expect("domega"));
@@ -89,7 +89,7 @@ fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<
         ("phi", dphi, want.phi.scaled(1.0 + one / d2).error),
         ("da", da, domega),
     ];
-    Ok(outputs.into_iter().map(|(name, tensor, bound)| Output { name, tensor, bound }).collect())
+    Ok(outputs.into_iter().map(|(name, tensor, bound)| output(name, tensor, bound)).collect())
 }
 
 pub fn cases() -> Vec<Case> {

@@ -9,7 +9,7 @@ use minoise::kernels::noise_mix::NoiseMix;
 use minoise::kernels::philox_normal::Stream;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, as_gpu, case, numbers, poisoned, run_as};
+use crate::harness::{Case, Output, as_gpu, case, input, numbers, output, poisoned, run_as};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 /// Error of a normal number in f32, see `philox_normal`.
@@ -176,10 +176,10 @@ impl Problem {
         let mut phi = self.phi.clone();
         phi.resize((modules + 1) * self.layout.len(), f32::NAN);
         Ok(Tensors {
-            x: device.upload(&self.x, &[rows, d1])?,
-            proj: device.upload(&self.proj, &[2, d1 * self.layout.e])?,
-            phi: device.upload(&phi, &[modules + 1, self.layout.len()])?,
-            omega: device.upload(&self.omega, &[modules])?,
+            x: input(device, &self.x, &[rows, d1])?,
+            proj: input(device, &self.proj, &[2, d1 * self.layout.e])?,
+            phi: input(device, &phi, &[modules + 1, self.layout.len()])?,
+            omega: input(device, &self.omega, &[modules])?,
         })
     }
 
@@ -275,7 +275,7 @@ fn forward(device: &Device, shape: Shape, noise: Noise, caps: &Caps) -> Result<V
     check_oracle(device, &y, &want)?;
     // Mixing the maps first is like `modules` more terms in each sum of the products with them.
     let longer = if mean.is_some() { 1.0 + (modules as f64) / (layout.d2 as f64) } else { 1.0 };
-    Ok(vec![Output { name: "y", tensor: y, bound: want.scaled(longer).error }])
+    Ok(vec![output("y", y, want.scaled(longer).error)])
 }
 
 /// The mixture of the one-layer maps of a problem.

@@ -5,7 +5,7 @@ use minoise::device::{Caps, Device, Precision, Tensor};
 use minoise::kernels::noise::{Noise, NoiseLayer, Path};
 use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
-use crate::harness::{Case, Output, as_gpu, case, numbers, poisoned, run_as};
+use crate::harness::{Case, Output, as_gpu, case, input, numbers, output, poisoned, run_as};
 use crate::noise_mix::{
     Bounded, EPS, EXAMPLES, NOISES, ON_GPU, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape,
 };
@@ -106,7 +106,7 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -
     let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
     let dy = numbers(21, shape.rows * shape.d1);
     let want = backward(&problem, &dy, noise);
-    let dy = &device.upload(&dy, &[shape.rows, shape.d1])?;
+    let dy = &input(device, &dy, &[shape.rows, shape.d1])?;
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
@@ -116,13 +116,13 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -
     let kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise };
     run_as(device, kernel, caps)?;
     check_oracle(device, &dx, &want.dx)?;
-    let mut all = vec![Output { name: "dx", tensor: dx, bound: want.dx.error }];
+    let mut all = vec![output("dx", dx, want.dx.error)];
     if newest {
         check_oracle(device, &operands, &want.operands)?;
         let sums = sum_rows(device, &domega)?;
         check_oracle(device, &sums, &want.domega)?;
-        all.push(Output { name: "operands", tensor: operands, bound: want.operands.error });
-        all.push(Output { name: "domega", tensor: sums, bound: want.domega.error });
+        all.push(output("operands", operands, want.operands.error));
+        all.push(output("domega", sums, want.domega.error));
     }
     Ok(all)
 }

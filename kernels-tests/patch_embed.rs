@@ -4,7 +4,7 @@ use minoise::device::Device;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 /// Batch, channels, patch rows, patch columns, patch size, columns: around 8 patches a lane, 8 and 64 lanes of 1 or 4
 /// columns, the 64 patches of a job of the twin.
@@ -45,9 +45,9 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
             bound[token(special + t)..][..d].iter_mut().zip(sizes).for_each(|(b, s)| *b = s);
         }
     }
-    let (images, weight) = (device.upload(&images, &[b, c, h, w])?, device.upload(&weight, &[depth, d])?);
-    let (bias, cls) = (device.upload(&bias, &[d])?, device.upload(&cls, &[d])?);
-    let (extra, pos) = (device.upload(&extra, &[registers, d])?, device.upload(&pos, &[1 + patches, d])?);
+    let (images, weight) = (input(device, &images, &[b, c, h, w])?, input(device, &weight, &[depth, d])?);
+    let (bias, cls) = (input(device, &bias, &[d])?, input(device, &cls, &[d])?);
+    let (extra, pos) = (input(device, &extra, &[registers, d])?, input(device, &pos, &[1 + patches, d])?);
     let out = poisoned(device, &[b, special + patches, d])?;
     let registers = (registers > 0).then_some(&extra);
     let kernel = PatchEmbed {
@@ -61,7 +61,7 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
         patch: p,
     };
     device.run(&kernel.checked()?)?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound)])
 }
 
 /// Images of 6 x 10 pixels have no whole patches of 4; the error names them.

@@ -5,7 +5,7 @@ use minoise::device::Device;
 use minoise::kernels::sgd::Sgd;
 
 use crate::add::SIZES;
-use crate::harness::{Case, Output, case, guarded, numbers, random};
+use crate::harness::{Case, Output, case, guarded, numbers, output, random};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -22,10 +22,7 @@ fn steps(device: &Device, n: usize, offset: usize) -> Result<Vec<Output>> {
     // velocity three results of its size, for param one of size 1.1 and two of size lr |velocity|.
     let v = EPS * (2.0 * 2.0 + 2.0 * 3.0);
     let p = EPS * (2.0 * 1.1 + lr * 2.0 * 5.0) + 2.0 * lr * v;
-    Ok(vec![
-        Output { name: "param", tensor: param, bound: vec![p] },
-        Output { name: "velocity", tensor: velocity, bound: vec![v] },
-    ])
+    Ok(vec![output("param", param, vec![p]), output("velocity", velocity, vec![v])])
 }
 
 pub fn cases() -> Vec<Case> {
