@@ -15,7 +15,8 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let mut all = Vec::new();
     for on_gpu in [false, true] {
         let delta = poisoned(device, &scores)?;
-        let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+        let before = numbers(3, wide[0] * wide[1]);
+        let dqkv = guarded(device, &before, &wide)?;
         let kernel = AttentionBackwardQuery {
             qkv: &qkv,
             out: &out,
@@ -28,7 +29,9 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
             heads: p.heads,
         };
         run_planned(device, kernel.checked()?, on_gpu)?;
-        all.extend([output("delta", delta, r.delta_bound.clone()), output("dqkv", dqkv, r.dqkv_bound.clone())]);
+        let wide_delta = r.wide_delta.clone();
+        all.push(output("delta", delta, r.delta_bound.clone()).naive(|| wide_delta));
+        all.push(r.dqkv(dqkv, 0..1, &before));
     }
     Ok(all)
 }

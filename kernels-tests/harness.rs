@@ -1,7 +1,7 @@
 //! Runs cases on all devices, compares with the f64 twin and that with plain loops, guards the ends of operands.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
@@ -286,8 +286,8 @@ pub fn devices() -> Vec<(String, Device)> {
 /// The cases of a kernel's module.
 pub type Cases = (&'static str, Vec<Case>);
 
-/// Cases of a kernel that are also run on other numbers of threads.
-const SAMPLE: usize = 8;
+/// So long a kernel's cases are run on other numbers of threads as well, but at least some.
+const THREADS: (Duration, usize) = (Duration::from_secs(3), 8);
 
 /// Runs cases on all devices, and the given other trials. Ends the process.
 pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
@@ -295,11 +295,14 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
     let no_gpu = devices.len() == 1;
     let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
     for (kernel, cases) in modules {
-        let sample: Vec<_> = (cases.iter().step_by(cases.len().div_ceil(SAMPLE).max(1)))
-            .map(|case| (case.name.clone(), case.work.clone()))
-            .collect();
+        // In steps of a large prime, so that what runs is a sample of all.
+        let n = cases.len();
+        let sample: Vec<_> = (0..n).map(|i| &cases[i * 7919 % n]).map(|c| (c.name.clone(), c.work.clone())).collect();
         trials.push(Trial::test(format!("{kernel}: same bits on 1 and 5 threads [cpu]"), move || {
-            sample.iter().try_for_each(|(name, work)| same_bits(name, work))
+            let start = Instant::now();
+            let enough = |i: usize| i >= THREADS.1 && start.elapsed() > THREADS.0;
+            let sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
+            sample.map(|(_, (name, work))| same_bits(name, work)).collect()
         }));
         for case in cases {
             if no_gpu {
