@@ -32,17 +32,17 @@ fn attention(
     let dy = random.tensor(device, &[rows, width], 1.0)?;
     let (out, lse) = (device.reals(&[rows, width])?, device.reals(&scores)?);
     let (delta, dqkv) = (device.reals(&scores)?, device.reals(&[rows, 3 * width])?);
-    device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
+    device.run(&Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads })?;
     Ok(move |device: &Device| {
         if !backward {
-            device.run(&Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?)?;
+            device.run(&Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads })?;
             return Ok(vec![out.clone(), lse.clone()]);
         }
         let (qkv, out, dy, lse, delta, dqkv_out) = (&qkv, &out, &dy, &lse, &delta, &dqkv);
         let query = AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv: dqkv_out, batch, tokens, heads };
-        device.run(&query.checked()?)?;
+        device.run(&query)?;
         let key = AttentionBackwardKey { qkv, dy, lse, delta, dqkv: dqkv_out, batch, tokens, heads };
-        device.run(&key.checked()?)?;
+        device.run(&key)?;
         Ok(vec![dqkv.clone()])
     })
 }

@@ -30,13 +30,20 @@ fn layernorm(
     let [x, dy] = [random.tensor(device, &shape, 1.0)?, random.tensor(device, &shape, 1.0)?];
     let [gamma, beta] = [random.tensor(device, &shape[1..], 1.0)?, random.tensor(device, &shape[1..], 1.0)?];
     let (out, stats) = (device.reals(&shape)?, device.reals(&[shape[0], 2])?);
-    device.run(&LayerNorm::new(&x, &gamma, &beta, &out, 1e-6)?.with_stats(&stats)?)?;
+    device.run(&LayerNorm { stats: Some(&stats), ..LayerNorm::new(&x, &gamma, &beta, &out, 1e-6) })?;
     Ok(move |device: &Device| {
         if backward {
-            device.run(&LayerNormBackward::new(&x, &gamma, &stats, &dy, &out)?)?;
+            device.run(&LayerNormBackward {
+                x: &x,
+                gamma: &gamma,
+                stats: &stats,
+                dy: &dy,
+                dx: &out,
+                accumulate: false,
+            })?;
             return Ok(vec![out.clone()]);
         }
-        device.run(&LayerNorm::new(&x, &gamma, &beta, &out, 1e-6)?.with_stats(&stats)?)?;
+        device.run(&LayerNorm { stats: Some(&stats), ..LayerNorm::new(&x, &gamma, &beta, &out, 1e-6) })?;
         Ok(vec![out.clone(), stats.clone()])
     })
 }

@@ -11,8 +11,9 @@ use std::collections::BTreeMap;
 
 use common::{Bench, Random, Work, agree, rounding};
 use minoise::Result;
+use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::device::{Device, Tensor};
-use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+use minoise::kernels::noise_mix::{Noise, PhiLayout};
 
 /// Token rows, embedding, noise width and layers of a map: a small and a ViT-B/16 backbone, batches of 16 and 8 images of
 /// 197 tokens.

@@ -28,7 +28,7 @@ fn gradient(device: &Device, activation: Activation, n: usize) -> Result<Vec<Out
     };
     let dx = poisoned(device, &[n])?;
     let (saved, dy) = (input(device, &saved, &[n])?, input(device, &dy, &[n])?);
-    device.run(&ActivationBackward::new(activation, &saved, &dy, &dx)?)?;
+    device.run(&ActivationBackward { activation, saved: &saved, dy: &dy, dx: &dx })?;
     Ok(vec![output("dx", dx, bound)])
 }
 

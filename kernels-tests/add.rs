@@ -12,7 +12,7 @@ pub const SIZES: [usize; 7] = [1, 3, 255, 256, 257, 10_007, 65_535 * 256 + 1];
 fn sum(device: &Device, n: usize) -> Result<Vec<Output>> {
     let x = random(device, 1, &[n])?;
     let y = guarded(device, &numbers(2, n), &[n])?;
-    device.run(&Add::new(&x, &y)?)?;
+    device.run(&Add { x: &x, y: &y })?;
     // One rounding of a number below 2.
     Ok(vec![output("y", y, vec![f64::from(f32::EPSILON)])])
 }

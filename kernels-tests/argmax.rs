@@ -20,7 +20,7 @@ fn largest(device: &Device, [rows, cols]: [usize; 2], levels: f32) -> Result<Vec
     };
     let x = input(device, &x, &[rows, cols])?;
     let out = poisoned_u32(device, &[rows])?;
-    device.run(&ArgMax::new(&x, &out)?)?;
+    device.run(&ArgMax { x: &x, out: &out })?;
     Ok(vec![output("out", out, vec![0.0]).naive(naive)])
 }
 

@@ -215,7 +215,7 @@ fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let mut all = Vec::new();
     for on_gpu in [false, true] {
         let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
-        let kernel = Attention::new(&qkv, &out, Some(&lse), batch, tokens, heads)?;
+        let kernel = Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads };
         run_planned(device, kernel, on_gpu)?;
         let [wide_out, wide_lse] = [r.wide_out.clone(), r.wide_lse.clone()];
         all.push(output("out", out, r.out_bound.clone()).naive(|| wide_out));
@@ -225,7 +225,7 @@ fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     if p.dim <= 32 {
         for on_gpu in [false, true] {
             let out = poisoned(device, &[p.rows(), p.width()])?;
-            let kernel = Attention::new(&qkv, &out, None, batch, tokens, heads)?;
+            let kernel = Attention { qkv: &qkv, out: &out, lse: None, batch, tokens, heads };
             run_planned(device, kernel, on_gpu)?;
             all.push(output("out without lse", out, r.out_bound.clone()));
         }
@@ -236,11 +236,12 @@ fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
 fn refused(device: &Device) -> Result<Vec<Output>> {
     for dim in [6, 132] {
         let (qkv, out) = (device.reals(&[5, 3 * dim])?, device.reals(&[5, dim])?);
-        let made = Attention::new(&qkv, &out, None, 1, 5, 1);
-        assert!(matches!(made, Err(Error::Unsupported(_))), "{dim}");
-        let made = Attention::new(&qkv, &out, None, 1, 4, 1);
-        assert!(matches!(made, Err(Error::Shape { .. })), "{dim}");
+        let attention = Attention { qkv: &qkv, out: &out, lse: None, batch: 1, tokens: 5, heads: 1 };
+        assert!(matches!(device.run(&attention), Err(Error::Unsupported(_))), "{dim}");
     }
+    let (qkv, out) = (device.reals(&[5, 24])?, device.reals(&[5, 8])?);
+    let attention = Attention { qkv: &qkv, out: &out, lse: None, batch: 1, tokens: 4, heads: 1 };
+    assert!(matches!(device.run(&attention), Err(Error::Shape { arg: "qkv", .. })));
     Ok(Vec::new())
 }
 

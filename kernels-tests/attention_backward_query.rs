@@ -28,7 +28,7 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
             tokens: p.tokens,
             heads: p.heads,
         };
-        run_planned(device, kernel.checked()?, on_gpu)?;
+        run_planned(device, kernel, on_gpu)?;
         let wide_delta = r.wide_delta.clone();
         all.push(output("delta", delta, r.delta_bound.clone()).naive(|| wide_delta));
         all.push(r.dqkv(dqkv, 0..1, &before));

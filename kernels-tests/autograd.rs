@@ -6,7 +6,7 @@ use libtest_mimic::{Failed, Trial};
 use minoise::Result;
 use minoise::autograd::{Gradients, Linear, Tape};
 use minoise::device::{Device, Precision, Tensor};
-use minoise::kernels::noise::{Noise, PhiLayout};
+use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::model::noise::{Mixture, NoiseLayers};
 use minoise::model::vit::{Vit, VitConfig};
 use minoise::model::weights::Weights;

@@ -1,8 +1,8 @@
 //! Factorisation and solve of matrices in tiles, of one tile and of many.
 
+use minoise::algorithms::cholesky::{Factor, factor};
+use minoise::algorithms::tiles::Tiles;
 use minoise::device::{Device, Tensor};
-use minoise::kernels::cholesky::{Factor, factor};
-use minoise::kernels::tiles::Tiles;
 use minoise::{Error, Result};
 use pollster::block_on;
 

@@ -12,7 +12,7 @@ pub const SIZES: [[usize; 3]; 5] = [[1, 1, 1], [3, 5, 7], [2, 17, 128], [1, 2, 2
 fn gather(device: &Device, [b, tokens, d]: [usize; 3]) -> Result<Vec<Output>> {
     let x = random(device, 1, &[b, tokens, d])?;
     let out = poisoned(device, &[b, d])?;
-    device.run(&ClassToken::new(&x, &out)?)?;
+    device.run(&ClassToken { x: &x, out: &out })?;
     // Copies are exact.
     Ok(vec![output("out", out, vec![f64::MIN_POSITIVE])])
 }

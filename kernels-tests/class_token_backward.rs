@@ -10,7 +10,7 @@ use crate::harness::{Case, Output, case, output, poisoned, random};
 fn scatter(device: &Device, [b, tokens, d]: [usize; 3]) -> Result<Vec<Output>> {
     let dy = random(device, 1, &[b, d])?;
     let dx = poisoned(device, &[b, tokens, d])?;
-    device.run(&ClassTokenBackward::new(&dy, &dx)?)?;
+    device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
     // Copies are exact.
     Ok(vec![output("dx", dx, vec![f64::MIN_POSITIVE])])
 }

@@ -44,7 +44,7 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     let before = wide(&numbers(2, 3));
     let loss = guarded(device, &numbers(2, 3), &[3])?;
     let (logits, labels) = (input(device, &logits, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
-    device.run(&CrossEntropy::new(&logits, &labels, &loss, 1, &dlogits)?)?;
+    device.run(&CrossEntropy { logits: &logits, labels: &labels, loss: &loss, slot: 1, dlogits: &dlogits })?;
     let exact = f64::MIN_POSITIVE;
     Ok(vec![
         output("loss", loss, vec![exact, loss_bound, exact])

@@ -2,7 +2,7 @@
 
 use minoise::Result;
 use minoise::device::{Device, Precision};
-use minoise::kernels::error_free::{ErrorFree, pairs_are_exact};
+use minoise::{algorithms::exact_pairs::pairs_are_exact, kernels::error_free::ErrorFree};
 use pollster::block_on;
 
 use crate::harness::{Case, Output, case, input, numbers, poisoned};
@@ -15,7 +15,7 @@ fn totals(device: &Device, n: usize) -> Result<Vec<Output>> {
     };
     let (a, b) = (input(device, &scaled(1, 7), &[n])?, input(device, &scaled(2, 11), &[n])?);
     let y = poisoned(device, &[4, n])?;
-    device.run(&ErrorFree::new(&a, &b, &y)?)?;
+    device.run(&ErrorFree { a: &a, b: &b, y: &y })?;
     let parts: Vec<f64> = block_on(device.read(&y))?;
     let (a, b): (Vec<f64>, Vec<f64>) = (block_on(device.read(&a))?, block_on(device.read(&b))?);
     for i in 0..n {
@@ -39,5 +39,5 @@ pub fn cases() -> Vec<Case> {
 
 pub fn examples(device: &Device) -> Result<()> {
     let (a, y) = (device.reals(&[5])?, device.reals(&[4, 5])?);
-    device.run(&ErrorFree::new(&a, &a, &y)?)
+    device.run(&ErrorFree { a: &a, b: &a, y: &y })
 }

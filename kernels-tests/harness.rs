@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{Caps, DType, Device, DeviceClass, Kernel, Planned, Precision, Real, Selector, Tensor, adapters};
+use minoise::device::{Caps, DType, Device, DeviceClass, Planned, Precision, Real, Selector, Tensor, Twin, adapters};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -99,7 +99,7 @@ pub fn case_for(
 }
 
 /// Runs the kernel by the device's own plan, or by that for real GPUs, which software devices run as well.
-pub fn run_planned<K: Kernel>(device: &Device, kernel: K, on_gpu: bool) -> Result<()> {
+pub fn run_planned<K: Twin>(device: &Device, kernel: K, on_gpu: bool) -> Result<()> {
     if on_gpu { run_as(device, kernel, &as_gpu(device)) } else { device.run(&kernel) }
 }
 
@@ -109,7 +109,7 @@ pub fn as_gpu(device: &Device) -> Caps {
 }
 
 /// Runs the kernel by its plan for `caps`, which must fit this device.
-pub fn run_as<K: Kernel>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
+pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
     let plan = kernel.plan(caps)?;
     device.run(&Planned(kernel, plan))
 }

@@ -26,7 +26,7 @@ fn sums(device: &Device, [rows, classes, cols]: [usize; 3]) -> Result<Vec<Output
     }
     let tensors = (input(device, &p, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
     let q = guarded(device, &before, &[2, classes, cols])?;
-    device.run(&LabelSum::new(&tensors.0, &tensors.1, &q)?)?;
+    device.run(&LabelSum { p: &tensors.0, labels: &tensors.1, q: &q })?;
     let got: Vec<f64> = block_on(device.read(&q))?;
     let (high, low) = got.split_at(classes * cols);
     let errors: Vec<_> = high.iter().zip(low).zip(&want).map(|((x, y), want)| x + y - want).collect();

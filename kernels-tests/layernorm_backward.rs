@@ -43,7 +43,7 @@ fn gradient(device: &Device, [rows, cols]: [usize; 2], accumulate: bool) -> Resu
     }
     let (x, gamma) = (input(device, &x, &[rows, cols])?, input(device, &gamma, &[cols])?);
     let (stats, dy) = (input(device, &stats, &[rows, 2])?, input(device, &dy, &[rows, cols])?);
-    device.run(&LayerNormBackward { accumulate, ..LayerNormBackward::new(&x, &gamma, &stats, &dy, &dx)? })?;
+    device.run(&LayerNormBackward { accumulate, x: &x, gamma: &gamma, stats: &stats, dy: &dy, dx: &dx })?;
     let output = output("dx", dx, bound).naive(|| naive);
     // Rows of one element have no gradient.
     Ok(vec![if cols == 1 { output.differences_of(rms(&sizes)) } else { output }])

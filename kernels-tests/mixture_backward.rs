@@ -14,7 +14,7 @@ fn run(device: &Device, groups: usize, layers: usize, modules: usize) -> Result<
     let (partials, before) = (numbers(2, groups * modules), numbers(3, layers * modules));
     let out = guarded(device, &before, &[layers, modules])?;
     let (p, w) = (input(device, &partials, &[groups, modules])?, input(device, &omega, &[layers, modules])?);
-    device.run(&MixtureBackward::new(&p, &w, &out, layers - 1)?)?;
+    device.run(&MixtureBackward { partials: &p, omega: &w, out: &out, layer: layers - 1 })?;
     // Only the last layer's row changes.
     let first = (layers - 1) * modules;
     let omega = wide(&omega[first..]);
@@ -46,7 +46,7 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
         let domega: Vec<f64> = numbers(2, modules).into_iter().map(f64::from).collect();
         let softmax = |a: &[f64]| -> Result<minoise::device::Tensor> {
             let (a, omega) = (device.upload(a, &[modules])?, device.reals(&[modules])?);
-            device.run(&Mixture::new(&a, &omega)?)?;
+            device.run(&Mixture { logits: &a, omega: &omega })?;
             Ok(omega)
         };
         let loss = |a: &[f64]| -> Result<f64> {
@@ -54,7 +54,12 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
             Ok(omega.iter().zip(&domega).map(|(w, d)| w * d).sum())
         };
         let (omega, out) = (softmax(&a)?, device.reals(&[modules])?);
-        device.run(&MixtureBackward::new(&device.upload(&domega, &[1, modules])?, &omega, &out, 0)?)?;
+        device.run(&MixtureBackward {
+            partials: &device.upload(&domega, &[1, modules])?,
+            omega: &omega,
+            out: &out,
+            layer: 0,
+        })?;
         let got: Vec<f64> = pollster::block_on(device.read(&out))?;
         for (i, got) in got.into_iter().enumerate() {
             let moved = |by: f64| (0..modules).map(|j| a[j] + if i == j { by } else { 0.0 }).collect::<Vec<_>>();
@@ -67,8 +72,9 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
 
 fn refusal(device: &Device) -> Result<Vec<Output>> {
     let (partials, omega, out) = (device.reals(&[2, 3])?, device.reals(&[2, 3])?, device.reals(&[3])?);
-    assert!(matches!(MixtureBackward::new(&partials, &omega, &out, 1), Err(Error::Shape { .. })));
-    assert!(MixtureBackward::new(&partials, &omega, &out, 0).is_ok());
+    let layer = |layer| MixtureBackward { partials: &partials, omega: &omega, out: &out, layer };
+    assert!(matches!(device.run(&layer(1)), Err(Error::Shape { .. })));
+    assert!(device.run(&layer(0)).is_ok());
     Ok(Vec::new())
 }
 

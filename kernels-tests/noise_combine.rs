@@ -1,10 +1,11 @@
 //! The unfused step, and the whole noise layer in both of its paths.
 
 use minoise::Result;
+use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::device::Device;
 use minoise::kernels::mixture_backward::MixtureBackward;
-use minoise::kernels::noise::{Noise, NoiseLayer, Path};
 use minoise::kernels::noise_combine::{Direction, NoiseCombine, groups};
+use minoise::kernels::noise_mix::Noise;
 
 use crate::harness::{Case, Output, case, growth, guarded, input, numbers, output, poisoned, random, rms, wide};
 use crate::noise_mix::{EPS, NOISES, Problem, SAMPLE, SHAPES, Shape, Tensors, check_oracle, shape};
@@ -117,7 +118,7 @@ fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<
     let got = layer.backward(device, x, &dy, path, true)?;
     let (dphi, partials) = (got.phi.expect("phi"), got.domega.expect("domega"));
     let da = poisoned(device, &[shape.modules])?;
-    device.run(&MixtureBackward::new(&partials, omega, &da, 0)?)?;
+    device.run(&MixtureBackward { partials: &partials, omega, out: &da, layer: 0 })?;
     for (tensor, want) in [(&y, &forward), (&got.dx, &want.dx), (&dphi, &want.phi)] {
         check_oracle(device, tensor, want)?;
     }

@@ -1,11 +1,12 @@
 //! The fused noise layer against a plain evaluation of its formula, on all noises, layouts and edges. Other noise
 //! tests take their problems and their arithmetic with error bounds from here.
 
+use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::cpu::philox;
 use minoise::device::{Caps, Device, Kernel, Tensor};
 use minoise::kernels::mean_map::MeanMap;
-use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
 use minoise::kernels::noise_mix::NoiseMix;
+use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::kernels::philox_normal::Stream;
 use minoise::{Error, Result};
 

@@ -1,8 +1,9 @@
 //! Backward pass of the fused noise layer: against its formula, and the formula against central differences.
 
 use minoise::Result;
+use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::device::{Caps, Device, Precision, Tensor};
-use minoise::kernels::noise::{Noise, NoiseLayer, Path};
+use minoise::kernels::noise_mix::Noise;
 use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
 use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, run_as};
@@ -189,7 +190,7 @@ fn differences(shape: Shape, noise: Noise, path: Path) -> Result<()> {
 }
 
 /// Every 5th element of a parameter in a row of phi.
-fn elements(layout: minoise::kernels::noise::PhiLayout, name: &str) -> Vec<usize> {
+fn elements(layout: minoise::kernels::noise_mix::PhiLayout, name: &str) -> Vec<usize> {
     let n: usize = layout.shape(name).iter().product();
     let mut row = vec![0.0; layout.len()];
     layout.pack(name, &vec![1.0; n], &mut row).expect("pack");

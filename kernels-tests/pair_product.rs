@@ -54,7 +54,7 @@ fn error(
     let y = guarded(device, &before, &[2, rows, m])?;
     let (x_t, tile_t, scale, diagonal_t) = (&tensors.0, &tensors.1, &tensors.2, &tensors.3);
     let kernel = PairProduct { x: x_t, tile: tile_t, row0, col0, scale, diagonal: diagonal_t, transposed, y: &y };
-    run_planned(device, kernel.checked()?, gpu)?;
+    run_planned(device, kernel, gpu)?;
     let got: Vec<f64> = block_on(device.read(&y))?;
     let entry = |i: usize, j: usize| {
         let at = i * width + j;

@@ -2,8 +2,8 @@
 
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
+use minoise::algorithms::ridge::System;
 use minoise::device::Device;
-use minoise::kernels::ridge::System;
 use minoise::{Error, Result};
 use pollster::block_on;
 

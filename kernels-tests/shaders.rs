@@ -6,7 +6,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::device::{
-    Access, Caps, Captured, Constant, Device, DeviceClass, SOURCES, Scalar, assemble, capabilities, validate,
+    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, capabilities, validate,
     variant_of,
 };
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
@@ -114,7 +114,10 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
             AddressSpace::Storage { access } => {
                 let binding = global.binding.ok_or("a storage variable without binding")?;
                 let access = if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read };
-                bindings.push((binding.binding, access));
+                let dtype =
+                    element(&module.types[global.ty].inner, &module).ok_or("an array of neither numbers nor words")?;
+                let name = global.name.as_deref().unwrap_or_default();
+                bindings.push((binding.binding, name, access, dtype));
             }
             _ => {}
         }
@@ -124,7 +127,12 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
     }
     // A binding that a variant does not use is stripped from its source; none may appear that Rust does not bind.
     bindings.sort_by_key(|b| b.0);
-    let wanted: Vec<_> = captured.bindings.iter().map(|b| (b.0, b.1)).collect();
+    let wanted: Vec<_> = captured
+        .bindings
+        .iter()
+        // Halves come packed in words.
+        .map(|b| (b.number, b.name, b.access, if b.dtype == DType::F16 { DType::U32 } else { b.dtype }))
+        .collect();
     if bindings != wanted {
         return Err(format!("bindings {bindings:?}, Rust binds {wanted:?}"));
     }
@@ -135,6 +143,17 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
         return Err("a plan constant that the shader never imports".into());
     }
     translate(&module)
+}
+
+/// Element type of a storage array, of scalars or vectors.
+fn element(array: &TypeInner, module: &naga::Module) -> Option<DType> {
+    let TypeInner::Array { base, .. } = *array else { return None };
+    let (TypeInner::Scalar(scalar) | TypeInner::Vector { scalar, .. }) = module.types[base].inner else { return None };
+    match scalar {
+        naga::Scalar::F32 => Some(DType::Real),
+        naga::Scalar::U32 => Some(DType::U32),
+        _ => None,
+    }
 }
 
 fn source_uses(shader: &str, constant: &str) -> bool {

@@ -11,14 +11,14 @@ const SIZES: [usize; 6] = [4, 12, 1020, 1024, 1028, 40_028];
 
 fn copy(device: &Device, n: usize) -> Result<Vec<Output>> {
     let (x, y) = (random(device, 1, &[n])?, poisoned(device, &[n])?);
-    device.run(&StreamCopy::new(&x, &y)?)?;
+    device.run(&StreamCopy { x: &x, y: &y })?;
     Ok(vec![output("y", y, vec![0.0])])
 }
 
 fn refuses(device: &Device) -> Result<Vec<Output>> {
     let (x, y) = (device.reals(&[6])?, device.reals(&[8])?);
-    assert!(matches!(StreamCopy::new(&x, &x), Err(Error::Shape { arg: "x", .. })));
-    assert!(matches!(StreamCopy::new(&y, &x), Err(Error::Shape { arg: "y", .. })));
+    assert!(matches!(device.run(&StreamCopy { x: &x, y: &x }), Err(Error::Shape { arg: "x", .. })));
+    assert!(matches!(device.run(&StreamCopy { x: &y, y: &x }), Err(Error::Shape { arg: "y", .. })));
     Ok(Vec::new())
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::device::DType;
+
 /// Everything that can go wrong on user input, files, devices and numerics.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -9,6 +11,14 @@ pub enum Error {
     /// An operand does not have the shape that an operation needs.
     #[error("{op}: `{arg}` must have shape {expected}, got {got}")]
     Shape { op: &'static str, arg: &'static str, expected: String, got: String },
+    /// An operand holds elements of another type than an operation needs.
+    #[error("{op}: `{arg}` must hold {expected:?}, got {got:?}")]
+    DType { op: &'static str, arg: &'static str, expected: DType, got: DType },
+    /// One tensor is to be written and used otherwise at once.
+    #[error(
+        "{op}: `{a}` and `{b}` are the same tensor, which cannot be written beside another use; use one of its own"
+    )]
+    Aliasing { op: &'static str, a: &'static str, b: &'static str },
     /// A request exceeds what the device (or the method) can hold.
     #[error("{what} needs {needed}, but the limit of {subject} is {limit}; {way_out}")]
     Limit { what: String, subject: String, needed: u64, limit: u64, way_out: &'static str },

@@ -1,5 +1,6 @@
 //! MiN (mixture of noise) for class-incremental learning, on hand-written WGSL kernels.
 
+pub mod algorithms;
 pub mod autograd;
 pub mod cli;
 pub mod config;
@@ -8,6 +9,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod kernels;
+mod linalg;
 pub mod method;
 pub mod model;
 pub mod protocol;

@@ -7,12 +7,13 @@ use std::rc::Rc;
 
 use cases::{Case, Ready, numbers};
 use minoise::Result;
+use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::autograd::{Linear, Tape, Var};
 use minoise::device::{Device, Selector, Tensor};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use minoise::kernels::layernorm::LayerNorm;
-use minoise::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::model::head::Statistics;
 use minoise::model::optimizer::{Optimizer, Parameter, Rule};
 use pollster::block_on;
@@ -63,7 +64,7 @@ fn build(device: &Device, case: Case) -> Result<Ready> {
             let x = tensor(device, 6, &[rows, cols], 2.0)?;
             let (gamma, beta) = (tensor(device, 7, &[cols], 2.0)?, tensor(device, 8, &[cols], 2.0)?);
             let out = device.reals(&[rows, cols])?;
-            Ok(ready(device, &out.clone(), move |d| d.run(&LayerNorm::new(&x, &gamma, &beta, &out, EPS)?)))
+            Ok(ready(device, &out.clone(), move |d| d.run(&LayerNorm::new(&x, &gamma, &beta, &out, EPS))))
         }
         Case::Noise(modules) => noise(device, modules),
         Case::Train => train(device),
@@ -83,7 +84,9 @@ fn attention(device: &Device, [b, h, n, d]: [usize; 4]) -> Result<Ready> {
         }
     }
     let (qkv, out) = (device.upload(&qkv, &[b * n, 3 * h * d])?, device.reals(&[b * n, h * d])?);
-    Ok(ready(device, &out.clone(), move |d| d.run(&Attention::new(&qkv, &out, None, b, n, h)?)))
+    Ok(ready(device, &out.clone(), move |d| {
+        d.run(&Attention { qkv: &qkv, out: &out, lse: None, batch: b, tokens: n, heads: h })
+    }))
 }
 
 /// Passes draw their noise; the others read eps, which is 1 in what is compared.

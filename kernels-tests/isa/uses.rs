@@ -2,6 +2,8 @@
 
 use half::f16;
 use minoise::Result;
+use minoise::algorithms::ridge::System;
+use minoise::algorithms::tiles::Tiles;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device, Planned};
 use minoise::kernels::attention::Attention;
@@ -13,9 +15,7 @@ use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Gemm, Layout, Variant};
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
-use minoise::kernels::ridge::System;
 use minoise::kernels::stream_copy::StreamCopy;
-use minoise::kernels::tiles::Tiles;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
@@ -100,11 +100,11 @@ fn heads(device: &Device) -> Result<Vec<Captured>> {
             let (qkv, dqkv) = (&device.zeros(&[rows, 3 * width])?, &device.zeros(&[rows, 3 * width])?);
             let (out, dy) = (&device.zeros(&[rows, width])?, &device.zeros(&[rows, width])?);
             let (lse, delta) = (&device.zeros(&[batch * heads * tokens])?, &device.zeros(&[batch * heads * tokens])?);
-            device.run(&Attention::new(qkv, out, Some(lse), batch, tokens, heads)?)?;
+            device.run(&Attention { qkv, out, lse: Some(lse), batch, tokens, heads })?;
             let query = AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv, batch, tokens, heads };
-            device.run(&query.checked()?)?;
+            device.run(&query)?;
             let key = AttentionBackwardKey { qkv, dy, lse, delta, dqkv, batch, tokens, heads };
-            device.run(&key.checked()?)?;
+            device.run(&key)?;
         }
         Ok(())
     })
@@ -118,11 +118,11 @@ fn analytic(device: &Device) -> Result<Vec<Captured>> {
     let units = device.zeros(&[2, FEATURES])?;
     let (a, y) = (device.zeros(&[64])?, device.zeros(&[4, 64])?);
     device.capture(|| {
-        device.run(&ErrorFree::new(&a, &a, &y)?)?;
-        device.run(&ColumnUnit { x: &p, start: 0, rows: SAMPLES, units: &units }.checked()?)?;
+        device.run(&ErrorFree { a: &a, b: &a, y: &y })?;
+        device.run(&ColumnUnit { x: &p, start: 0, rows: SAMPLES, units: &units })?;
         let tile = gram.tile(0, 0);
-        device.run(&Gram { p: &p, start: 0, samples: SAMPLES, units: &units, tile, row0: 0, col0: 0 }.checked()?)?;
-        device.run(&LabelSum::new(&p, &labels, &sums)?)?;
+        device.run(&Gram { p: &p, start: 0, samples: SAMPLES, units: &units, tile, row0: 0, col0: 0 })?;
+        device.run(&LabelSum { p: &p, labels: &labels, q: &sums })?;
         System::plan(device, &gram, &sums)
     })
 }
@@ -155,8 +155,8 @@ fn measured(device: &Device) -> Result<Vec<Captured>> {
 fn roofline(device: &Device) -> Result<Vec<Captured>> {
     let (x, y) = (device.zeros(&[1 << 20])?, device.zeros(&[1 << 20])?);
     device.capture(|| {
-        device.run(&FmaChains { x: &x, y: &y, rounds: 1, factor: 0.5, term: 1.0 }.checked()?)?;
-        device.run(&StreamCopy::new(&x, &y)?)
+        device.run(&FmaChains { x: &x, y: &y, rounds: 1, factor: 0.5, term: 1.0 })?;
+        device.run(&StreamCopy { x: &x, y: &y })
     })
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::tape::{Node, Tape, Var};
 use crate::Result;
+use crate::algorithms::noise::NoiseLayer;
 use crate::device::{Device, Tensor};
 use crate::kernels::activation_backward::ActivationBackward;
 use crate::kernels::add::Add;
@@ -14,7 +15,6 @@ use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Activation, Gemm, Layout};
 use crate::kernels::layernorm_backward::LayerNormBackward;
 use crate::kernels::mixture_backward::MixtureBackward;
-use crate::kernels::noise::NoiseLayer;
 
 /// Gradients of the tracked tensors.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Pending {
     fn give(&mut self, var: &Var, grad: &Tensor) -> Result<()> {
         let Some(node) = var.node else { return Ok(()) };
         match &self.grads[node] {
-            Some(there) => self.device.run(&Add::new(grad, there)?),
+            Some(there) => self.device.run(&Add { x: grad, y: there }),
             None => {
                 self.grads[node] = Some(grad.clone());
                 Ok(())
@@ -89,7 +89,7 @@ impl Tape {
                         (Activation::None, _) | (_, None) => dy.clone(),
                         (_, Some(saved)) => {
                             let du = device.reals(dy.shape())?;
-                            device.run(&ActivationBackward::new(activation, saved, &dy, &du)?)?;
+                            device.run(&ActivationBackward { activation, saved, dy: &dy, dx: &du })?;
                             du
                         }
                     };
@@ -115,7 +115,14 @@ impl Tape {
                     column_sum(&mut pending, &gamma, &dy, Some((&x.value, &stats)))?;
                     column_sum(&mut pending, &beta, &dy, None)?;
                     if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
-                        let norm = LayerNormBackward::new(&x.value, &gamma.value, &stats, &dy, &dx)?;
+                        let norm = LayerNormBackward {
+                            x: &x.value,
+                            gamma: &gamma.value,
+                            stats: &stats,
+                            dy: &dy,
+                            dx: &dx,
+                            accumulate: false,
+                        };
                         device.run(&LayerNormBackward { accumulate, ..norm })?;
                     }
                 }
@@ -149,7 +156,7 @@ impl Tape {
                     })?;
                     pending.give(&qkv, &dqkv)?;
                 }
-                // y = x + (sum_i omega_i z_i) U: see kernels::noise for the rules inside.
+                // y = x + (sum_i omega_i z_i) U: see algorithms::noise for the rules inside.
                 // omega = softmax(a): da_i = omega_i (domega_i - sum_j omega_j domega_j)
                 Node::Noise(n) => {
                     let layer = NoiseLayer {
@@ -169,14 +176,14 @@ impl Tape {
                     }
                     if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
                         let da = device.reals(logits.value.shape())?;
-                        device.run(&MixtureBackward::new(domega, &n.omega, &da, 0)?)?;
+                        device.run(&MixtureBackward { partials: domega, omega: &n.omega, out: &da, layer: 0 })?;
                         pending.give(logits, &da)?;
                     }
                 }
                 // Only token 0 receives the gradient.
                 Node::ClassToken { x } => {
                     let dx = device.reals(x.value.shape())?;
-                    device.run(&ClassTokenBackward::new(&dy, &dx)?)?;
+                    device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
                     // Recorded as [B, N, d1]; the tokens flow on as rows.
                     pending.give(&x, &dx.reshape(&[dx.rows(), dx.cols()]))?;
                 }

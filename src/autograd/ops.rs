@@ -2,6 +2,7 @@
 
 use super::tape::{Node, NoiseNode, Tape, Var};
 use crate::Result;
+use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{DType, Tensor};
 use crate::kernels::attention::Attention;
 use crate::kernels::class_token::ClassToken;
@@ -9,7 +10,7 @@ use crate::kernels::cross_entropy::CrossEntropy;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use crate::kernels::layernorm::LayerNorm;
 use crate::kernels::mixture::Mixture;
-use crate::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// Operands of [`Tape::linear`].
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +90,7 @@ impl Tape {
         let out = self.device.reals(x.value.shape())?;
         let tracked = [x, gamma, beta].iter().any(|v| v.node.is_some());
         let stats = if tracked { Some(self.device.reals(&[x.value.rows(), 2])?) } else { None };
-        let norm = LayerNorm::new(&x.value, &gamma.value, &beta.value, &out, eps)?;
+        let norm = LayerNorm::new(&x.value, &gamma.value, &beta.value, &out, eps);
         self.device.run(&LayerNorm { stats: stats.as_ref(), ..norm })?;
         Ok(self.result(out, tracked, || Node::LayerNorm {
             x: x.clone(),
@@ -104,7 +105,7 @@ impl Tape {
         let out = self.device.reals(&[batch * tokens, qkv.value.cols() / 3])?;
         let tracked = qkv.node.is_some();
         let lse = if tracked { Some(self.device.reals(&[batch * heads * tokens])?) } else { None };
-        self.device.run(&Attention::new(&qkv.value, &out, lse.as_ref(), batch, tokens, heads)?)?;
+        self.device.run(&Attention { qkv: &qkv.value, out: &out, lse: lse.as_ref(), batch, tokens, heads })?;
         Ok(self.result(out.clone(), tracked, || Node::Attention {
             qkv: qkv.clone(),
             out,
@@ -121,7 +122,7 @@ impl Tape {
             Weights::Fixed(omega) => (omega.clone(), None),
             Weights::Softmax(a) => {
                 let omega = self.device.reals(a.shape())?;
-                self.device.run(&Mixture::new(a, &omega)?)?;
+                self.device.run(&Mixture { logits: a, omega: &omega })?;
                 (omega, Some(self.var(a)))
             }
         };
@@ -157,7 +158,7 @@ impl Tape {
         let d1 = x.value.cols();
         let whole = x.value.reshape(&[batch, tokens, d1]);
         let out = self.device.reals(&[batch, d1])?;
-        self.device.run(&ClassToken::new(&whole, &out)?)?;
+        self.device.run(&ClassToken { x: &whole, out: &out })?;
         Ok(self.result(out, x.node.is_some(), || Node::ClassToken { x: Var { value: whole, ..x.clone() } }))
     }
 
@@ -165,7 +166,7 @@ impl Tape {
     pub fn cross_entropy(&mut self, logits: &Var, labels: &Tensor, loss: &Tensor, slot: usize) -> Result<Var> {
         debug_assert_eq!(labels.dtype(), DType::U32);
         let dlogits = self.device.reals(logits.value.shape())?;
-        self.device.run(&CrossEntropy::new(&logits.value, labels, loss, slot, &dlogits)?)?;
+        self.device.run(&CrossEntropy { logits: &logits.value, labels, loss, slot, dlogits: &dlogits })?;
         Ok(self.result(loss.clone(), logits.node.is_some(), || Node::CrossEntropy { logits: logits.clone(), dlogits }))
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use crate::algorithms::noise::Path;
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
-use crate::kernels::noise::{Noise, Path, PhiLayout};
+use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// A value of the computation; `node` is set where a gradient must flow back through it.
 #[derive(Clone, Debug)]

@@ -4,28 +4,32 @@ use rayon::prelude::*;
 
 use super::activation::gelu_with_slope;
 use super::add::CHUNK;
-use crate::device::{Io, Real};
+use crate::device::{Io, Real, Twin};
 use crate::kernels::activation_backward::ActivationBackward;
 use crate::kernels::gemm::Activation;
 
-pub fn activation_backward<R: Real>(k: &ActivationBackward<'_>, io: Io<'_, R>) {
-    let (saved, dy) = (io.real(0), io.real(1));
-    let [dx] = io.outs();
-    let gelu = k.activation == Activation::Gelu;
-    let zero = R::of(0.0);
-    dx.par_chunks_mut(CHUNK).zip(saved.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)).for_each(|((dx, saved), dy)| {
-        let all = dx.iter_mut().zip(saved).zip(dy);
-        vectorise!(match gelu {
-            true => {
-                for ((dx, z), dy) in all {
-                    *dx = *dy * gelu_with_slope(*z).1;
-                }
-            }
-            false => {
-                for ((dx, z), dy) in all {
-                    *dx = if *z > zero { *dy } else { zero };
-                }
-            }
-        });
-    });
+impl Twin for ActivationBackward<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let (saved, dy) = (io.real(0), io.real(1));
+        let [dx] = io.outs();
+        let gelu = self.activation == Activation::Gelu;
+        let zero = R::of(0.0);
+        dx.par_chunks_mut(CHUNK).zip(saved.par_chunks(CHUNK)).zip(dy.par_chunks(CHUNK)).for_each(
+            |((dx, saved), dy)| {
+                let all = dx.iter_mut().zip(saved).zip(dy);
+                vectorise!(match gelu {
+                    true => {
+                        for ((dx, z), dy) in all {
+                            *dx = *dy * gelu_with_slope(*z).1;
+                        }
+                    }
+                    false => {
+                        for ((dx, z), dy) in all {
+                            *dx = if *z > zero { *dy } else { zero };
+                        }
+                    }
+                });
+            },
+        );
+    }
 }

@@ -2,9 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::SharedMut;
-use super::attention::{Head, lanes};
-use crate::device::{Io, Real};
+use super::attention::{Head, head_blocks, lanes, store};
+use crate::device::{Io, Real, Twin};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 
 /// The score gradients of one head: turns scores into probabilities in `p` and `dp = dy v^T` into
@@ -22,28 +21,34 @@ pub(super) fn score_gradients<R: Real>(p: &mut [R], ds: &mut [R], lse: &[R], del
     });
 }
 
-pub fn attention_backward_query<R: Real>(a: &AttentionBackwardQuery<'_>, io: Io<'_, R>) {
-    let sizes = a.sizes();
-    let [qkv, out, dy, lse] = [0, 1, 2, 3].map(|i| io.real(i));
-    let [delta, dqkv] = io.outs().map(SharedMut::new);
-    let (n, width) = (sizes.tokens, sizes.width());
-    let zeros = |len| vec![R::default(); len];
-    let scratch = || (zeros(n * n), zeros(n * n), zeros(n * sizes.dim));
-    Head::all(sizes).for_each_init(scratch, |(p, ds, rows), head| {
-        let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
-        let first = head.row * width + head.col;
-        // SAFETY: heads own disjoint parts of `delta`.
-        let delta = unsafe { delta.slice(head.score, n) };
-        for (i, delta) in delta.iter_mut().enumerate() {
-            let at = first + i * width;
-            rows[..sizes.dim].iter_mut().zip(&dy[at..]).zip(&out[at..]).for_each(|((x, a), b)| *x = *a * *b);
-            *delta = lanes(&rows[..sizes.dim], R::of(0.0), |a, b| a + b);
+impl Twin for AttentionBackwardQuery<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let sizes = self.sizes();
+        let [qkv, out, dy, lse] = [0, 1, 2, 3].map(|i| io.real(i));
+        let [delta, dqkv] = io.outs();
+        let (n, width) = (sizes.tokens, sizes.width());
+        let zeros = |len| vec![R::default(); len];
+        let scratch = || (zeros(n * n), zeros(n * n), zeros(n * sizes.dim));
+        if n == 0 {
+            return;
         }
-        head.scores(p, q, k, sizes.scale());
-        head.scores(ds, (&dy[first..], width), v, 1.0);
-        score_gradients(p, ds, &lse[head.score..][..n], delta);
-        head.combine(rows, (ds, false), k, sizes.scale());
-        // SAFETY: heads own disjoint columns of the q part of `dqkv`.
-        unsafe { head.store(&dqkv, head.at(0), 3 * width, rows) };
-    });
+        // Of every image the queries of all heads come before keys and values.
+        let dq = head_blocks(sizes, dqkv).into_iter().enumerate();
+        let dq = dq.filter(|(i, _)| i % (3 * sizes.heads) < sizes.heads).map(|(_, block)| block);
+        let places: Vec<_> = dq.zip(delta.chunks_mut(n)).collect();
+        Head::all(sizes).zip(places).for_each_init(scratch, |(p, ds, rows), (head, (mut dq, delta))| {
+            let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
+            let first = head.row * width + head.col;
+            for (i, delta) in delta.iter_mut().enumerate() {
+                let at = first + i * width;
+                rows[..sizes.dim].iter_mut().zip(&dy[at..]).zip(&out[at..]).for_each(|((x, a), b)| *x = *a * *b);
+                *delta = lanes(&rows[..sizes.dim], R::of(0.0), |a, b| a + b);
+            }
+            head.scores(p, q, k, sizes.scale());
+            head.scores(ds, (&dy[first..], width), v, 1.0);
+            score_gradients(p, ds, &lse[head.score..][..n], delta);
+            head.combine(rows, (ds, false), k, sizes.scale());
+            store(&mut dq, rows);
+        });
+    }
 }

@@ -3,35 +3,37 @@
 use rayon::prelude::*;
 
 use super::layernorm::sum_pairs;
-use crate::device::{Io, Real};
+use crate::device::{Io, Real, Twin};
 use crate::kernels::cross_entropy::CrossEntropy;
 
-pub fn cross_entropy<R: Real>(k: &CrossEntropy<'_>, io: Io<'_, R>) {
-    let (logits, labels) = (io.real(0), io.ints(1));
-    let [loss, dlogits] = io.outs();
-    if logits.is_empty() {
-        return;
+impl Twin for CrossEntropy<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let (logits, labels) = (io.real(0), io.ints(1));
+        let [loss, dlogits] = io.outs();
+        if logits.is_empty() {
+            return;
+        }
+        let cols = self.logits.cols();
+        let share = R::of(1.0) / R::of(labels.len() as f64);
+        let rows = dlogits.par_chunks_exact_mut(cols).zip(logits.par_chunks_exact(cols)).zip(labels);
+        let losses: Vec<R> = rows
+            .map(|((d, x), &label)| {
+                let largest = x.iter().fold(x[0], |a, b| Real::max(a, *b));
+                let mut sum = share;
+                vectorise!({
+                    for (d, x) in d.iter_mut().zip(x) {
+                        *d = Real::exp(*x - largest);
+                    }
+                    sum = sum_pairs(d, d, |d, _| d);
+                    for d in d.iter_mut() {
+                        *d = *d / sum * share;
+                    }
+                });
+                let label = label as usize;
+                d[label] -= share;
+                Real::ln(sum) + (largest - x[label])
+            })
+            .collect();
+        loss[self.slot] = losses.into_iter().sum::<R>() * share;
     }
-    let cols = k.logits.cols();
-    let share = R::of(1.0) / R::of(labels.len() as f64);
-    let rows = dlogits.par_chunks_exact_mut(cols).zip(logits.par_chunks_exact(cols)).zip(labels);
-    let losses: Vec<R> = rows
-        .map(|((d, x), &label)| {
-            let largest = x.iter().fold(x[0], |a, b| Real::max(a, *b));
-            let mut sum = share;
-            vectorise!({
-                for (d, x) in d.iter_mut().zip(x) {
-                    *d = Real::exp(*x - largest);
-                }
-                sum = sum_pairs(d, d, |d, _| d);
-                for d in d.iter_mut() {
-                    *d = *d / sum * share;
-                }
-            });
-            let label = label as usize;
-            d[label] -= share;
-            Real::ln(sum) + (largest - x[label])
-        })
-        .collect();
-    loss[k.slot] = losses.into_iter().sum::<R>() * share;
 }

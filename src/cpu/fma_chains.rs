@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use crate::device::{Io, Real};
+use crate::device::{Io, Real, Twin};
 use crate::kernels::fma_chains::FmaChains;
 
 /// Elements whose chains run side by side: twice as many chains are 6 vectors of 512 bits or 12 of 256, which hide the
@@ -32,18 +32,20 @@ fn chains<R: Real>(x: &[R; LANES], steps: usize, [factor, term]: [R; 2]) -> [R; 
     p
 }
 
-pub fn fma_chains<R: Real>(k: &FmaChains<'_>, io: Io<'_, R>) {
-    let x = io.real(0);
-    let [y] = io.outs();
-    let steps = k.rounds * FmaChains::ROUND;
-    let map = [k.factor, k.term].map(|v| R::of(v.into()));
-    y.par_chunks_mut(JOB).zip(x.par_chunks(JOB)).for_each(|(y, x)| {
-        vectorise!({
-            for (y, x) in y.chunks_mut(LANES).zip(x.chunks(LANES)) {
-                let mut lanes = [R::of(0.0); LANES];
-                lanes[..x.len()].copy_from_slice(x);
-                y.copy_from_slice(&chains(&lanes, steps, map)[..x.len()]);
-            }
+impl Twin for FmaChains<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let x = io.real(0);
+        let [y] = io.outs();
+        let steps = self.rounds * FmaChains::ROUND;
+        let map = [self.factor, self.term].map(|v| R::of(v.into()));
+        y.par_chunks_mut(JOB).zip(x.par_chunks(JOB)).for_each(|(y, x)| {
+            vectorise!({
+                for (y, x) in y.chunks_mut(LANES).zip(x.chunks(LANES)) {
+                    let mut lanes = [R::of(0.0); LANES];
+                    lanes[..x.len()].copy_from_slice(x);
+                    y.copy_from_slice(&chains(&lanes, steps, map)[..x.len()]);
+                }
+            });
         });
-    });
+    }
 }

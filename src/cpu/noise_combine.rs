@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::SharedMut;
-use crate::device::{Io, Out, Real};
+use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
 
 /// Rows of a job.
@@ -20,10 +19,12 @@ fn sample<R: Real>(maps: &[R], eps: Option<&[R]>, z: &mut [R]) {
     }
 }
 
-pub fn noise_combine<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>) {
-    match k.direction {
-        Direction::Forward { keep, .. } => forward(k, io, keep),
-        Direction::Backward { scores, .. } => backward(k, io, scores.is_some()),
+impl Twin for NoiseCombine<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        match self.direction {
+            Direction::Forward { keep, .. } => forward(self, io, keep),
+            Direction::Backward { scores, .. } => backward(self, io, scores.is_some()),
+        }
     }
 }
 
@@ -63,12 +64,13 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
     let (dmaps, domega) = (outs.next().expect("dmaps"), outs.next());
     // There are as many partial sums as the GPU has workgroups; jobs write the first ones, the others stay zero.
     let n = groups(rows, e);
-    let domega = domega.map(|domega| {
-        (0..n).for_each(|group| domega[group * k.modules + k.module] = R::of(0.0));
-        SharedMut::new(domega)
-    });
+    let mut sums: Vec<_> =
+        domega.unwrap_or_default().chunks_exact_mut(k.modules).map(|row| &mut row[k.module]).collect();
+    sums.iter_mut().for_each(|sum| **sum = R::of(0.0));
+    let mut sums = sums.into_iter();
     let job = rows.div_ceil(n.max(1)).max(ROWS);
-    dmaps.par_chunks_mut(job * ld).enumerate().for_each(|(i, dmaps)| {
+    let jobs: Vec<_> = dmaps.chunks_mut(job * ld).map(|dmaps| (dmaps, sums.next())).collect();
+    jobs.into_par_iter().enumerate().for_each(|(i, (dmaps, sum))| {
         let (mut z, mut columns) = (vec![R::of(0.0); e], vec![R::of(0.0); e]);
         vectorise!({
             for (row, dmaps) in (i * job..).zip(dmaps.chunks_mut(ld)) {
@@ -97,10 +99,8 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
                 }
             }
         });
-        if let Some(domega) = domega {
-            // SAFETY: jobs own disjoint rows.
-            let to = unsafe { domega.slice(i * k.modules + k.module, 1) };
-            to[0] = columns.iter().copied().sum();
+        if let Some(sum) = sum {
+            *sum = columns.iter().copied().sum();
         }
     });
 }

@@ -4,11 +4,12 @@ use faer::Accum;
 use rayon::prelude::*;
 
 use super::activation::gelu;
-use super::gemm::{matrix, matrix_mut, product};
-use super::{job_rows, philox};
-use crate::device::{Io, Real};
-use crate::kernels::noise::Noise;
+use super::philox;
+use crate::device::{Io, Real, Twin};
+use crate::kernels::noise_mix::Noise;
 use crate::kernels::noise_mix::NoiseMix;
+use crate::kernels::noise_mix_backward::job_rows;
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Copies `row` to every row of a matrix, for a product to be added.
 pub(super) fn spread<R: Real>(row: &[R], to: &mut [R]) {
@@ -25,50 +26,52 @@ struct Scratch<R> {
     unpadded: Vec<R>,
 }
 
-pub fn noise_mix<R: Real>(k: &NoiseMix<'_>, io: Io<'_, R>) {
-    let (x, proj) = (io.real(0), io.real(1));
-    let (phi, omega, next) = if k.passes() > 0 { (io.real(2), io.real(3), 4) } else { (&[][..], &[][..], 2) };
-    let (d1, e) = (k.x.cols(), k.layout.e);
-    let mean = k.mean.map(|_| io.real(next).split_at(e * e));
-    let [y] = io.outs();
-    let (down, up) = proj.split_at(d1 * e);
-    let zeros = |n: usize| vec![R::of(0.0); n];
-    let job = job_rows(k.x.rows());
-    let scratch = || Scratch {
-        h: zeros(job * e),
-        z: zeros(job * e),
-        g: zeros(job * 2 * e),
-        s: zeros(job * e),
-        eps: zeros(job * e),
-        unpadded: Vec::new(),
-    };
-    let one = R::of(1.0);
-    let bias = match mean {
-        Some((_, bias)) => bias.to_vec(),
-        None => {
-            // All biases of mu at once.
-            let mut sum = zeros(e);
-            for (row, w) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
-                sum.iter_mut().zip(&row[k.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
+impl Twin for NoiseMix<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let (x, proj) = (io.real(0), io.real(1));
+        let (phi, omega, next) = if self.passes() > 0 { (io.real(2), io.real(3), 4) } else { (&[][..], &[][..], 2) };
+        let (d1, e) = (self.x.cols(), self.layout.e);
+        let mean = self.mean.map(|_| io.real(next).split_at(e * e));
+        let [y] = io.outs();
+        let (down, up) = proj.split_at(d1 * e);
+        let zeros = |n: usize| vec![R::of(0.0); n];
+        let job = job_rows(self.x.rows());
+        let scratch = || Scratch {
+            h: zeros(job * e),
+            z: zeros(job * e),
+            g: zeros(job * 2 * e),
+            s: zeros(job * e),
+            eps: zeros(job * e),
+            unpadded: Vec::new(),
+        };
+        let one = R::of(1.0);
+        let bias = match mean {
+            Some((_, bias)) => bias.to_vec(),
+            None => {
+                // All biases of mu at once.
+                let mut sum = zeros(e);
+                for (row, w) in phi.chunks(self.layout.len()).zip(omega).take(self.modules) {
+                    sum.iter_mut().zip(&row[self.layout.b2()..]).for_each(|(sum, b)| *sum += *w * *b);
+                }
+                sum
             }
-            sum
-        }
-    };
-    y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
-        let rows = x.len() / d1;
-        let h = matrix_mut(&mut t.h, rows, e, e);
-        product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
-        spread(&bias, &mut t.z);
-        if let Some((map, _)) = mean {
-            let z = matrix_mut(&mut t.z, rows, e, e);
-            product(z, Accum::Add, matrix(&t.h, rows, e, e), matrix(map, e, e, e), one);
-        }
-        for module in 0..k.passes() {
-            add_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows);
-        }
-        y.copy_from_slice(x);
-        product(matrix_mut(y, rows, d1, d1), Accum::Add, matrix(&t.z, rows, e, e), matrix(up, e, d1, d1), one);
-    });
+        };
+        y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
+            let rows = x.len() / d1;
+            let h = matrix_mut(&mut t.h, rows, e, e);
+            product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
+            spread(&bias, &mut t.z);
+            if let Some((map, _)) = mean {
+                let z = matrix_mut(&mut t.z, rows, e, e);
+                product(z, Accum::Add, matrix(&t.h, rows, e, e), matrix(map, e, e, e), one);
+            }
+            for module in 0..self.passes() {
+                add_module(self, t, &phi[module * self.layout.len()..], omega[module], module, i * job, rows);
+            }
+            y.copy_from_slice(x);
+            product(matrix_mut(y, rows, d1, d1), Accum::Add, matrix(&t.z, rows, e, e), matrix(up, e, d1, d1), one);
+        });
+    }
 }
 
 /// Adds one module's part of the mixture for the `rows` rows from row `first` on; with one layer that of sigma alone.

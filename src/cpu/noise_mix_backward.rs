@@ -4,13 +4,13 @@ use faer::Accum;
 use rayon::prelude::*;
 
 use super::activation::gelu_with_slope;
-use super::gemm::{matrix, matrix_mut, product};
 use super::layernorm::sum_pairs;
 use super::noise_mix::spread;
-use super::{SharedMut, job_rows, philox};
-use crate::device::{Io, Out, Real};
-use crate::kernels::noise::Noise;
-use crate::kernels::noise_mix_backward::{NoiseMixBackward, operand_cols};
+use super::philox;
+use crate::device::{Io, Out, Real, Twin};
+use crate::kernels::noise_mix::Noise;
+use crate::kernels::noise_mix_backward::{NoiseMixBackward, job_rows, operand_cols};
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Buffers of one job.
 struct Scratch<R> {
@@ -27,11 +27,12 @@ struct Scratch<R> {
     unpadded: Vec<R>,
 }
 
-/// Outputs for the newest module.
-#[derive(Clone, Copy)]
+/// Outputs of a job for the newest module.
 struct Newest<'a, R> {
-    operands: SharedMut<'a, R>,
-    domega: SharedMut<'a, R>,
+    /// Those of its rows.
+    operands: &'a mut [R],
+    /// Its part of the gradient of omega, for all modules.
+    domega: &'a mut [R],
 }
 
 /// Turns u into g = gelu(u) and dg into du = omega dg gelu'(u); returns g dg.
@@ -80,62 +81,76 @@ pub(super) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
     sum
 }
 
-pub fn noise_mix_backward<R: Real>(k: &NoiseMixBackward<'_>, io: Io<'_, R>) {
-    let (x, proj, phi, omega, dy) = (io.real(0), io.real(1), io.real(2), io.real(3), io.real(4));
-    let mut outs = io.outs.into_iter().map(|o| match o {
-        Out::Real(x) => x,
-        Out::U32(_) => unreachable!("noise_mix_backward writes reals"),
-    });
-    let dx = outs.next().expect("dx");
-    let newest = outs.next().zip(outs.next()).map(|(operands, domega)| {
+impl Twin for NoiseMixBackward<'_> {
+    fn twin<R: Real>(&self, io: Io<'_, R>) {
+        let (x, proj, phi, omega, dy) = (io.real(0), io.real(1), io.real(2), io.real(3), io.real(4));
+        let mut outs = io.outs.into_iter().map(|o| match o {
+            Out::Real(x) => x,
+            Out::U32(_) => unreachable!("noise_mix_backward writes reals"),
+        });
+        let dx = outs.next().expect("dx");
+        let (operands, domega) = (outs.next().unwrap_or_default(), outs.next().unwrap_or_default());
         // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
         domega.fill(R::of(0.0));
-        Newest { operands: SharedMut::new(operands), domega: SharedMut::new(domega) }
-    });
-    let (d1, e) = (k.x.cols(), k.layout.e);
-    let (down, up) = proj.split_at(d1 * e);
-    let one = R::of(1.0);
-    let zeros = |n: usize| vec![R::of(0.0); n];
-    let job = job_rows(k.x.rows());
-    let scratch = || Scratch {
-        h: zeros(job * e),
-        dz: zeros(job * e),
-        dh: zeros(job * e),
-        dz_eps: zeros(job * e),
-        g: zeros(job * 2 * e),
-        dg: zeros(job * 2 * e),
-        gram: zeros(e * e),
-        unpadded: Vec::new(),
-    };
-    // One layer: mu of all modules is one map.
-    let one_layer = k.layout.layers == 1;
-    let mut mean = zeros(if one_layer { e * e } else { 0 });
-    for (row, omega) in phi.chunks(k.layout.len()).zip(omega).take(k.modules) {
-        mean.iter_mut().zip(&row[k.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
-    }
-    let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
-    jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
-        let rows = x.len() / d1;
-        let down = matrix(down, d1, e, e);
-        product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
-        let up = matrix(up, e, d1, d1);
-        product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
-        let (h, dz) = (matrix(&t.h, rows, e, e), matrix(&t.dz, rows, e, e));
-        if one_layer {
-            let mean = matrix(&mean, e, e, e).transpose();
-            product(matrix_mut(&mut t.dh, rows, e, e), Accum::Replace, dz, mean, one);
-            if newest.is_some() {
-                product(matrix_mut(&mut t.gram, e, e, e), Accum::Replace, h.transpose(), dz, one);
+        let (d1, e) = (self.x.cols(), self.layout.e);
+        let (down, up) = proj.split_at(d1 * e);
+        let one = R::of(1.0);
+        let zeros = |n: usize| vec![R::of(0.0); n];
+        let job = job_rows(self.x.rows());
+        let scratch = || Scratch {
+            h: zeros(job * e),
+            dz: zeros(job * e),
+            dh: zeros(job * e),
+            dz_eps: zeros(job * e),
+            g: zeros(job * 2 * e),
+            dg: zeros(job * 2 * e),
+            gram: zeros(e * e),
+            unpadded: Vec::new(),
+        };
+        // One layer: mu of all modules is one map.
+        let one_layer = self.layout.layers == 1;
+        let mut mean = zeros(if one_layer { e * e } else { 0 });
+        for (row, omega) in phi.chunks(self.layout.len()).zip(omega).take(self.modules) {
+            mean.iter_mut().zip(&row[self.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
+        }
+        let operands = operands.chunks_mut(job * operand_cols(self.layout));
+        let newest =
+            operands.zip(domega.chunks_mut(self.modules)).map(|(operands, domega)| Newest { operands, domega });
+        let newest: Vec<_> =
+            newest.map(Some).chain(std::iter::repeat_with(|| None)).take(x.len().div_ceil(job * d1)).collect();
+        let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1));
+        jobs.zip(newest).enumerate().for_each_init(scratch, |t, (i, (((dx, x), dy), mut newest))| {
+            let rows = x.len() / d1;
+            let down = matrix(down, d1, e, e);
+            product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
+            let up = matrix(up, e, d1, d1);
+            product(matrix_mut(&mut t.dz, rows, e, e), Accum::Replace, matrix(dy, rows, d1, d1), up.transpose(), one);
+            let (h, dz) = (matrix(&t.h, rows, e, e), matrix(&t.dz, rows, e, e));
+            if one_layer {
+                let mean = matrix(&mean, e, e, e).transpose();
+                product(matrix_mut(&mut t.dh, rows, e, e), Accum::Replace, dz, mean, one);
+                if newest.is_some() {
+                    product(matrix_mut(&mut t.gram, e, e, e), Accum::Replace, h.transpose(), dz, one);
+                }
+            } else {
+                t.dh.fill(R::of(0.0));
             }
-        } else {
-            t.dh.fill(R::of(0.0));
-        }
-        for module in 0..k.modules {
-            through_module(k, t, &phi[module * k.layout.len()..], omega[module], module, i * job, rows, newest);
-        }
-        dx.copy_from_slice(dy);
-        product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
-    });
+            for module in 0..self.modules {
+                through_module(
+                    self,
+                    t,
+                    &phi[module * self.layout.len()..],
+                    omega[module],
+                    module,
+                    i * job,
+                    rows,
+                    newest.as_mut(),
+                );
+            }
+            dx.copy_from_slice(dy);
+            product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
+        });
+    }
 }
 
 /// Takes the `rows` rows from row `first` on back through one module; with one layer through its sigma, and mu gives the
@@ -148,7 +163,7 @@ fn through_module<R: Real>(
     module: usize,
     first: usize,
     rows: usize,
-    newest: Option<Newest<'_, R>>,
+    newest: Option<&mut Newest<'_, R>>,
 ) {
     let (e, layout, one) = (k.layout.e, k.layout, R::of(1.0));
     let (two, kinds) = (layout.layers == 2, if k.noise == Noise::Mean { 1 } else { 2 });
@@ -193,18 +208,14 @@ fn through_module<R: Real>(
             domega += through_map(dg, h, dh, omega);
         }
     }
-    let Some(Newest { operands, domega: sums }) = newest else { return };
-    // SAFETY: jobs own disjoint rows.
-    let sum = unsafe { sums.slice(first / job_rows(k.x.rows()) * k.modules + module, 1) };
-    sum[0] = domega;
+    let Some(newest) = newest else { return };
+    newest.domega[module] = domega;
     if module + 1 < k.modules {
         return;
     }
     let ld = operand_cols(layout);
     let fields = ld / e;
-    // SAFETY: as above.
-    let kept = unsafe { operands.slice(first * ld, rows * ld) };
-    for (row, kept) in kept.chunks_mut(ld).enumerate() {
+    for (row, kept) in newest.operands.chunks_mut(ld).enumerate() {
         // With the mean, sigma has no gradient: its fields are zero.
         kept.fill(R::of(0.0));
         kept[..e].copy_from_slice(&h[row * e..][..e]);

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use futures_channel::oneshot;
 
-use super::kernel::Bound;
 use super::pipeline::{Pipeline, Pipelines};
-use super::{Caps, Captured, Plan, request};
+use super::{Binding, Caps, Captured, Operand, Plan, request};
 use crate::{Error, Result};
 
 /// Dispatches of one submission; also the number of uniform slots.
@@ -206,10 +205,10 @@ impl Gpu {
         Ok(())
     }
 
-    pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], tensors: &[Bound<'_>]) -> Result<()> {
+    pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], operands: &[Operand<'_>]) -> Result<()> {
         self.check()?;
-        let pipeline = self.pipelines.get(plan, tensors.iter().map(|b| (b.binding, b.access)))?;
-        let bind_group = pipeline.bind(&self.device, &self.uniforms, params.len(), tensors);
+        let pipeline = self.pipelines.get(plan, operands.iter().map(Binding::from))?;
+        let bind_group = pipeline.bind(&self.device, &self.uniforms, params.len(), operands);
         let mut recorder = self.recorder.lock().expect("recorder");
         if recorder.params.len() as u64 >= self.slot * BATCH {
             self.submit(&mut recorder)?;

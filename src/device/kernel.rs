@@ -1,6 +1,6 @@
 //! The contract of a kernel: what the queue needs to know to run it, and nothing of what it computes.
 
-use super::{Caps, Real, Tensor};
+use super::{Caps, Operand, Real};
 use crate::Result;
 
 /// How a dispatch touches a tensor.
@@ -9,24 +9,6 @@ pub enum Access {
     Read,
     /// Written in full, or read and updated.
     Write,
-}
-
-/// One tensor of a dispatch and its binding number in the shader (params are binding 0).
-#[derive(Clone, Copy, Debug)]
-pub struct Bound<'a> {
-    pub binding: u32,
-    pub tensor: &'a Tensor,
-    pub access: Access,
-}
-
-/// Binds `tensor` for reading.
-pub fn read(binding: u32, tensor: &Tensor) -> Bound<'_> {
-    Bound { binding, tensor, access: Access::Read }
-}
-
-/// Binds `tensor` for writing or updating.
-pub fn write(binding: u32, tensor: &Tensor) -> Bound<'_> {
-    Bound { binding, tensor, access: Access::Write }
 }
 
 /// Scalar type of a params field.
@@ -106,15 +88,23 @@ pub trait Kernel {
     /// The kernel's name: its shader, twin and test carry the same.
     const NAME: &'static str;
     type Params: Params;
+    /// Sizes and scalars; all indices follow from them, and [`Kernel::operands`] from the same numbers.
     fn params(&self) -> Self::Params;
-    /// The tensors, inputs in formula order, outputs last; their order is the twin's.
-    fn tensors(&self) -> Vec<Bound<'_>>;
+    /// What is touched, inputs in formula order, outputs last; their order is the twin's. Called first: what shapes do not
+    /// allow is refused here, and no other method needs to look again.
+    ///
+    /// # Errors
+    /// What a view cannot state, as [`crate::Error::Shape`] or [`crate::Error::Unsupported`].
+    fn operands(&self) -> Result<Vec<Operand<'_>>>;
     /// Chooses tile constants and dispatch size.
     ///
     /// # Errors
     /// [`crate::Error::Limit`] or [`crate::Error::Unsupported`] where the device cannot run these shapes.
     fn plan(&self, caps: &Caps) -> Result<Plan>;
-    /// The same computation on the CPU.
+}
+
+/// The same computation on the CPU: the device where there is no GPU, and in f64 the oracle.
+pub trait Twin: Kernel {
     fn twin<R: Real>(&self, io: Io<'_, R>);
 }
 
@@ -129,14 +119,16 @@ impl<K: Kernel> Kernel for Planned<K> {
         self.0.params()
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        self.0.tensors()
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        self.0.operands()
     }
 
     fn plan(&self, _: &Caps) -> Result<Plan> {
         Ok(self.1.clone())
     }
+}
 
+impl<K: Twin> Twin for Planned<K> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         self.0.twin(io);
     }
@@ -155,7 +147,7 @@ pub enum Out<'a, R> {
     U32(&'a mut [u32]),
 }
 
-/// The operands of a twin, in the order of [`Kernel::tensors`].
+/// The operands of a twin, in the order of [`Kernel::operands`].
 pub struct Io<'a, R> {
     pub ins: Vec<In<'a, R>>,
     pub outs: Vec<Out<'a, R>>,

@@ -1,8 +1,16 @@
 //! Memory of a device: tensors, uploads, copies, reading back.
 
 use super::buffer::{PoolKey, Raw, Storage};
-use super::{Backend, DType, Device, Precision, Real, Tensor, cpu};
+use super::{Backend, DType, Device, Precision, Real, Tensor, View, cpu, view};
 use crate::{Error, Result};
+
+/// Refuses a tensor of another element type.
+fn holds(op: &'static str, tensor: &Tensor, expected: DType) -> Result<()> {
+    match tensor.dtype() {
+        dtype if dtype == expected => Ok(()),
+        got => Err(Error::DType { op, arg: "tensor", expected, got }),
+    }
+}
 
 impl Device {
     /// A tensor with arbitrary contents.
@@ -94,11 +102,12 @@ impl Device {
         Ok(tensor)
     }
 
-    /// Overwrites `tensor` with `data`.
+    /// Overwrites `tensor` with `data`; halves only come by [`Device::upload_f16`].
     ///
     /// # Errors
-    /// [`Error::Shape`] where the lengths differ.
+    /// [`Error::Shape`] where the lengths differ, [`Error::DType`] where the tensor holds no reals.
     pub fn write<T: Real>(&self, tensor: &Tensor, data: &[T]) -> Result<()> {
+        holds("write", tensor, DType::Real)?;
         if data.len() != tensor.len() {
             return Err(Error::shape("upload", "data", tensor.shape(), data.len()));
         }
@@ -134,8 +143,12 @@ impl Device {
                 gpu.write(tensor.buffer.gpu(), bytemuck::cast_slice(&padded))?;
             }
             Backend::Cpu(_) => {
-                let wide: Vec<f32> = data.iter().map(|x| x.to_f32()).collect();
-                self.write(&tensor, &wide)?;
+                let reals = data.iter().map(|x| x.to_f32());
+                match &mut *tensor.buffer.cpu().write().expect("storage") {
+                    Storage::F32(to) => to.iter_mut().zip(reals).for_each(|(to, x)| *to = x),
+                    Storage::F64(to) => to.iter_mut().zip(reals).for_each(|(to, x)| *to = x.into()),
+                    Storage::U32(_) => unreachable!("halves are reals here"),
+                }
             }
         }
         Ok(tensor)
@@ -160,22 +173,35 @@ impl Device {
         Ok(tensor)
     }
 
-    /// Copies `count` elements; both tensors hold reals or both integers.
+    /// Copies `count` elements from one tensor to another.
     ///
     /// # Errors
-    /// Any earlier failure of the queue.
+    /// [`Error::Shape`] where they lie outside a tensor, [`Error::DType`] where the element types differ or are halves,
+    /// [`Error::Aliasing`] where both are one tensor; any earlier failure of the queue.
     pub fn copy(&self, from: &Tensor, from_at: usize, to: &Tensor, to_at: usize, count: usize) -> Result<()> {
-        if count == 0 {
+        let dtype = if from.dtype() == DType::U32 { DType::U32 } else { DType::Real };
+        let [from_view, to_view] = [View::span(from, from_at, count), View::span(to, to_at, count)];
+        let operands = [view::read(0, "from", from_view).of(dtype), view::write(0, "to", to_view).of(dtype)];
+        view::check("copy", &operands)?;
+        if count == 0 || self.0.planner {
             return Ok(());
         }
-        assert!(from_at + count <= from.len() && to_at + count <= to.len(), "a copy stays inside its tensors");
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 gpu.copy(from.buffer.gpu(), from_at as u64 * 4, to.buffer.gpu(), to_at as u64 * 4, count as u64 * 4)
             }
             Backend::Cpu(_) => {
-                let from = from.buffer.cpu().read().expect("storage");
-                match (&*from, &mut *to.buffer.cpu().write().expect("storage")) {
+                // In the order in which dispatches lock, so that crossed copies on two threads do not wait for each other.
+                let read = || from.buffer.cpu().read().expect("storage");
+                let write = || to.buffer.cpu().write().expect("storage");
+                let (from, mut to) = if from.id() < to.id() {
+                    let from = read();
+                    (from, write())
+                } else {
+                    let to = write();
+                    (read(), to)
+                };
+                match (&*from, &mut *to) {
                     (Storage::F32(a), Storage::F32(b)) => b[to_at..][..count].copy_from_slice(&a[from_at..][..count]),
                     (Storage::F64(a), Storage::F64(b)) => b[to_at..][..count].copy_from_slice(&a[from_at..][..count]),
                     (Storage::U32(a), Storage::U32(b)) => b[to_at..][..count].copy_from_slice(&a[from_at..][..count]),
@@ -197,8 +223,9 @@ impl Device {
     /// Reads reals back in the precision asked for.
     ///
     /// # Errors
-    /// Any failure of the queue up to here.
+    /// [`Error::DType`] where the tensor holds none; any failure of the queue up to here.
     pub async fn read<T: Real>(&self, tensor: &Tensor) -> Result<Vec<T>> {
+        holds("read", tensor, DType::Real)?;
         let n = tensor.len();
         match &self.0.backend {
             Backend::Gpu(gpu) => {
@@ -217,8 +244,9 @@ impl Device {
     /// Reads integers back.
     ///
     /// # Errors
-    /// Any failure of the queue up to here.
+    /// [`Error::DType`] where the tensor holds none; any failure of the queue up to here.
     pub async fn read_u32(&self, tensor: &Tensor) -> Result<Vec<u32>> {
+        holds("read_u32", tensor, DType::U32)?;
         let n = tensor.len();
         match &self.0.backend {
             Backend::Gpu(gpu) => {

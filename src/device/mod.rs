@@ -14,6 +14,7 @@ mod select;
 mod shader;
 mod tensor;
 mod tuned;
+mod view;
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -21,14 +22,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
-pub use kernel::{
-    Access, Bound, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Planned, Scalar, grid, read, write,
-};
+pub use kernel::{Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Planned, Scalar, Twin, grid};
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
 pub use tensor::{DType, Tensor};
 pub use tuned::{Choice, Tuned};
+pub use view::{Operand, View, read, write};
 
 use crate::{Error, Result};
 use buffer::{Pool, Storage, Stored};
@@ -47,8 +47,22 @@ pub struct Captured {
     pub kernel: &'static str,
     pub plan: Plan,
     pub fields: &'static [(&'static str, usize, Scalar)],
-    /// Binding number, access and element type of every tensor.
-    pub bindings: Vec<(u32, Access, DType)>,
+    pub bindings: Vec<Binding>,
+}
+
+/// What a shader must declare for an operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub number: u32,
+    pub name: &'static str,
+    pub access: Access,
+    pub dtype: DType,
+}
+
+impl From<&Operand<'_>> for Binding {
+    fn from(o: &Operand<'_>) -> Self {
+        Self { number: o.binding, name: o.name, access: o.access, dtype: o.dtype }
+    }
 }
 
 /// Counters of a device since it was opened.
@@ -179,23 +193,27 @@ impl Device {
         }
     }
 
-    /// Records one dispatch (GPU) or runs the twin (CPU).
+    /// Checks the operands, then records one dispatch (GPU) or runs the twin (CPU).
     ///
     /// # Errors
-    /// What the plan refuses, shader errors, and any earlier failure of the queue.
-    pub fn run<K: Kernel>(&self, kernel: &K) -> Result<()> {
+    /// [`Error::Shape`], [`Error::DType`] and [`Error::Aliasing`] of operands; what the plan refuses, shader errors, and any
+    /// earlier failure of the queue.
+    pub fn run<K: Twin>(&self, kernel: &K) -> Result<()> {
+        let operands = kernel.operands()?;
+        view::check(K::NAME, &operands)?;
         let capturing = CAPTURE.with_borrow(|c| c.as_ref().is_some_and(|(device, _)| *device == self.id()));
-        if self.is_cpu() && !capturing && !self.0.planner {
+        if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
-            return match self.0.backend {
-                Backend::Cpu(Precision::F32) => cpu::run::<f32, K>(kernel),
-                _ => cpu::run::<f64, K>(kernel),
-            };
+            match precision {
+                Precision::F32 => cpu::run::<f32, K>(kernel, &operands),
+                Precision::F64 => cpu::run::<f64, K>(kernel, &operands),
+            }
+            return Ok(());
         }
         let plan = kernel.plan(&self.0.caps)?;
         self.check(K::NAME, &plan)?;
         if capturing {
-            let bindings = kernel.tensors().iter().map(|b| (b.binding, b.access, b.tensor.dtype())).collect();
+            let bindings = operands.iter().map(Binding::from).collect();
             let seen = Captured { kernel: K::NAME, plan, fields: K::Params::FIELDS, bindings };
             CAPTURE.with_borrow_mut(|c| c.as_mut().expect("capturing").1.push(seen));
             return Ok(());
@@ -205,30 +223,30 @@ impl Device {
         }
         self.0.dispatches.fetch_add(1, Ordering::Relaxed);
         match &self.0.backend {
-            Backend::Gpu(gpu) if gpu.twinned(K::NAME) => self.run_twin(gpu, kernel),
-            Backend::Gpu(gpu) => gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &kernel.tensors()),
+            Backend::Gpu(gpu) if gpu.twinned(K::NAME) => self.run_twin(gpu, kernel, &operands),
+            Backend::Gpu(gpu) => gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands),
             Backend::Cpu(_) => unreachable!("handled above"),
         }
     }
 
     /// Runs the twin in place of a GPU kernel (`MINOISE_TWIN=name,...`), to find a wrong kernel by switching it off.
-    fn run_twin<K: Kernel>(&self, gpu: &gpu::Gpu, kernel: &K) -> Result<()> {
-        let bound = kernel.tensors();
+    fn run_twin<K: Twin>(&self, gpu: &gpu::Gpu, kernel: &K, operands: &[Operand<'_>]) -> Result<()> {
         let mut host = Vec::new();
-        for b in &bound {
-            host.push(match b.tensor.dtype() {
-                DType::U32 => Storage::U32(pollster::block_on(self.read_u32(b.tensor))?),
+        for o in operands {
+            let tensor = o.view.tensor;
+            host.push(match tensor.dtype() {
+                DType::U32 => Storage::U32(pollster::block_on(self.read_u32(tensor))?),
                 DType::F16 => {
-                    let bytes = pollster::block_on(gpu.read(b.tensor.buffer.gpu(), b.tensor.len().div_ceil(2) * 4))?;
+                    let bytes = pollster::block_on(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
                     let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
-                    Storage::F32(halves[..b.tensor.len()].iter().map(|x| x.to_f32()).collect())
+                    Storage::F32(halves[..tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
-                DType::Real => Storage::F32(pollster::block_on(self.read(b.tensor))?),
+                DType::Real => Storage::F32(pollster::block_on(self.read(tensor))?),
             });
         }
         let (mut ins, mut outs) = (Vec::new(), Vec::new());
-        for (b, storage) in bound.iter().zip(&mut host) {
-            match (b.access, storage) {
+        for (o, storage) in operands.iter().zip(&mut host) {
+            match (o.access, storage) {
                 (Access::Read, Storage::U32(x)) => ins.push(In::U32(x)),
                 (Access::Read, x) => ins.push(In::Real(f32::slice(x))),
                 (Access::Write, Storage::U32(x)) => outs.push(Out::U32(x)),
@@ -236,10 +254,11 @@ impl Device {
             }
         }
         kernel.twin(Io { ins, outs });
-        for (b, storage) in bound.iter().zip(&host).filter(|(b, _)| b.access == Access::Write) {
+        for (o, storage) in operands.iter().zip(&host).filter(|(o, _)| o.access == Access::Write) {
+            let buffer = o.view.tensor.buffer.gpu();
             match storage {
-                Storage::U32(x) => gpu.write(b.tensor.buffer.gpu(), bytemuck::cast_slice(x))?,
-                x => gpu.write(b.tensor.buffer.gpu(), bytemuck::cast_slice(f32::slice(x)))?,
+                Storage::U32(x) => gpu.write(buffer, bytemuck::cast_slice(x))?,
+                x => gpu.write(buffer, bytemuck::cast_slice(f32::slice(x)))?,
             }
         }
         Ok(())

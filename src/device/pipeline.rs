@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
-use super::kernel::{Access, Bound};
-use super::{Captured, Constant, Plan, shader};
+use super::{Access, Binding, Captured, Constant, Operand, Plan, shader};
 use crate::{Error, Result};
 
 type Key = (&'static str, Vec<(&'static str, Constant)>);
@@ -30,9 +29,9 @@ impl Pipeline {
         device: &wgpu::Device,
         uniforms: &wgpu::Buffer,
         params_bytes: usize,
-        tensors: &[Bound<'_>],
+        operands: &[Operand<'_>],
     ) -> wgpu::BindGroup {
-        let key: Vec<_> = tensors.iter().map(|b| b.tensor.buffer.gpu().clone()).collect();
+        let key: Vec<_> = operands.iter().map(|o| o.view.tensor.buffer.gpu().clone()).collect();
         let mut groups = self.groups.lock().expect("bind groups");
         if let Some(found) = groups.get(&key) {
             return found.clone();
@@ -41,10 +40,10 @@ impl Pipeline {
         let uniform = wgpu::BufferBinding { buffer: uniforms, offset: 0, size };
         let mut entries = vec![wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(uniform) }];
         entries.extend(
-            tensors
+            operands
                 .iter()
                 .zip(&key)
-                .map(|(b, buffer)| wgpu::BindGroupEntry { binding: b.binding, resource: buffer.as_entire_binding() }),
+                .map(|(o, buffer)| wgpu::BindGroupEntry { binding: o.binding, resource: buffer.as_entire_binding() }),
         );
         let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
             label: None,
@@ -88,7 +87,7 @@ impl Pipelines {
     ///
     /// # Errors
     /// [`Error::Shader`].
-    pub fn get(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Arc<Pipeline>> {
+    pub fn get(&self, plan: &Plan, bindings: impl Iterator<Item = Binding>) -> Result<Arc<Pipeline>> {
         let key = (plan.shader, plan.constants.clone());
         if let Some(found) = self.made.lock().expect("pipelines").get(&key) {
             return Ok(found.clone());
@@ -109,14 +108,14 @@ impl Pipelines {
         wanted.retain(|key, _| !self.made.lock().expect("pipelines").contains_key(key));
         let made: Vec<_> = wanted
             .into_par_iter()
-            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().map(|b| (b.0, b.1)))?))))
+            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().copied())?))))
             .collect::<Result<_>>()?;
         self.made.lock().expect("pipelines").extend(made);
         *self.compile.lock().expect("compile") += start.elapsed();
         Ok(())
     }
 
-    fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = (u32, Access)>) -> Result<Pipeline> {
+    fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = Binding>) -> Result<Pipeline> {
         let source = shader::assemble(plan)?;
         let module = shader::validate(plan.shader, &source)?;
         let entry = |binding: u32, ty| wgpu::BindGroupLayoutEntry {
@@ -127,9 +126,9 @@ impl Pipelines {
             count: None,
         };
         let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform)];
-        entries.extend(bindings.map(|(binding, access)| {
-            entry(binding, wgpu::BufferBindingType::Storage { read_only: access == Access::Read })
-        }));
+        entries.extend(
+            bindings.map(|b| entry(b.number, wgpu::BufferBindingType::Storage { read_only: b.access == Access::Read })),
+        );
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
         let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
         let descriptor = wgpu::ShaderModuleDescriptor {
@@ -139,8 +138,9 @@ impl Pipelines {
         let module = if super::checked() {
             self.device.create_shader_module(descriptor)
         } else {
-            // SAFETY: the kernels compare every index with the sizes in their params, their loops are bounded by
-            // them, and the test suite runs the same shaders with all checks on.
+            // SAFETY: the kernels compare every index with the sizes in their params, which come from the numbers that
+            // their views are made of, and every view was found inside its tensor. Indices read from a buffer are
+            // compared in the shader. Loops are bounded by params. The test suite runs the same shaders with all checks.
             unsafe { self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
         };
         let layout = self

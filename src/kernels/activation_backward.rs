@@ -2,8 +2,8 @@
 
 use super::add::elementwise;
 use super::gemm::Activation;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `activation_backward.wgsl`.
@@ -26,22 +26,6 @@ pub struct ActivationBackward<'a> {
     pub dx: &'a Tensor,
 }
 
-impl<'a> ActivationBackward<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where the sizes differ, [`Error::Unsupported`] for [`Activation::None`].
-    pub fn new(activation: Activation, saved: &'a Tensor, dy: &'a Tensor, dx: &'a Tensor) -> Result<Self> {
-        if activation == Activation::None {
-            return Err(Error::Unsupported("activation_backward: there is no activation".into()));
-        }
-        for (name, tensor) in [("saved", saved), ("dx", dx)] {
-            if tensor.len() != dy.len() {
-                return Err(Error::shape("activation_backward", name, dy.shape(), tensor.shape()));
-            }
-        }
-        Ok(Self { activation, saved, dy, dx })
-    }
-}
-
 impl Kernel for ActivationBackward<'_> {
     const NAME: &'static str = "activation_backward";
     type Params = ActivationBackwardParams;
@@ -50,17 +34,18 @@ impl Kernel for ActivationBackward<'_> {
         ActivationBackwardParams { n: self.dx.len() as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.saved), read(2, self.dy), write(3, self.dx)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        if self.activation == Activation::None {
+            return Err(Error::Unsupported("activation_backward: there is no activation".into()));
+        }
+        let n = self.dx.len();
+        let [saved, dy, dx] = [self.saved, self.dy, self.dx].map(|x| View::shaped(x, [n]));
+        Ok(vec![read(1, "saved", saved), read(2, "dy", dy), write(3, "dx", dx)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("activation_backward", self.dx.len(), caps);
         plan.constants.push(("GELU", Constant::Flag(self.activation == Activation::Gelu)));
         Ok(plan)
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::activation_backward::activation_backward(self, io);
     }
 }

@@ -1,8 +1,8 @@
 //! One step of Adam with decoupled weight decay.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `adamw.wgsl`.
@@ -87,17 +87,14 @@ impl Kernel for AdamW<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        debug_assert_eq!([self.m.len(), self.v.len()], [self.grad.len(); 2]);
-        debug_assert!(self.offset + self.grad.len() <= self.param.len());
-        vec![read(1, self.grad), write(2, self.param), write(3, self.m), write(4, self.v)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let n = self.grad.len();
+        let [grad, m, v] = [self.grad, self.m, self.v].map(|x| View::shaped(x, [n]));
+        let param = View::span(self.param, self.offset, n);
+        Ok(vec![read(1, "grad", grad), write(2, "param", param), write(3, "first", m), write(4, "second", v)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("adamw", self.grad.len(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::adamw::adamw(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! Sum in place: `y += x`.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `add.wgsl`.
@@ -18,17 +18,6 @@ params! {
 pub struct Add<'a> {
     pub x: &'a Tensor,
     pub y: &'a Tensor,
-}
-
-impl<'a> Add<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where the sizes differ.
-    pub fn new(x: &'a Tensor, y: &'a Tensor) -> Result<Self> {
-        if x.len() != y.len() {
-            return Err(Error::shape("add", "y", x.shape(), y.shape()));
-        }
-        Ok(Self { x, y })
-    }
 }
 
 /// Plan of a kernel that gives each of `n` elements a thread of its own.
@@ -51,15 +40,12 @@ impl Kernel for Add<'_> {
         AddParams { n: self.y.len() as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.y)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [x, y] = [self.x, self.y].map(|x| View::shaped(x, [self.y.len()]));
+        Ok(vec![read(1, "x", x), write(2, "y", y)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("add", self.y.len(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::add::add(io);
     }
 }

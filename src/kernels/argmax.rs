@@ -1,8 +1,8 @@
 //! Index of the largest element of each row.
 
 use super::layernorm::rowwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, DType, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `argmax.wgsl`.
@@ -22,20 +22,6 @@ pub struct ArgMax<'a> {
     pub out: &'a Tensor,
 }
 
-impl<'a> ArgMax<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where there is no column, or not one place in out for each row.
-    pub fn new(x: &'a Tensor, out: &'a Tensor) -> Result<Self> {
-        if x.cols() == 0 {
-            return Err(Error::shape("argmax", "x", "at least one column", x.shape()));
-        }
-        if out.len() != x.rows() {
-            return Err(Error::shape("argmax", "out", [x.rows()], out.shape()));
-        }
-        Ok(Self { x, out })
-    }
-}
-
 impl Kernel for ArgMax<'_> {
     const NAME: &'static str = "argmax";
     type Params = ArgMaxParams;
@@ -44,15 +30,15 @@ impl Kernel for ArgMax<'_> {
         ArgMaxParams { rows: self.x.rows() as u32, cols: self.x.cols() as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.out)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        if self.x.cols() == 0 {
+            return Err(Error::shape(Self::NAME, "x", "at least one column", self.x.shape()));
+        }
+        let out = View::shaped(self.out, [self.x.rows()]);
+        Ok(vec![read(1, "x", View::all(self.x)), write(2, "out", out).of(DType::U32)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(rowwise("argmax", [self.x.rows(), self.x.cols()], 8, caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::argmax::argmax(self, io);
     }
 }

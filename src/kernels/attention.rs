@@ -1,7 +1,7 @@
 //! Multi-head self-attention without an N x N matrix in memory.
 
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of the attention shaders; `scale` multiplies the scores.
@@ -28,27 +28,6 @@ pub struct Attention<'a> {
 }
 
 impl<'a> Attention<'a> {
-    /// Attention over `batch` images; the number of tokens follows from the rows of `qkv`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the tensors do not fit together, [`Error::Unsupported`] where the head dimension is not
-    /// a multiple of 4 up to 128.
-    pub fn new(
-        qkv: &'a Tensor,
-        out: &'a Tensor,
-        lse: Option<&'a Tensor>,
-        batch: usize,
-        tokens: usize,
-        heads: usize,
-    ) -> Result<Self> {
-        let sizes = Sizes::new("attention", qkv, batch, tokens, heads)?;
-        check("attention", "out", out, &[sizes.rows(), sizes.width()])?;
-        if let Some(lse) = lse {
-            check("attention", "lse", lse, &[sizes.scores()])?;
-        }
-        Ok(Self { qkv, out, lse, batch, tokens, heads })
-    }
-
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
     }
@@ -62,10 +41,11 @@ impl Kernel for Attention<'_> {
         self.sizes().params()
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.qkv), write(2, self.out)];
-        all.extend(self.lse.map(|x| write(3, x)));
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let sizes = self.sizes().checked(Self::NAME)?;
+        let mut all = vec![read(1, "qkv", sizes.qkv(self.qkv)), write(2, "out", sizes.merged(self.out))];
+        all.extend(self.lse.map(|lse| write(3, "lse", sizes.score_rows(lse))));
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -78,10 +58,6 @@ impl Kernel for Attention<'_> {
                 self.sizes().plan(caps, Self::NAME, Division { results: 1, rows, quads, kept: 2 }, &flags)
             }
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::attention::attention(self, io);
     }
 }
 
@@ -116,21 +92,32 @@ pub(crate) struct Sizes {
     pub dim: usize,
 }
 
-pub(crate) fn check(op: &'static str, arg: &'static str, tensor: &Tensor, shape: &[usize]) -> Result<()> {
-    if tensor.shape() == shape { Ok(()) } else { Err(Error::shape(op, arg, shape, tensor.shape())) }
-}
-
 impl Sizes {
-    pub fn new(op: &'static str, qkv: &Tensor, batch: usize, tokens: usize, heads: usize) -> Result<Self> {
-        let sizes = Self::of(qkv, batch, tokens, heads);
-        check(op, "qkv", qkv, &[sizes.rows(), 3 * sizes.width()])?;
-        if sizes.dim == 0 || sizes.dim > 128 || !sizes.dim.is_multiple_of(4) {
+    /// # Errors
+    /// [`Error::Unsupported`] where the head dimension is not a multiple of 4 up to 128.
+    pub fn checked(self, op: &'static str) -> Result<Self> {
+        if self.dim == 0 || self.dim > 128 || !self.dim.is_multiple_of(4) {
             return Err(Error::Unsupported(format!(
                 "{op}: heads of {} columns; multiples of 4 up to 128 are offered",
-                sizes.dim
+                self.dim
             )));
         }
-        Ok(sizes)
+        Ok(self)
+    }
+
+    /// q | k | v, or their gradients.
+    pub fn qkv<'a>(&self, tensor: &'a Tensor) -> View<'a> {
+        View::shaped(tensor, [self.rows(), 3 * self.width()])
+    }
+
+    /// The heads of all tokens side by side.
+    pub fn merged<'a>(&self, tensor: &'a Tensor) -> View<'a> {
+        View::shaped(tensor, [self.rows(), self.width()])
+    }
+
+    /// A number for each row of all score matrices.
+    pub fn score_rows<'a>(&self, tensor: &'a Tensor) -> View<'a> {
+        View::shaped(tensor, [self.scores()])
     }
 
     pub fn of(qkv: &Tensor, batch: usize, tokens: usize, heads: usize) -> Self {

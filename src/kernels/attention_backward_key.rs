@@ -1,8 +1,8 @@
 //! Backward pass of attention, the part of one key: the gradients of k and v.
 
-use super::attention::{AttentionParams, Division, Sizes, check};
-use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu};
+use super::attention::{AttentionParams, Division, Sizes};
+use crate::Result;
+use crate::device::{Caps, DeviceClass, Kernel, Operand, Plan, Tensor, read, write};
 
 /// `dv_j = sum_i p_ij dy_i` and `dk_j = sum_i ds_ij q_i / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
 /// `p_ij = exp(q_i . k_j / sqrt(dh) - lse_i)`, for every head of every image.
@@ -25,20 +25,6 @@ pub struct AttentionBackwardKey<'a> {
 }
 
 impl AttentionBackwardKey<'_> {
-    /// Checks the shapes.
-    ///
-    /// # Errors
-    /// Those of [`super::attention::Attention::new`].
-    pub fn checked(self) -> Result<Self> {
-        let op = "attention_backward_key";
-        let sizes = Sizes::new(op, self.qkv, self.batch, self.tokens, self.heads)?;
-        check(op, "dy", self.dy, &[sizes.rows(), sizes.width()])?;
-        check(op, "lse", self.lse, &[sizes.scores()])?;
-        check(op, "delta", self.delta, &[sizes.scores()])?;
-        check(op, "dqkv", self.dqkv, self.qkv.shape())?;
-        Ok(self)
-    }
-
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
     }
@@ -52,11 +38,15 @@ impl Kernel for AttentionBackwardKey<'_> {
         self.sizes().params()
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let ins = [self.qkv, self.dy, self.lse, self.delta];
-        let mut all: Vec<_> = (1..).zip(ins).map(|(binding, x)| read(binding, x)).collect();
-        all.push(write(5, self.dqkv));
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let sizes = self.sizes().checked(Self::NAME)?;
+        Ok(vec![
+            read(1, "qkv", sizes.qkv(self.qkv)),
+            read(2, "dy", sizes.merged(self.dy)),
+            read(3, "lse", sizes.score_rows(self.lse)),
+            read(4, "delta", sizes.score_rows(self.delta)),
+            write(5, "dqkv", sizes.qkv(self.dqkv)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -67,9 +57,5 @@ impl Kernel for AttentionBackwardKey<'_> {
                 self.sizes().plan(caps, Self::NAME, work, &[])
             }
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::attention_backward_key::attention_backward_key(self, io);
     }
 }

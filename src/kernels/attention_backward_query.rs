@@ -1,8 +1,8 @@
 //! Backward pass of attention, the part of one query: its delta and the gradient of q.
 
-use super::attention::{AttentionParams, Division, Sizes, check};
-use crate::device::{Bound, Caps, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu};
+use super::attention::{AttentionParams, Division, Sizes};
+use crate::Result;
+use crate::device::{Caps, DeviceClass, Kernel, Operand, Plan, Tensor, read, write};
 
 /// `delta_i = dy_i . out_i` and `dq_i = sum_j ds_ij k_j / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
 /// `p_ij = exp(q_i . k_j / sqrt(dh) - lse_i)`, for every head of every image.
@@ -26,21 +26,6 @@ pub struct AttentionBackwardQuery<'a> {
 }
 
 impl AttentionBackwardQuery<'_> {
-    /// Checks the shapes.
-    ///
-    /// # Errors
-    /// Those of [`super::attention::Attention::new`].
-    pub fn checked(self) -> Result<Self> {
-        let op = "attention_backward_query";
-        let sizes = Sizes::new(op, self.qkv, self.batch, self.tokens, self.heads)?;
-        check(op, "out", self.out, &[sizes.rows(), sizes.width()])?;
-        check(op, "dy", self.dy, &[sizes.rows(), sizes.width()])?;
-        check(op, "lse", self.lse, &[sizes.scores()])?;
-        check(op, "delta", self.delta, &[sizes.scores()])?;
-        check(op, "dqkv", self.dqkv, self.qkv.shape())?;
-        Ok(self)
-    }
-
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
     }
@@ -54,11 +39,16 @@ impl Kernel for AttentionBackwardQuery<'_> {
         self.sizes().params()
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let ins = [self.qkv, self.out, self.dy, self.lse];
-        let mut all: Vec<_> = (1..).zip(ins).map(|(binding, x)| read(binding, x)).collect();
-        all.extend([write(5, self.delta), write(6, self.dqkv)]);
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let sizes = self.sizes().checked(Self::NAME)?;
+        Ok(vec![
+            read(1, "qkv", sizes.qkv(self.qkv)),
+            read(2, "out", sizes.merged(self.out)),
+            read(3, "dy", sizes.merged(self.dy)),
+            read(4, "lse", sizes.score_rows(self.lse)),
+            write(5, "delta", sizes.score_rows(self.delta)),
+            write(6, "dqkv", sizes.qkv(self.dqkv)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -69,9 +59,5 @@ impl Kernel for AttentionBackwardQuery<'_> {
                 self.sizes().plan(caps, Self::NAME, work, &[])
             }
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::attention_backward_query::attention_backward_query(self, io);
     }
 }

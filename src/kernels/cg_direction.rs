@@ -1,8 +1,8 @@
 //! Next directions of conjugate gradients.
 
-use super::cg_step::{check, plan_rows};
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu, params};
+use super::cg_step::{pairs, plan_rows, scalars, vectors};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `cg_direction.wgsl`.
@@ -27,16 +27,6 @@ pub struct CgDirection<'a> {
     pub scalars: &'a Tensor,
 }
 
-impl CgDirection<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`crate::Error::Shape`] where they do not fit together.
-    pub fn checked(self) -> Result<Self> {
-        check("cg_direction", self.p, self.z, [self.y, self.x, self.r], self.scalars).map(|()| self)
-    }
-}
-
 impl Kernel for CgDirection<'_> {
     const NAME: &'static str = "cg_direction";
     type Params = CgDirectionParams;
@@ -45,16 +35,15 @@ impl Kernel for CgDirection<'_> {
         CgDirectionParams { rows: self.p.rows() as u32, m: self.p.cols() as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let inputs = [read(1, self.z), read(2, self.y), read(3, self.x), read(4, self.r)];
-        inputs.into_iter().chain([write(5, self.p), write(6, self.scalars)]).collect()
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [z, p] = vectors(self.p, [self.z, self.p]);
+        let [y, x, r] = pairs(self.p, [self.y, self.x, self.r]);
+        let inputs = [read(1, "z", z), read(2, "y", y), read(3, "x", x), read(4, "r", r)];
+        let outs = [write(5, "p", p), write(6, "scalars", scalars(self.p, self.scalars))];
+        Ok(inputs.into_iter().chain(outs).collect())
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(plan_rows("cg_direction", self.p.rows(), 4, caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::cg_direction::cg_direction(self, io);
     }
 }

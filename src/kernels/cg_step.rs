@@ -1,7 +1,7 @@
 //! A step of conjugate gradients along given directions.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Result, params};
 
 /// What [`CgStep`] and [`super::cg_direction::CgDirection`] tell of every right-hand side.
 pub const SCALARS: usize = 6;
@@ -26,21 +26,19 @@ pub struct CgStep<'a> {
     pub scalars: &'a Tensor,
 }
 
-/// Refuses tensors that are not those of `rows` systems in `m` unknowns.
-pub(super) fn check(op: &'static str, p: &Tensor, z: &Tensor, pairs: [&Tensor; 3], scalars: &Tensor) -> Result<()> {
-    let (rows, m) = (p.rows(), p.cols());
-    if z.shape() != [rows, m] {
-        return Err(Error::shape(op, "z", [rows, m], z.shape()));
-    }
-    for (name, tensor) in ["y", "x", "r"].into_iter().zip(pairs) {
-        if tensor.shape() != [2, rows, m] {
-            return Err(Error::shape(op, name, [2, rows, m], tensor.shape()));
-        }
-    }
-    if scalars.shape() != [rows, SCALARS] {
-        return Err(Error::shape(op, "scalars", [rows, SCALARS], scalars.shape()));
-    }
-    Ok(())
+/// Rows of m unknowns, as many as those of p.
+pub(super) fn vectors<'a, const N: usize>(p: &Tensor, of: [&'a Tensor; N]) -> [View<'a>; N] {
+    of.map(|x| View::shaped(x, [p.rows(), p.cols()]))
+}
+
+/// The same in pairs.
+pub(super) fn pairs<'a, const N: usize>(p: &Tensor, of: [&'a Tensor; N]) -> [View<'a>; N] {
+    of.map(|x| View::shaped(x, [2, p.rows(), p.cols()]))
+}
+
+/// [`SCALARS`] numbers for each row of p.
+pub(super) fn scalars<'a>(p: &Tensor, of: &'a Tensor) -> View<'a> {
+    View::shaped(of, [p.rows(), SCALARS])
 }
 
 /// A workgroup for each of `rows` rows, which passes `floats` numbers a thread through workgroup memory.
@@ -55,16 +53,6 @@ pub(super) fn plan_rows(shader: &'static str, rows: usize, floats: u32, caps: &C
     }
 }
 
-impl CgStep<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where they do not fit together.
-    pub fn checked(self) -> Result<Self> {
-        check("cg_step", self.p, self.z, [self.y, self.x, self.r], self.scalars).map(|()| self)
-    }
-}
-
 impl Kernel for CgStep<'_> {
     const NAME: &'static str = "cg_step";
     type Params = CgStepParams;
@@ -73,16 +61,14 @@ impl Kernel for CgStep<'_> {
         CgStepParams { rows: self.p.rows() as u32, m: self.p.cols() as u32, zero: 0 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let outs = [write(3, self.x), write(4, self.r), write(5, self.z), write(6, self.scalars)];
-        [read(1, self.p), read(2, self.y)].into_iter().chain(outs).collect()
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [p, z] = vectors(self.p, [self.p, self.z]);
+        let [y, x, r] = pairs(self.p, [self.y, self.x, self.r]);
+        let scalars = write(6, "scalars", scalars(self.p, self.scalars));
+        Ok(vec![read(1, "p", p), read(2, "y", y), write(3, "x", x), write(4, "r", r), write(5, "z", z), scalars])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(plan_rows("cg_step", self.p.rows(), 2, caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::cg_step::cg_step(self, io);
     }
 }

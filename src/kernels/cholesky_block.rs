@@ -1,7 +1,7 @@
 //! Cholesky factor of one diagonal block.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, write};
+use crate::{Error, Result, params};
 
 /// Rows of the largest block; its lower triangle fits into workgroup memory, and products of this depth keep `gemm`
 /// busy.
@@ -39,8 +39,17 @@ impl Kernel for CholeskyBlock<'_> {
         CholeskyBlockParams { m: self.g.cols() as u32, start, size, first }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![write(1, self.g), write(2, self.info)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let m = self.g.cols();
+        if self.size > BLOCK || self.start + self.size > m {
+            return Err(Error::shape(
+                Self::NAME,
+                "g",
+                format!("a block of at most {BLOCK} rows inside"),
+                self.g.shape(),
+            ));
+        }
+        Ok(vec![write(1, "g", View::shaped(self.g, [m, m])), write(2, "info", View::shaped(self.info, [2]))])
     }
 
     fn plan(&self, _: &Caps) -> Result<Plan> {
@@ -52,9 +61,5 @@ impl Kernel for CholeskyBlock<'_> {
             shared_bytes: (BLOCK * (BLOCK + 1) / 2 * 4) as u32,
             groups: [1, 1, 1],
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::cholesky_block::cholesky_block(self, io);
     }
 }

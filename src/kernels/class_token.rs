@@ -1,8 +1,8 @@
 //! Gathers the class token of every image.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `class_token.wgsl` and `class_token_backward.wgsl`; n counts the written elements.
@@ -23,14 +23,14 @@ pub struct ClassToken<'a> {
     pub out: &'a Tensor,
 }
 
-impl<'a> ClassToken<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where out is not [b, d] for an x of [b, tokens, d].
-    pub fn new(x: &'a Tensor, out: &'a Tensor) -> Result<Self> {
-        match (x.shape(), out.shape()) {
-            (&[b, tokens, d], &[rows, cols]) if tokens > 0 && (rows, cols) == (b, d) => Ok(Self { x, out }),
-            _ => Err(Error::shape("class_token", "x", "[b, tokens, d] for an out of [b, d]", x.shape())),
-        }
+/// The shape [b, tokens, d] of tokens.
+///
+/// # Errors
+/// [`Error::Shape`] where it is none, or an image has no token.
+pub(super) fn tokens(op: &'static str, arg: &'static str, of: &Tensor) -> Result<[usize; 3]> {
+    match of.shape() {
+        &[b, tokens, d] if tokens > 0 => Ok([b, tokens, d]),
+        other => Err(Error::shape(op, arg, "[b, tokens, d]", other)),
     }
 }
 
@@ -48,15 +48,12 @@ impl Kernel for ClassToken<'_> {
         token_params(self.x, self.out.len())
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.out)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [b, _, d] = tokens(Self::NAME, "x", self.x)?;
+        Ok(vec![read(1, "x", View::all(self.x)), write(2, "out", View::shaped(self.out, [b, d]))])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("class_token", self.out.len(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::class_token::class_token(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! Sums over the rows of a matrix: gradients of biases and of layer normalisation, means of prototypes.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `column_sum.wgsl`; strides and offsets in elements.
@@ -53,15 +53,6 @@ impl<'a> ColumnSum<'a> {
             accumulate: false,
         }
     }
-
-    fn check(&self) {
-        let (rows, cols) = (self.rows, self.cols);
-        debug_assert!(self.out_offset + cols <= self.out.len());
-        debug_assert!(rows == 0 || self.x_offset + (rows - 1) * self.x_ld + cols <= self.x.len());
-        if let Some((z, stats)) = self.normalised {
-            debug_assert_eq!([z.len(), stats.len()], [rows * cols, rows * 2]);
-        }
-    }
 }
 
 impl Kernel for ColumnSum<'_> {
@@ -80,14 +71,17 @@ impl Kernel for ColumnSum<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        self.check();
-        let mut all = vec![read(1, self.x)];
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (rows, cols) = (self.rows, self.cols);
+        let mut all = vec![read(1, "x", View::part(self.x, self.x_offset, [rows, cols], self.x_ld))];
         if let Some((z, stats)) = self.normalised {
-            all.extend([read(2, z), read(3, stats)]);
+            all.extend([
+                read(2, "z", View::shaped(z, [rows * cols])),
+                read(3, "stats", View::shaped(stats, [2 * rows])),
+            ]);
         }
-        all.push(write(4, self.out));
-        all
+        all.push(write(4, "out", View::span(self.out, self.out_offset, cols)));
+        Ok(all)
     }
 
     /// Few rows need few lanes a column.
@@ -105,9 +99,5 @@ impl Kernel for ColumnSum<'_> {
             shared_bytes: 4 * workgroup,
             groups: [self.cols.div_ceil(cols as usize) as u32, 1, 1],
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::column_sum::column_sum(self, io);
     }
 }

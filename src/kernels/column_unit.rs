@@ -1,8 +1,8 @@
 //! Powers of two that scale columns.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 /// Scaled columns stay below `2^BITS`.
 pub const BITS: u32 = 9;
@@ -25,22 +25,6 @@ pub struct ColumnUnit<'a> {
     pub units: &'a Tensor,
 }
 
-impl ColumnUnit<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where rows lie outside x, or units do not fit its columns.
-    pub fn checked(self) -> Result<Self> {
-        if self.start + self.rows > self.x.rows() {
-            return Err(Error::shape("column_unit", "x", format!("{} rows", self.start + self.rows), self.x.shape()));
-        }
-        if self.units.shape() != [2, self.x.cols()] {
-            return Err(Error::shape("column_unit", "units", [2, self.x.cols()], self.units.shape()));
-        }
-        Ok(self)
-    }
-}
-
 impl Kernel for ColumnUnit<'_> {
     const NAME: &'static str = "column_unit";
     type Params = ColumnUnitParams;
@@ -49,17 +33,15 @@ impl Kernel for ColumnUnit<'_> {
         ColumnUnitParams { cols: self.x.cols() as u32, start: self.start as u32, rows: self.rows as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.units)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let cols = self.x.cols();
+        let x = View::part(self.x, self.start * cols, [self.rows, cols], cols);
+        Ok(vec![read(1, "x", x), write(2, "units", View::shaped(self.units, [2, cols]))])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("column_unit", self.x.cols(), caps);
         plan.constants.push(("BITS", Constant::U32(BITS)));
         Ok(plan)
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::column_unit::column_unit(self, io);
     }
 }

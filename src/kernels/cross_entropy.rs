@@ -1,7 +1,7 @@
 //! Cross-entropy of a batch and its gradient.
 
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DType, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `cross_entropy.wgsl`.
@@ -27,29 +27,6 @@ pub struct CrossEntropy<'a> {
     pub dlogits: &'a Tensor,
 }
 
-impl<'a> CrossEntropy<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where the sizes do not fit together.
-    pub fn new(
-        logits: &'a Tensor,
-        labels: &'a Tensor,
-        loss: &'a Tensor,
-        slot: usize,
-        dlogits: &'a Tensor,
-    ) -> Result<Self> {
-        if labels.len() != logits.rows() {
-            return Err(Error::shape("cross_entropy", "labels", [logits.rows()], labels.shape()));
-        }
-        if (dlogits.rows(), dlogits.cols()) != (logits.rows(), logits.cols()) {
-            return Err(Error::shape("cross_entropy", "dlogits", logits.shape(), dlogits.shape()));
-        }
-        if slot >= loss.len() {
-            return Err(Error::shape("cross_entropy", "loss", format!("more than {slot} slots"), loss.shape()));
-        }
-        Ok(Self { logits, labels, loss, slot, dlogits })
-    }
-}
-
 impl Kernel for CrossEntropy<'_> {
     const NAME: &'static str = "cross_entropy";
     type Params = CrossEntropyParams;
@@ -58,8 +35,14 @@ impl Kernel for CrossEntropy<'_> {
         CrossEntropyParams { rows: self.logits.rows() as u32, cols: self.logits.cols() as u32, slot: self.slot as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.logits), read(2, self.labels), write(3, self.loss), write(4, self.dlogits)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let shape = [self.logits.rows(), self.logits.cols()];
+        Ok(vec![
+            read(1, "logits", View::shaped(self.logits, shape)),
+            read(2, "labels", View::shaped(self.labels, [shape[0]])).of(DType::U32),
+            write(3, "loss", View::span(self.loss, self.slot, 1)),
+            write(4, "dlogits", View::shaped(self.dlogits, shape)),
+        ])
     }
 
     /// Short rows take few lanes, so that more of them go at once.
@@ -77,9 +60,5 @@ impl Kernel for CrossEntropy<'_> {
             shared_bytes: 4 * workgroup,
             groups: [u32::from(!self.logits.is_empty()), 1, 1],
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::cross_entropy::cross_entropy(self, io);
     }
 }

@@ -1,8 +1,8 @@
 //! Chains of fused multiply-adds that stay in registers: what the arithmetic of a device reaches at best.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `fma_chains.wgsl`; `quads` counts groups of four elements.
@@ -36,30 +36,18 @@ impl FmaChains<'_> {
     /// Chains of one element.
     pub const CHAINS: usize = 2;
 
-    /// Checks the shapes.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the sizes differ or are no multiple of four.
-    pub fn checked(self) -> Result<Self> {
-        quads("fma_chains", self.x, self.y)?;
-        Ok(self)
-    }
-
     /// Multiplications and additions, each counted.
     pub fn flops(&self) -> f64 {
         2.0 * (Self::CHAINS * Self::ROUND * self.rounds) as f64 * self.x.len() as f64
     }
 }
 
-/// Groups of four elements in x and in y.
-pub(super) fn quads(op: &'static str, x: &Tensor, y: &Tensor) -> Result<usize> {
+/// Equally many elements in x and in y, a multiple of four.
+pub(super) fn quads<'a>(op: &'static str, x: &'a Tensor, y: &'a Tensor) -> Result<[View<'a>; 2]> {
     if !x.len().is_multiple_of(4) {
         return Err(Error::shape(op, "x", "[a multiple of 4]", x.shape()));
     }
-    if x.len() != y.len() {
-        return Err(Error::shape(op, "y", x.shape(), y.shape()));
-    }
-    Ok(x.len() / 4)
+    Ok([x, y].map(|z| View::shaped(z, [x.len()])))
 }
 
 impl Kernel for FmaChains<'_> {
@@ -75,17 +63,14 @@ impl Kernel for FmaChains<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.y)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [x, y] = quads(Self::NAME, self.x, self.y)?;
+        Ok(vec![read(1, "x", x), write(2, "y", y)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise(Self::NAME, self.x.len() / 4, caps);
         plan.constants.push(("ROUND", Constant::U32(Self::ROUND as u32)));
         Ok(plan)
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::fma_chains::fma_chains(self, io);
     }
 }

@@ -5,11 +5,11 @@ mod shuffle;
 mod variants;
 
 pub use halves::{MATRIX_TILES, MatrixTile};
-pub(super) use variants::RESIDENT;
+pub(crate) use variants::RESIDENT;
 pub use variants::{TILES, Tile, Variant};
 
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, DType, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 /// Which operand is stored transposed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl<'a> Mat<'a> {
     /// A matrix that starts at element `offset` with row stride `ld`.
     pub fn at(tensor: &'a Tensor, offset: usize, ld: usize) -> Self {
         Self { tensor, offset, ld, batch: 0 }
+    }
+
+    /// What `count` matrices [rows, cols] touch.
+    pub fn view(self, shape: [usize; 2], count: usize) -> View<'a> {
+        View::part(self.tensor, self.offset, shape, self.ld).every(count, self.batch)
     }
 
     /// The same matrix repeated every `batch` elements.
@@ -163,20 +168,22 @@ impl Kernel for Gemm<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.a.tensor), read(2, self.b.tensor)];
-        all.extend(self.bias.as_ref().map(|b| read(3, b.tensor)));
-        all.extend(self.residual.map(|r| read(4, r)));
-        all.push(write(5, self.out.tensor));
-        all.extend(self.pre.map(|p| write(6, p)));
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [m, n, k] = self.mnk;
+        let batch = self.batch;
+        let a = self.a.view(if self.layout == Layout::TN { [k, m] } else { [m, k] }, batch);
+        let b = self.b.view(if self.layout == Layout::NT { [n, k] } else { [k, n] }, batch);
+        let out = self.out.view([m, n], batch);
+        let weights = if self.b.tensor.dtype() == DType::F16 { DType::F16 } else { DType::Real };
+        let mut all = vec![read(1, "a", a), read(2, "b", b).of(weights)];
+        all.extend(self.bias.map(|bias| read(3, "bias", Mat { ld: n, ..bias }.view([1, n], batch))));
+        all.extend(self.residual.map(|tensor| read(4, "residual", out.like(tensor))));
+        all.push(write(5, "out", out));
+        all.extend(self.pre.map(|tensor| write(6, "pre", out.like(tensor))));
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(self.planned(self.variant(caps), caps).expect("a variant that can run it"))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::gemm::gemm(self, io);
     }
 }

@@ -1,8 +1,8 @@
 //! Gram matrix of a batch, added to one tile of pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 /// Samples of one dispatch: their integers sum to at most `2^(2 BITS + 9)`, far inside i32.
 pub const SAMPLES: usize = 512;
@@ -45,26 +45,6 @@ pub struct Gram<'a> {
 }
 
 impl Gram<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where samples or features lie outside p, or units do not fit it.
-    pub fn checked(self) -> Result<Self> {
-        let m = self.p.cols();
-        if self.start + self.samples > self.p.rows() || self.samples > SAMPLES {
-            return Err(Error::shape("gram", "p", format!("{} samples", self.samples), self.p.shape()));
-        }
-        if self.units.shape() != [2, m] {
-            return Err(Error::shape("gram", "units", [2, m], self.units.shape()));
-        }
-        let fits = matches!(self.tile.shape(), [2, rows, cols] if self.row0 + rows <= m && self.col0 + cols <= m
-            && (self.row0 != self.col0 || rows == cols));
-        if !fits {
-            return Err(Error::shape("gram", "tile", "[2, rows, cols] inside G", self.tile.shape()));
-        }
-        Ok(self)
-    }
-
     /// Rows and columns of the tile.
     pub(crate) fn size(&self) -> [usize; 2] {
         [self.tile.shape()[1], self.tile.shape()[2]]
@@ -125,16 +105,26 @@ impl Kernel for Gram<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.p), read(2, self.units), write(3, self.tile)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let m = self.p.cols();
+        let &[2, rows, cols] = self.tile.shape() else {
+            return Err(Error::shape(Self::NAME, "g", "[2, rows, cols]", self.tile.shape()));
+        };
+        if self.row0 + rows > m || self.col0 + cols > m || (self.diagonal() && rows != cols) {
+            return Err(Error::shape(Self::NAME, "g", format!("a tile inside [{m}, {m}]"), self.tile.shape()));
+        }
+        if self.samples > SAMPLES {
+            return Err(Error::shape(Self::NAME, "p", format!("at most {SAMPLES} samples"), self.samples));
+        }
+        Ok(vec![
+            read(1, "p", View::part(self.p, self.start * m, [self.samples, m], m)),
+            read(2, "units", View::shaped(self.units, [2, m])),
+            write(3, "g", View::all(self.tile)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rowwise = caps.class == DeviceClass::SoftwareGpu && self.rows_apply();
         Ok(if rowwise { self.rowwise() } else { self.tiled() })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::gram::gram(self, io);
     }
 }

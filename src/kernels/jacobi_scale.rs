@@ -1,8 +1,8 @@
 //! Diagonal of a regularised Gram matrix and the powers of two that bring it near 1.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `jacobi_scale.wgsl`.
@@ -23,23 +23,6 @@ pub struct JacobiScale<'a> {
     pub diagonal: &'a Tensor,
 }
 
-impl JacobiScale<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where they do not fit together.
-    pub fn checked(self) -> Result<Self> {
-        let m = self.scale.len();
-        if !matches!(self.tile.shape(), [2, rows, cols] if rows == cols && self.offset + rows <= m) {
-            return Err(Error::shape("jacobi_scale", "tile", "[2, n, n] inside [m, m]", self.tile.shape()));
-        }
-        if self.diagonal.shape() != [2, m] {
-            return Err(Error::shape("jacobi_scale", "diagonal", [2, m], self.diagonal.shape()));
-        }
-        Ok(self)
-    }
-}
-
 impl Kernel for JacobiScale<'_> {
     const NAME: &'static str = "jacobi_scale";
     type Params = JacobiScaleParams;
@@ -56,15 +39,22 @@ impl Kernel for JacobiScale<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.tile), write(2, self.scale), write(3, self.diagonal)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let m = self.scale.len();
+        let &[2, n, cols] = self.tile.shape() else {
+            return Err(Error::shape(Self::NAME, "g", "[2, n, n]", self.tile.shape()));
+        };
+        if n != cols {
+            return Err(Error::shape(Self::NAME, "g", [2, n, n], self.tile.shape()));
+        }
+        Ok(vec![
+            read(1, "g", View::all(self.tile)),
+            write(2, "scale", View::span(self.scale, self.offset, n)),
+            write(3, "diagonal", View::shaped(self.diagonal, [2, m])),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("jacobi_scale", self.tile.cols(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::jacobi_scale::jacobi_scale(self, io);
     }
 }

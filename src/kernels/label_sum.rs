@@ -1,8 +1,8 @@
 //! Sums rows by label.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, DType, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `label_sum.wgsl`.
@@ -26,20 +26,6 @@ pub struct LabelSum<'a> {
     pub q: &'a Tensor,
 }
 
-impl<'a> LabelSum<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where there is not one label for each row of p, or q's rows have another length.
-    pub fn new(p: &'a Tensor, labels: &'a Tensor, q: &'a Tensor) -> Result<Self> {
-        if labels.len() != p.rows() {
-            return Err(Error::shape("label_sum", "labels", [p.rows()], labels.shape()));
-        }
-        if !matches!(q.shape(), &[2, _, m] if m == p.cols()) {
-            return Err(Error::shape("label_sum", "q", format!("[2, c, {}]", p.cols()), q.shape()));
-        }
-        Ok(Self { p, labels, q })
-    }
-}
-
 impl Kernel for LabelSum<'_> {
     const NAME: &'static str = "label_sum";
     type Params = LabelSumParams;
@@ -49,15 +35,19 @@ impl Kernel for LabelSum<'_> {
         LabelSumParams { rows: self.p.rows() as u32, cols: self.p.cols() as u32, classes, zero: 0 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.p), read(2, self.labels), write(3, self.q)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (b, m) = (self.p.rows(), self.p.cols());
+        let &[2, classes, _] = self.q.shape() else {
+            return Err(Error::shape(Self::NAME, "q", format!("[2, c, {m}]"), self.q.shape()));
+        };
+        Ok(vec![
+            read(1, "p", View::all(self.p)),
+            read(2, "labels", View::shaped(self.labels, [b])).of(DType::U32),
+            write(3, "q", View::shaped(self.q, [2, classes, m])),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("label_sum", self.p.cols(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::label_sum::label_sum(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! Layer normalisation over rows.
 
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `layernorm.wgsl`.
@@ -31,30 +31,8 @@ pub struct LayerNorm<'a> {
 
 impl<'a> LayerNorm<'a> {
     /// Without stats.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the sizes do not fit together.
-    pub fn new(x: &'a Tensor, gamma: &'a Tensor, beta: &'a Tensor, out: &'a Tensor, eps: f32) -> Result<Self> {
-        for (name, tensor) in [("gamma", gamma), ("beta", beta)] {
-            if tensor.len() != x.cols() {
-                return Err(Error::shape("layernorm", name, [x.cols()], tensor.shape()));
-            }
-        }
-        if (out.rows(), out.cols()) != (x.rows(), x.cols()) {
-            return Err(Error::shape("layernorm", "out", x.shape(), out.shape()));
-        }
-        Ok(Self { x, gamma, beta, out, stats: None, eps })
-    }
-
-    /// Also writes `stats`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where stats does not hold two numbers a row.
-    pub fn with_stats(self, stats: &'a Tensor) -> Result<Self> {
-        if stats.len() != 2 * self.x.rows() {
-            return Err(Error::shape("layernorm", "stats", [self.x.rows(), 2], stats.shape()));
-        }
-        Ok(Self { stats: Some(stats), ..self })
+    pub fn new(x: &'a Tensor, gamma: &'a Tensor, beta: &'a Tensor, out: &'a Tensor, eps: f32) -> Self {
+        Self { x, gamma, beta, out, stats: None, eps }
     }
 }
 
@@ -105,10 +83,16 @@ impl Kernel for LayerNorm<'_> {
         LayerNormParams { rows: self.x.rows() as u32, cols: self.x.cols() as u32, eps: self.eps }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.x), read(2, self.gamma), read(3, self.beta), write(4, self.out)];
-        all.extend(self.stats.map(|s| write(5, s)));
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let shape = [self.x.rows(), self.x.cols()];
+        let mut all = vec![
+            read(1, "x", View::shaped(self.x, shape)),
+            read(2, "gamma", View::shaped(self.gamma, [shape[1]])),
+            read(3, "beta", View::shaped(self.beta, [shape[1]])),
+            write(4, "out", View::shaped(self.out, shape)),
+        ];
+        all.extend(self.stats.map(|stats| write(5, "stats", View::shaped(stats, [2 * shape[0]]))));
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -116,9 +100,5 @@ impl Kernel for LayerNorm<'_> {
         let mut plan = row_a_lane("layernorm_rows", shape, caps).unwrap_or_else(|| rowwise(Self::NAME, shape, 4, caps));
         plan.constants.push(("STATS", Constant::Flag(self.stats.is_some())));
         Ok(plan)
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::layernorm::layernorm(self, io);
     }
 }

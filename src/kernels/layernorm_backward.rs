@@ -1,8 +1,8 @@
 //! Gradient of layer normalisation with respect to its input.
 
 use super::layernorm::{row_a_lane, rowwise};
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `layernorm_backward.wgsl`.
@@ -28,28 +28,6 @@ pub struct LayerNormBackward<'a> {
     pub accumulate: bool,
 }
 
-impl<'a> LayerNormBackward<'a> {
-    /// Overwrites `dx`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the sizes do not fit together.
-    pub fn new(x: &'a Tensor, gamma: &'a Tensor, stats: &'a Tensor, dy: &'a Tensor, dx: &'a Tensor) -> Result<Self> {
-        let op = "layernorm_backward";
-        if gamma.len() != x.cols() {
-            return Err(Error::shape(op, "gamma", [x.cols()], gamma.shape()));
-        }
-        if stats.len() != 2 * x.rows() {
-            return Err(Error::shape(op, "stats", [x.rows(), 2], stats.shape()));
-        }
-        for (name, tensor) in [("dy", dy), ("dx", dx)] {
-            if (tensor.rows(), tensor.cols()) != (x.rows(), x.cols()) {
-                return Err(Error::shape(op, name, x.shape(), tensor.shape()));
-            }
-        }
-        Ok(Self { x, gamma, stats, dy, dx, accumulate: false })
-    }
-}
-
 impl Kernel for LayerNormBackward<'_> {
     const NAME: &'static str = "layernorm_backward";
     type Params = LayerNormBackwardParams;
@@ -62,17 +40,20 @@ impl Kernel for LayerNormBackward<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), read(2, self.gamma), read(3, self.stats), read(4, self.dy), write(5, self.dx)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let shape = [self.x.rows(), self.x.cols()];
+        Ok(vec![
+            read(1, "x", View::shaped(self.x, shape)),
+            read(2, "gamma", View::shaped(self.gamma, [shape[1]])),
+            read(3, "stats", View::shaped(self.stats, [2 * shape[0]])),
+            read(4, "dy", View::shaped(self.dy, shape)),
+            write(5, "dx", View::shaped(self.dx, shape)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let shape = [self.x.rows(), self.x.cols()];
         let rows = row_a_lane("layernorm_backward_rows", shape, caps);
         Ok(rows.unwrap_or_else(|| rowwise(Self::NAME, shape, 8, caps)))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::layernorm_backward::layernorm_backward(self, io);
     }
 }

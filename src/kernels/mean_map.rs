@@ -1,8 +1,8 @@
 //! The mixture of one-layer maps, of which a noise layer then needs one alone.
 
-use super::noise::PhiLayout;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Result, cpu, params};
+use super::noise_mix::PhiLayout;
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Result, params};
 
 /// Threads of a workgroup; each makes four neighbouring elements.
 const WG: usize = 64;
@@ -35,8 +35,12 @@ impl Kernel for MeanMap<'_> {
         MeanMapParams { e: self.layout.e as u32, modules: self.modules as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.phi), read(2, self.omega), write(3, self.out)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        Ok(vec![
+            read(1, "phi", self.layout.modules(self.phi, self.modules)),
+            read(2, "omega", View::span(self.omega, 0, self.modules)),
+            write(3, "out", self.layout.mean(self.out)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -47,9 +51,5 @@ impl Kernel for MeanMap<'_> {
             shared_bytes: 0,
             groups: grid(self.out.len().div_ceil(4 * WG), caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::mean_map::mean_map(self, io);
     }
 }

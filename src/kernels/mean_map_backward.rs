@@ -1,9 +1,9 @@
 //! Backward pass of the mixture of one-layer maps.
 
 use super::mean_map::MeanMapParams;
-use super::noise::PhiLayout;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Result, cpu};
+use super::noise_mix::PhiLayout;
+use crate::Result;
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
 
 /// Threads of a workgroup, which makes one module.
 const WG: usize = 64;
@@ -33,11 +33,14 @@ impl Kernel for MeanMapBackward<'_> {
         MeanMapParams { e: self.layout.e as u32, modules: self.modules as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let ins = [self.phi, self.omega, self.grad];
-        let mut all: Vec<_> = (1..).zip(ins).map(|(i, t)| read(i, t)).collect();
-        all.extend([write(4, self.dphi), write(5, self.domega)]);
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        Ok(vec![
+            read(1, "phi", self.layout.modules(self.phi, self.modules)),
+            read(2, "omega", View::span(self.omega, 0, self.modules)),
+            read(3, "grad", self.layout.mean(self.grad)),
+            write(4, "dphi", View::shaped(self.dphi, [self.layout.len()])),
+            write(5, "domega", View::shaped(self.domega, [self.modules])),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -48,9 +51,5 @@ impl Kernel for MeanMapBackward<'_> {
             shared_bytes: 4 * WG as u32,
             groups: grid(self.modules, caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::mean_map_backward::mean_map_backward(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! Mixture weights from their logits.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Result, params};
 
 /// Threads of a workgroup.
 const WG: usize = 64;
@@ -17,20 +17,11 @@ params! {
 /// logits, omega `[T]` or [layers, T].
 #[derive(Clone, Copy, Debug)]
 pub struct Mixture<'a> {
-    logits: &'a Tensor,
-    omega: &'a Tensor,
+    pub logits: &'a Tensor,
+    pub omega: &'a Tensor,
 }
 
-impl<'a> Mixture<'a> {
-    /// # Errors
-    /// [`Error::Shape`] where the two differ in shape.
-    pub fn new(logits: &'a Tensor, omega: &'a Tensor) -> Result<Self> {
-        if logits.shape() != omega.shape() {
-            return Err(Error::shape("mixture", "omega", logits.shape(), omega.shape()));
-        }
-        Ok(Self { logits, omega })
-    }
-
+impl Mixture<'_> {
     pub(crate) fn modules(&self) -> usize {
         self.logits.cols()
     }
@@ -44,8 +35,10 @@ impl Kernel for Mixture<'_> {
         MixtureParams { rows: self.logits.rows() as u32, modules: self.modules() as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.logits), write(2, self.omega)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [logits, omega] =
+            [self.logits, self.omega].map(|x| View::shaped(x, [self.logits.rows(), self.logits.cols()]));
+        Ok(vec![read(1, "logits", logits), write(2, "omega", omega)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -57,9 +50,5 @@ impl Kernel for Mixture<'_> {
             shared_bytes: 0,
             groups: grid(if empty { 0 } else { self.logits.rows().div_ceil(WG) }, caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::mixture::mixture(self, io);
     }
 }

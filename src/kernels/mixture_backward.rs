@@ -1,7 +1,7 @@
 //! Gradient of the mixture's logits.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 /// Threads of the only workgroup.
 const WG: usize = 256;
@@ -18,34 +18,21 @@ params! {
 /// partials [groups, T]; omega, out `[T]` or [layers, T].
 #[derive(Clone, Copy, Debug)]
 pub struct MixtureBackward<'a> {
-    partials: &'a Tensor,
-    omega: &'a Tensor,
-    out: &'a Tensor,
-    offset: usize,
+    pub partials: &'a Tensor,
+    pub omega: &'a Tensor,
+    pub out: &'a Tensor,
+    /// The row of omega and out.
+    pub layer: usize,
 }
 
-impl<'a> MixtureBackward<'a> {
-    /// The layer whose weights and logit gradients are row `layer` of `omega` and `out`, both [layers, T] or `[T]`.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where a tensor has no such row or other than T columns.
-    pub fn new(partials: &'a Tensor, omega: &'a Tensor, out: &'a Tensor, layer: usize) -> Result<Self> {
-        let modules = partials.cols();
-        for (arg, tensor) in [("omega", omega), ("out", out)] {
-            if tensor.cols() != modules || tensor.rows() <= layer {
-                return Err(Error::shape("mixture_backward", arg, [layer + 1, modules], tensor.shape()));
-            }
-        }
-        Ok(Self { partials, omega, out, offset: layer * modules })
-    }
-
+impl MixtureBackward<'_> {
     pub(crate) fn modules(&self) -> usize {
         self.partials.cols()
     }
 
     /// Where this layer's elements of omega and out start.
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.layer * self.modules()
     }
 }
 
@@ -57,12 +44,14 @@ impl Kernel for MixtureBackward<'_> {
         MixtureBackwardParams {
             groups: self.partials.rows() as u32,
             modules: self.modules() as u32,
-            offset: self.offset as u32,
+            offset: self.offset() as u32,
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.partials), read(2, self.omega), write(3, self.out)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let modules = self.modules();
+        let [omega, out] = [self.omega, self.out].map(|x| View::span(x, self.offset(), modules));
+        Ok(vec![read(1, "partials", View::all(self.partials)), read(2, "omega", omega), write(3, "out", out)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -74,9 +63,5 @@ impl Kernel for MixtureBackward<'_> {
             shared_bytes: 4 * wg as u32,
             groups: [1, 1, 1],
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::mixture_backward::mixture_backward(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! Sampling and mixture of one module, as steps of their own: the unfused form of the noise layer.
 
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Error, Result, params};
 
 /// Threads of a workgroup; each makes four neighbouring units.
 const WG: usize = 64;
@@ -79,18 +79,30 @@ impl Kernel for NoiseCombine<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.omega)];
-        all.extend(self.eps.map(|eps| read(2, eps)));
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (rows, width, e) = (self.maps().rows(), self.maps().cols(), self.e);
+        if !e.is_multiple_of(4) || (width != e && width != 2 * e) {
+            return Err(Error::shape(Self::NAME, "maps", format!("{e} or {} columns", 2 * e), self.maps().shape()));
+        }
+        if self.module >= self.modules {
+            return Err(Error::shape(Self::NAME, "omega", format!("{} modules", self.module + 1), self.modules));
+        }
+        let wide = |x| View::shaped(x, [rows, width]);
+        let narrow = |x| View::shaped(x, [rows, e]);
+        let mut all = vec![read(1, "omega", View::span(self.omega, 0, self.modules))];
+        all.extend(self.eps.map(|eps| read(2, "eps", narrow(eps))));
         match self.direction {
-            Direction::Forward { maps, mixed, .. } => all.extend([read(3, maps), write(5, mixed)]),
+            Direction::Forward { maps, mixed, .. } => {
+                all.extend([read(3, "maps", wide(maps)), write(5, "mixed", narrow(mixed))]);
+            }
             Direction::Backward { dz, dmaps, scores } => {
-                all.extend(scores.map(|s| read(3, s.0)));
-                all.extend([read(4, dz), write(5, dmaps)]);
-                all.extend(scores.map(|s| write(6, s.1)));
+                all.extend(scores.map(|(maps, _)| read(3, "maps", wide(maps))));
+                all.extend([read(4, "dz", narrow(dz)), write(5, "dmaps", wide(dmaps))]);
+                let shape = [groups(rows, e), self.modules];
+                all.extend(scores.map(|(_, domega)| write(6, "domega", View::shaped(domega, shape))));
             }
         }
-        all
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -109,9 +121,5 @@ impl Kernel for NoiseCombine<'_> {
             shared_bytes: if scores { 4 * WG as u32 } else { 0 },
             groups: grid(groups(self.maps().rows(), self.e), caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::noise_combine::noise_combine(self, io);
     }
 }

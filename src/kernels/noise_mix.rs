@@ -1,8 +1,42 @@
 //! The noise layer in one dispatch.
 
-use super::noise::{Noise, PhiLayout};
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Error, Result, cpu, params};
+mod layout;
+
+pub use layout::PhiLayout;
+
+use super::philox_normal::Stream;
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Error, Result, params};
+
+/// What multiplies sigma.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Noise {
+    /// eps = 0: the mean, for evaluation; sigma is not computed and gets zero gradients.
+    Mean,
+    /// eps = 1 (profile `official`).
+    Plain,
+    /// eps ~ N(0, 1), independent per module, token and unit.
+    Sample { seed: u64, layer: u32, step: u32 },
+}
+
+impl Noise {
+    /// The random numbers of module `task`; all zero where none are drawn.
+    pub(crate) fn stream(self, task: usize) -> Stream {
+        match self {
+            Self::Sample { seed, layer, step } => Stream { seed, layer, task: task as u32, step },
+            _ => Stream { seed: 0, layer: 0, task: 0, step: 0 },
+        }
+    }
+
+    pub(crate) fn samples(self) -> bool {
+        matches!(self, Self::Sample { .. })
+    }
+
+    /// Maps of a module that are computed: mu, and sigma unless the mean is asked for.
+    pub(crate) fn kinds(self) -> usize {
+        if self == Self::Mean { 1 } else { 2 }
+    }
+}
 
 params! {
     /// Uniforms of `noise_mix.wgsl` and `noise_mix_backward.wgsl`.
@@ -196,7 +230,7 @@ pub struct NoiseMix<'a> {
 
 /// Rows of a lane of the variant for software devices, where it runs: h waits in the rows of y, with two layers the
 /// mixture too, and g in workgroup memory.
-pub(super) fn rows_per_lane(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> Option<usize> {
+pub(crate) fn rows_per_lane(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> Option<usize> {
     let (inner, units) = (d1 / 4, layout.e / 4);
     let fits = |n: &usize| rows_bytes(*n, layout) <= caps.workgroup_memory as usize;
     // With two layers more rows would be 10 % faster, but compile twice as long.
@@ -228,14 +262,22 @@ impl Kernel for NoiseMix<'_> {
         NoiseMixParams::new(self.x, self.layout, self.passes(), self.noise)
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.x), read(2, self.proj)];
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let shape = self.layout.tokens(Self::NAME, self.x)?;
+        let (x, y) = (View::shaped(self.x, shape), View::shaped(self.y, shape));
+        let mut all = vec![read(1, "x", x), read(2, "proj", self.layout.projections(self.proj, shape[1]))];
         if self.passes() > 0 {
-            all.extend([read(3, self.phi), read(4, self.omega)]);
+            all.push(read(3, "phi", self.layout.modules(self.phi, self.modules)));
+            all.push(read(4, "omega", View::span(self.omega, 0, self.modules)));
         }
-        all.push(write(5, self.y));
-        all.extend(self.mean.map(|mean| read(6, mean)));
-        all
+        all.push(write(5, "y", y));
+        if self.layout.layers == 1 {
+            let Some(mean) = self.mean else {
+                return Err(Error::Unsupported("noise_mix: one-layer maps need their mean".into()));
+            };
+            all.push(read(6, "mean", self.layout.mean(mean)));
+        }
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -248,9 +290,5 @@ impl Kernel for NoiseMix<'_> {
         let two = layout.layers == 2;
         let demand = Demand { kernel: Self::NAME, layout, kept: 2, passing: two.into(), in_registers: 1 };
         Ok(Tile::new(&demand, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::noise_mix::noise_mix(self, io);
     }
 }

@@ -1,9 +1,8 @@
 //! Backward pass of the fused noise layer, in one dispatch.
 
-use super::noise::{Noise, PhiLayout};
-use super::noise_mix::{Demand, LANES, NoiseMixParams, Tile, loops_fit, product_steps, rows_plan};
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu};
+use super::noise_mix::{Demand, LANES, Noise, NoiseMixParams, PhiLayout, Tile, loops_fit, product_steps, rows_plan};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result};
 
 /// What the gradients of the newest module and of the mixture are made from.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +48,18 @@ pub fn operand_cols(layout: PhiLayout) -> usize {
 const PER_LANE: usize = 4;
 
 /// Whether the variant for software devices runs: dh waits in the rows of dx, the others in the operands of the newest module.
-pub(super) fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> bool {
+pub(crate) fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps) -> bool {
     let (inner, units) = (d1 / 4, layout.e / 4);
     let module = 2 * (3 * product_steps(units, units) + 2 * PER_LANE * units);
     let ends = 2 * product_steps(units, inner) + product_steps(inner, units) + 2 * PER_LANE * units;
     caps.class == DeviceClass::SoftwareGpu && inner >= units && loops_fit(modules * module + ends)
+}
+
+/// Rows of a job of the twins of the noise layer: few enough for the second-level cache, enough to repay packing the other
+/// operand, and jobs that spread evenly over the cores. It does not depend on their number, so that neither do the results.
+pub(crate) fn job_rows(rows: usize) -> usize {
+    let jobs = rows.div_ceil(256).next_multiple_of(8);
+    rows.div_ceil(jobs).next_multiple_of(8).max(64)
 }
 
 /// Rows of the partial sums of omega's gradient for tokens [rows, d1] on a device with `caps`.
@@ -62,7 +68,7 @@ pub(super) fn by_rows(d1: usize, layout: PhiLayout, modules: usize, caps: &Caps)
 /// [`crate::Error::Limit`] where the device cannot run this width.
 pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
-        DeviceClass::Cpu => rows.div_ceil(cpu::job_rows(rows)),
+        DeviceClass::Cpu => rows.div_ceil(job_rows(rows)),
         _ if by_rows(d1, layout, modules, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
         _ => tile(layout, caps)?.groups(rows),
     })
@@ -82,16 +88,32 @@ impl Kernel for NoiseMixBackward<'_> {
         NoiseMixParams::new(self.x, self.layout, self.modules, self.noise)
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let ins = [self.x, self.proj, self.phi, self.omega, self.dy];
-        let mut all: Vec<_> = (1..).zip(ins).map(|(i, t)| read(i, t)).collect();
-        all.push(write(6, self.dx));
-        all.extend(self.newest.iter().flat_map(|n| [write(7, n.operands), write(8, n.domega)]));
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let shape = self.layout.tokens(Self::NAME, self.x)?;
+        let [x, dy, dx] = [self.x, self.dy, self.dx].map(|x| View::shaped(x, shape));
+        let mut all = vec![
+            read(1, "x", x),
+            read(2, "proj", self.layout.projections(self.proj, shape[1])),
+            read(3, "phi", self.layout.modules(self.phi, self.modules)),
+            read(4, "omega", View::span(self.omega, 0, self.modules)),
+            read(5, "dy", dy),
+            write(6, "dx", dx),
+        ];
+        if let Some(NewestOutputs { operands, domega }) = self.newest {
+            all.push(write(7, "operands", View::shaped(operands, [shape[0], operand_cols(self.layout)])));
+            all.push(write(8, "domega", View::shaped(domega, [domega.rows(), self.modules])));
+        }
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rows = self.x.rows();
+        if let Some(NewestOutputs { domega, .. }) = self.newest {
+            let groups = groups([rows, self.x.cols()], self.layout, self.modules, caps)?;
+            if domega.rows() != groups {
+                return Err(Error::shape(Self::NAME, "domega", [groups, self.modules], domega.shape()));
+            }
+        }
         if self.newest.is_some() && by_rows(self.x.cols(), self.layout, self.modules, caps) {
             return Ok(rows_plan("noise_mix_backward_rows", PER_LANE, rows, self.layout, self.noise, caps));
         }
@@ -101,9 +123,5 @@ impl Kernel for NoiseMixBackward<'_> {
             plan.shared_bytes += 4 * plan.workgroup;
         }
         Ok(plan)
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::noise_mix_backward::noise_mix_backward(self, io);
     }
 }

@@ -1,8 +1,8 @@
 //! Rows times one tile of a scaled Gram matrix, in pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 /// Terms whose products of integers below `2^BITS` sum to at most 2^24, which f32 holds exactly.
 const CHUNK: u32 = 1 << (24 - 2 * BITS);
@@ -41,26 +41,6 @@ pub struct PairProduct<'a> {
 }
 
 impl PairProduct<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where they do not fit together.
-    pub fn checked(self) -> Result<Self> {
-        let (c, m) = (self.x.rows(), self.x.cols());
-        let fits = matches!(self.tile.shape(), [2, rows, cols] if self.row0 + rows <= m && self.col0 + cols <= m
-            && *rows.max(cols) <= 4096);
-        if !fits {
-            return Err(Error::shape("pair_product", "tile", "[2, rows, cols] inside A", self.tile.shape()));
-        }
-        if self.scale.len() != m || self.diagonal.shape() != [2, m] {
-            return Err(Error::shape("pair_product", "diagonal", [2, m], self.diagonal.shape()));
-        }
-        if self.y.shape() != [2, c, m] {
-            return Err(Error::shape("pair_product", "y", [2, c, m], self.y.shape()));
-        }
-        Ok(self)
-    }
-
     /// First column of the result, first term, how many columns, how many terms.
     pub(crate) fn places(&self) -> [usize; 4] {
         let (rows, cols) = (self.tile.shape()[1], self.tile.shape()[2]);
@@ -87,9 +67,25 @@ impl Kernel for PairProduct<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let inputs = [read(1, self.x), read(2, self.tile), read(3, self.scale), read(4, self.diagonal)];
-        inputs.into_iter().chain([write(5, self.y)]).collect()
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (c, m) = (self.x.rows(), self.x.cols());
+        let fits = matches!(self.tile.shape(), [2, rows, cols] if self.row0 + rows <= m && self.col0 + cols <= m
+            && *rows.max(cols) <= 4096);
+        if !fits {
+            return Err(Error::shape(
+                Self::NAME,
+                "g",
+                format!("a tile [2, rows, cols] inside [{m}, {m}]"),
+                self.tile.shape(),
+            ));
+        }
+        Ok(vec![
+            read(1, "x", View::all(self.x)),
+            read(2, "g", View::all(self.tile)),
+            read(3, "scale", View::shaped(self.scale, [m])),
+            read(4, "diagonal", View::shaped(self.diagonal, [2, m])),
+            write(5, "y", View::shaped(self.y, [2, c, m])),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -116,9 +112,5 @@ impl Kernel for PairProduct<'_> {
             shared_bytes: 16 * (2 * 32 + 3 * 64) * 4,
             groups: groups(64, 32),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::pair_product::pair_product(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! From images to the tokens of a vision transformer.
 
-use crate::device::{Bound, Caps, Constant, DeviceClass, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `patch_embed.wgsl`; cols in units of one or four columns.
@@ -38,38 +38,6 @@ pub struct PatchEmbed<'a> {
 }
 
 impl PatchEmbed<'_> {
-    /// Returns the kernel if all its shapes fit together.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] naming the first operand that does not fit.
-    pub fn checked(self) -> Result<Self> {
-        let op = "patch_embed";
-        let (p, d) = (self.patch, self.weight.cols());
-        let &[b, c, h, w] = self.images.shape() else {
-            return Err(Error::shape(op, "images", "[b, c, h, w]", self.images.shape()));
-        };
-        if p == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
-            let expected = format!("[b, c, h, w] with h and w divisible by {p}");
-            return Err(Error::shape(op, "images", expected, self.images.shape()));
-        }
-        let patches = (h / p) * (w / p);
-        let registers = self.registers.map_or(0, Tensor::rows);
-        let expected = [
-            ("weight", self.weight, vec![c * p * p, d]),
-            ("bias", self.bias, vec![d]),
-            ("cls", self.cls, vec![d]),
-            ("registers", self.registers.unwrap_or(self.cls), vec![registers.max(1), d]),
-            ("pos", self.pos, vec![1 + patches, d]),
-            ("out", self.out, vec![b, 1 + registers + patches, d]),
-        ];
-        for (name, tensor, shape) in expected {
-            if tensor.len() != shape.iter().product::<usize>() || tensor.cols() != d {
-                return Err(Error::shape(op, name, shape, tensor.shape()));
-            }
-        }
-        Ok(self)
-    }
-
     /// Batch, channels, height and width of the images.
     pub(crate) fn image_shape(&self) -> [usize; 4] {
         self.images.shape().try_into().expect("images have four dimensions")
@@ -105,11 +73,26 @@ impl Kernel for PatchEmbed<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all = vec![read(1, self.images), read(2, self.weight), read(3, self.bias), read(4, self.cls)];
-        all.extend(self.registers.map(|r| read(5, r)));
-        all.extend([read(6, self.pos), write(7, self.out)]);
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (p, d) = (self.patch, self.weight.cols());
+        let &[b, c, h, w] = self.images.shape() else {
+            return Err(Error::shape(Self::NAME, "images", "[b, c, h, w]", self.images.shape()));
+        };
+        if p == 0 || !h.is_multiple_of(p) || !w.is_multiple_of(p) {
+            let expected = format!("[b, c, h, w] with h and w divisible by {p}");
+            return Err(Error::shape(Self::NAME, "images", expected, self.images.shape()));
+        }
+        let (patches, registers) = self.tokens();
+        let mut all = vec![
+            read(1, "images", View::all(self.images)),
+            read(2, "weight", View::shaped(self.weight, [c * p * p, d])),
+            read(3, "bias", View::shaped(self.bias, [d])),
+            read(4, "cls", View::shaped(self.cls, [d])),
+        ];
+        all.extend(self.registers.map(|r| read(5, "registers", View::shaped(r, [registers, d]))));
+        all.push(read(6, "pos", View::shaped(self.pos, [1 + patches, d])));
+        all.push(write(7, "out", View::shaped(self.out, [b, 1 + registers + patches, d])));
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -132,9 +115,5 @@ impl Kernel for PatchEmbed<'_> {
             shared_bytes: 0,
             groups: groups.map(|x| x as u32),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::patch_embed::patch_embed(self, io);
     }
 }

@@ -1,7 +1,7 @@
 //! The noise of one module: normal numbers from a counter-based generator.
 
-use crate::device::{Bound, Caps, Constant, DType, Io, Kernel, Plan, Real, Tensor, grid, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Constant, DType, Kernel, Operand, Plan, Tensor, View, grid, write};
+use crate::{Error, Result, params};
 
 /// Threads of a workgroup.
 const WG: usize = 64;
@@ -47,7 +47,8 @@ pub struct PhiloxNormal<'a> {
 }
 
 impl PhiloxNormal<'_> {
-    fn raw(&self) -> bool {
+    /// Whether the random words themselves are asked for.
+    pub(crate) fn raw(&self) -> bool {
         self.out.dtype() == DType::U32
     }
 }
@@ -69,8 +70,18 @@ impl Kernel for PhiloxNormal<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![write(1, self.out)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let (e, d2) = (self.out.cols(), self.d2);
+        if e != d2.next_multiple_of(4) || (self.raw() && e != d2) {
+            return Err(Error::shape(
+                Self::NAME,
+                "out",
+                format!("{} columns", d2.next_multiple_of(4)),
+                self.out.shape(),
+            ));
+        }
+        let dtype = if self.raw() { DType::U32 } else { DType::Real };
+        Ok(vec![write(1, "out", View::all(self.out)).of(dtype)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -85,13 +96,5 @@ impl Kernel for PhiloxNormal<'_> {
             shared_bytes: 0,
             groups: grid(self.out.len().div_ceil(4 * WG), caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        if self.raw() {
-            cpu::philox_normal::raw(self, io.out_ints());
-        } else {
-            cpu::philox_normal::normal(self, io);
-        }
     }
 }

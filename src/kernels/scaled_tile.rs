@@ -1,8 +1,8 @@
 //! A tile of a scaled Gram matrix in single precision.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Error, Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `scaled_tile.wgsl`.
@@ -25,23 +25,6 @@ pub struct ScaledTile<'a> {
     pub f: &'a Tensor,
 }
 
-impl ScaledTile<'_> {
-    /// The same, its shapes checked.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where they do not fit together.
-    pub fn checked(self) -> Result<Self> {
-        let (m, [rows, cols]) = (self.scale.len(), [self.f.rows(), self.f.cols()]);
-        if self.tile.shape() != [2, rows, cols] || self.row0 + rows > m || self.col0 + cols > m {
-            return Err(Error::shape("scaled_tile", "tile", [2, rows, cols], self.tile.shape()));
-        }
-        if self.diagonal.shape() != [2, m] {
-            return Err(Error::shape("scaled_tile", "diagonal", [2, m], self.diagonal.shape()));
-        }
-        Ok(self)
-    }
-}
-
 impl Kernel for ScaledTile<'_> {
     const NAME: &'static str = "scaled_tile";
     type Params = ScaledTileParams;
@@ -56,15 +39,18 @@ impl Kernel for ScaledTile<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.tile), read(2, self.scale), read(3, self.diagonal), write(4, self.f)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [rows, cols] = [self.f.rows(), self.f.cols()];
+        let m = self.scale.len();
+        Ok(vec![
+            read(1, "g", View::shaped(self.tile, [2, rows, cols])),
+            read(2, "scale", View::span(self.scale, 0, (self.row0 + rows).max(self.col0 + cols))),
+            read(3, "diagonal", View::shaped(self.diagonal, [2, m])),
+            write(4, "f", View::all(self.f)),
+        ])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("scaled_tile", self.f.len(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::scaled_tile::scaled_tile(self, io);
     }
 }

@@ -1,8 +1,8 @@
 //! One step of stochastic gradient descent with momentum.
 
 use super::add::elementwise;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `sgd.wgsl`.
@@ -46,17 +46,14 @@ impl Kernel for Sgd<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        debug_assert_eq!(self.velocity.len(), self.grad.len());
-        debug_assert!(self.offset + self.grad.len() <= self.param.len());
-        vec![read(1, self.grad), write(2, self.param), write(3, self.velocity)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let n = self.grad.len();
+        let [grad, velocity] = [self.grad, self.velocity].map(|x| View::shaped(x, [n]));
+        let param = View::span(self.param, self.offset, n);
+        Ok(vec![read(1, "grad", grad), write(2, "param", param), write(3, "velocity", velocity)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("sgd", self.grad.len(), caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::sgd::sgd(self, io);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::add::elementwise;
 use super::fma_chains::quads;
-use crate::device::{Bound, Caps, Io, Kernel, Plan, Real, Tensor, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Kernel, Operand, Plan, Tensor, read, write};
+use crate::{Result, params};
 
 params! {
     /// Uniforms of `stream_copy.wgsl`; `quads` counts groups of four elements.
@@ -24,15 +24,6 @@ pub struct StreamCopy<'a> {
     pub y: &'a Tensor,
 }
 
-impl<'a> StreamCopy<'a> {
-    /// # Errors
-    /// [`crate::Error::Shape`] where the sizes differ or are no multiple of four.
-    pub fn new(x: &'a Tensor, y: &'a Tensor) -> Result<Self> {
-        quads("stream_copy", x, y)?;
-        Ok(Self { x, y })
-    }
-}
-
 impl Kernel for StreamCopy<'_> {
     const NAME: &'static str = "stream_copy";
     type Params = StreamCopyParams;
@@ -41,15 +32,12 @@ impl Kernel for StreamCopy<'_> {
         StreamCopyParams { quads: (self.x.len() / 4) as u32 }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        vec![read(1, self.x), write(2, self.y)]
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let [x, y] = quads(Self::NAME, self.x, self.y)?;
+        Ok(vec![read(1, "x", x), write(2, "y", y)])
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise(Self::NAME, self.x.len() / 4, caps))
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::stream_copy::stream_copy(io);
     }
 }

@@ -2,8 +2,8 @@
 
 use super::cholesky_block::BLOCK;
 use super::gemm::Mat;
-use crate::device::{Bound, Caps, Constant, Io, Kernel, Plan, Real, Tensor, grid, read, write};
-use crate::{Result, cpu, params};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::{Error, Result, params};
 
 params! {
     /// Uniforms of `triangular_rows.wgsl`.
@@ -55,10 +55,23 @@ impl Kernel for TriangularRows<'_> {
         }
     }
 
-    fn tensors(&self) -> Vec<Bound<'_>> {
-        let mut all: Vec<_> = self.l.map(|l| read(1, l)).into_iter().collect();
-        all.extend([write(2, self.rhs.tensor), write(3, self.scratch)]);
-        all
+    fn operands(&self) -> Result<Vec<Operand<'_>>> {
+        let &Self { start, size, rows, rhs, scratch, .. } = self;
+        let (m, holder) = (self.m(), self.l.unwrap_or(rhs.tensor));
+        if size > BLOCK || start + size > m || start + size > scratch.cols() {
+            let expected = format!("a block of at most {BLOCK} rows and columns inside");
+            return Err(Error::shape(Self::NAME, "l", expected, holder.shape()));
+        }
+        let l = View::part(holder, start * m + start, [size, size], m);
+        let x = View::part(rhs.tensor, rhs.offset + start, [rows, size], rhs.ld);
+        let scratch = View::part(scratch, start, [rows, size], scratch.cols());
+        let out = write(2, "x", x);
+        // Where rhs holds L itself the binding covers both: the block lies before the rows.
+        if self.l.is_none() && (l.end() > x.end() && rows > 0) {
+            return Err(Error::shape(Self::NAME, "x", "the rows below the block", rhs.offset));
+        }
+        let l = self.l.map(|_| read(1, "l", l));
+        Ok(l.into_iter().chain([out, write(3, "scratch", scratch)]).collect())
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -76,9 +89,5 @@ impl Kernel for TriangularRows<'_> {
             shared_bytes: (BLOCK * wg * 4) as u32,
             groups: grid(self.rows.div_ceil(wg), caps),
         })
-    }
-
-    fn twin<R: Real>(&self, io: Io<'_, R>) {
-        cpu::triangular_rows::triangular_rows(self, io);
     }
 }

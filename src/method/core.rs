@@ -191,7 +191,7 @@ impl Core {
             let (images, _) = self.images(samples, idx)?;
             let logits = self.scores(&images, i)?.logits;
             let out = device.empty(&[idx.len()], DType::U32)?;
-            device.run(&ArgMax::new(&logits, &out)?)?;
+            device.run(&ArgMax { x: &logits, out: &out })?;
             pending.push(out);
         }
         let mut classes = Vec::with_capacity(samples.len());
@@ -223,7 +223,7 @@ impl Core {
                     self.statistics.plan(device, &p)?;
                 }
                 let logits = self.scores(&images, 0)?.logits;
-                device.run(&ArgMax::new(&logits, &device.empty(&[size], DType::U32)?)?)?;
+                device.run(&ArgMax { x: &logits, out: &device.empty(&[size], DType::U32)? })?;
             }
             if trial == 0 && self.network.noise.modules > 0 {
                 pollster::block_on(self.refold(kind))?;

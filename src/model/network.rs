@@ -4,7 +4,7 @@ use crate::Result;
 use crate::autograd::{Linear, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
-use crate::kernels::noise::Noise;
+use crate::kernels::noise_mix::Noise;
 use crate::model::fold::Folded;
 use crate::model::noise::NoiseLayers;
 use crate::model::vit::Vit;

@@ -1,9 +1,10 @@
 //! The noise layers of all blocks: frozen projections, one small module per task, mixture weights (SPEC section 2).
 
 use crate::Result;
+pub use crate::algorithms::noise::Path;
 use crate::autograd::{NoiseOp, Tape, Var, Weights};
 use crate::device::{Device, Tensor};
-pub use crate::kernels::noise::{Noise, Path, PhiLayout};
+pub use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// How mixture weights are made.
 #[derive(Clone, Debug)]

@@ -4,9 +4,10 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::Problem;
+use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{Caps, DType, Device, Planned, Tensor};
 use crate::kernels::gemm::{Gemm, Layout, Mat};
-use crate::kernels::noise::{Noise, NoiseLayer, Path, PhiLayout};
+use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::{Error, Result};
 
 /// A network's batch: token rows, embedding, noise width.

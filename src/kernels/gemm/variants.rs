@@ -28,7 +28,7 @@ pub const TILES: [Tile; 6] = [
 const SMALL: usize = 3;
 
 /// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-pub(in crate::kernels) const RESIDENT: usize = 64;
+pub(crate) const RESIDENT: usize = 64;
 
 /// One way to run a product; all give the same up to rounding, the last two up to that of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::factor::{Columns, Factor, residual};
 use super::tiles::{Tiles, update};
-use crate::cpu::gemm::matrix;
+use crate::linalg::matrix;
 use crate::{Error, Result};
 
 /// Residual at which refinement ends: what float64 reaches on a well-conditioned matrix.

@@ -8,9 +8,9 @@ mod tiles;
 
 use std::borrow::Cow;
 
+use crate::algorithms::exact_pairs::pairs_are_exact;
+pub use crate::algorithms::ridge::Solution;
 use crate::device::{Device, Tensor};
-use crate::kernels::error_free::pairs_are_exact;
-pub use crate::kernels::ridge::Solution;
 use crate::{Error, Result};
 use host::Host;
 use pairs::Pairs;

@@ -2,12 +2,12 @@
 
 use super::host::Host;
 use crate::Result;
+use crate::algorithms::ridge::{Solution, System};
+use crate::algorithms::tiles::{Tiles, side};
 use crate::device::{Device, Tensor};
 use crate::kernels::column_unit::ColumnUnit;
 use crate::kernels::gram::{Gram, SAMPLES};
 use crate::kernels::label_sum::LabelSum;
-use crate::kernels::ridge::{Solution, System};
-use crate::kernels::tiles::{Tiles, side};
 
 /// G as tiles [2, rows, cols] and Q^T [2, C, m]: first parts, second parts.
 #[derive(Debug)]
@@ -112,13 +112,13 @@ fn gather(device: &Device, gram: &Tiles, sums: &Tensor, p: &Tensor, labels: &[u3
     let units = device.reals(&[2, gram.size()])?;
     for start in (0..labels.len()).step_by(SAMPLES) {
         let samples = SAMPLES.min(labels.len() - start);
-        device.run(&ColumnUnit { x: p, start, rows: samples, units: &units }.checked()?)?;
+        device.run(&ColumnUnit { x: p, start, rows: samples, units: &units })?;
         for (i, j) in gram.places() {
             let (row0, col0) = (gram.range(i).start, gram.range(j).start);
-            device.run(&Gram { p, start, samples, units: &units, tile: gram.tile(i, j), row0, col0 }.checked()?)?;
+            device.run(&Gram { p, start, samples, units: &units, tile: gram.tile(i, j), row0, col0 })?;
         }
     }
-    device.run(&LabelSum::new(p, &device.upload_u32(labels, &[labels.len()])?, sums)?)?;
+    device.run(&LabelSum { p, labels: &device.upload_u32(labels, &[labels.len()])?, q: sums })?;
     device.flush()
 }
 

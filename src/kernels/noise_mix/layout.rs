@@ -1,5 +1,6 @@
 //! Where the weights of a noise module stand in its row of `phi`.
 
+use crate::device::{Tensor, View};
 use crate::{Error, Result};
 
 /// Layout of one module's weights, all in one row: W1 [e, 2e] and b1 `[2e]` (columns mu | sigma), W2 [2][e, e] and
@@ -47,6 +48,32 @@ impl PhiLayout {
     /// Start of b2.
     pub fn b2(&self) -> usize {
         self.w2() + 2 * self.e * self.e
+    }
+
+    /// The shape [rows, d1] of tokens.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where d1 is not a multiple of 4.
+    pub(crate) fn tokens(&self, op: &'static str, x: &Tensor) -> Result<[usize; 2]> {
+        if !x.cols().is_multiple_of(4) {
+            return Err(Error::Unsupported(format!("{op}: embed_dim {} is not a multiple of 4", x.cols())));
+        }
+        Ok([x.rows(), x.cols()])
+    }
+
+    /// D [d1, e], then U [e, d1].
+    pub(crate) fn projections<'a>(&self, proj: &'a Tensor, d1: usize) -> View<'a> {
+        View::shaped(proj, [2 * d1 * self.e])
+    }
+
+    /// The first `modules` rows of phi.
+    pub(crate) fn modules<'a>(&self, phi: &'a Tensor, modules: usize) -> View<'a> {
+        View::part(phi, 0, [modules, self.len()], self.len())
+    }
+
+    /// (M | b) [e + 1, e] of one-layer maps.
+    pub(crate) fn mean<'a>(&self, mean: &'a Tensor) -> View<'a> {
+        View::shaped(mean, [self.e + 1, self.e])
     }
 
     /// Names of a module's parameters in weight files, e.g. `mu.fc1.weight`.

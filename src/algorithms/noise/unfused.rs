@@ -141,7 +141,7 @@ impl NoiseLayer<'_> {
                 let (from, to) = (Mat::of(&dmaps).every(e), Mat::of(&dg).every(e));
                 let product = Gemm::of(Layout::NT, [rows, e, e], from, w2(0), to);
                 device.run(&Gemm { batch: self.noise.kinds(), ..product })?;
-                device.run(&ActivationBackward::new(Activation::Gelu, u, &dg, &du)?)?;
+                device.run(&ActivationBackward { activation: Activation::Gelu, saved: u, dy: &dg, dx: &du })?;
                 let w1 = Mat::at(self.phi, at, 2 * e);
                 let product = Gemm::of(Layout::NT, [rows, e, width], Mat::of(&du), w1, Mat::of(&dh));
                 device.run(&Gemm { accumulate: i > 0, ..product })?;

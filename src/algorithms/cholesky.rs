@@ -1,10 +1,10 @@
 //! Cholesky factorisation and substitution of a symmetric positive definite matrix in tiles.
 
-use super::cholesky_block::{BLOCK, CholeskyBlock};
-use super::gemm::{Gemm, Layout, Mat};
 use super::tiles::Tiles;
-use super::triangular_rows::TriangularRows;
 use crate::device::{Device, Tensor};
+use crate::kernels::cholesky_block::{BLOCK, CholeskyBlock};
+use crate::kernels::gemm::{Gemm, Layout, Mat};
+use crate::kernels::triangular_rows::TriangularRows;
 use crate::{Error, Result};
 
 /// The factor L of `A = L L^T` in tiles; above its diagonal stands anything.

@@ -1,48 +1,14 @@
 //! The noise layer: parameters, and its two equal paths (fused kernels, or a chain of products).
 
 mod affine;
-mod layout;
 mod unfused;
 
-pub use layout::PhiLayout;
-
-use super::column_sum::ColumnSum;
-use super::gemm::{Gemm, Layout, Mat};
-use super::noise_mix::{NoiseMix, rows_per_lane};
-use super::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
-use super::philox_normal::Stream;
 use crate::device::{Device, DeviceClass, Tensor};
+use crate::kernels::column_sum::ColumnSum;
+use crate::kernels::gemm::{Gemm, Layout, Mat};
+use crate::kernels::noise_mix::{Noise, NoiseMix, PhiLayout, rows_per_lane};
+use crate::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
 use crate::{Error, Result};
-
-/// What multiplies sigma.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Noise {
-    /// eps = 0: the mean, for evaluation; sigma is not computed and gets zero gradients.
-    Mean,
-    /// eps = 1 (profile `official`).
-    Plain,
-    /// eps ~ N(0, 1), independent per module, token and unit.
-    Sample { seed: u64, layer: u32, step: u32 },
-}
-
-impl Noise {
-    /// The random numbers of module `task`; all zero where none are drawn.
-    pub(crate) fn stream(self, task: usize) -> Stream {
-        match self {
-            Self::Sample { seed, layer, step } => Stream { seed, layer, task: task as u32, step },
-            _ => Stream { seed: 0, layer: 0, task: 0, step: 0 },
-        }
-    }
-
-    fn samples(self) -> bool {
-        matches!(self, Self::Sample { .. })
-    }
-
-    /// Maps of a module that are computed: mu, and sigma unless the mean is asked for.
-    pub(crate) fn kinds(self) -> usize {
-        if self == Self::Mean { 1 } else { 2 }
-    }
-}
 
 /// How a noise layer is computed; both give the same up to rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +29,7 @@ pub struct Gradients {
     pub dx: Tensor,
     /// `[P]`, of the newest module.
     pub phi: Option<Tensor>,
-    /// Partial sums [any, modules] of `<dz, z_i>`, for [`super::mixture_backward::MixtureBackward`].
+    /// Partial sums [any, modules] of `<dz, z_i>`, for [`crate::kernels::mixture_backward::MixtureBackward`].
     pub domega: Option<Tensor>,
 }
 

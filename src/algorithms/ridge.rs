@@ -1,14 +1,14 @@
 //! Ridge regression from a Gram matrix in pairs: a factor in single precision, refined by conjugate gradients in pairs.
 
-use super::cg_direction::CgDirection;
-use super::cg_step::{CgStep, SCALARS};
 use super::cholesky::{Factor, factor};
-use super::jacobi_scale::JacobiScale;
-use super::pair_product::PairProduct;
-use super::scale_columns::ScaleColumns;
-use super::scaled_tile::ScaledTile;
 use super::tiles::Tiles;
 use crate::device::{Device, Tensor};
+use crate::kernels::cg_direction::CgDirection;
+use crate::kernels::cg_step::{CgStep, SCALARS};
+use crate::kernels::jacobi_scale::JacobiScale;
+use crate::kernels::pair_product::PairProduct;
+use crate::kernels::scale_columns::ScaleColumns;
+use crate::kernels::scaled_tile::ScaledTile;
 use crate::{Error, Result};
 
 /// Estimated error of the solution and residual at which refinement ends.
@@ -75,7 +75,7 @@ impl<'a> System<'a> {
         let (scale, diagonal) = (device.reals(&[m])?, device.reals(&[2, m])?);
         for i in 0..gram.count() {
             let (tile, offset) = (gram.tile(i, i), gram.range(i).start);
-            device.run(&JacobiScale { tile, gamma, offset, scale: &scale, diagonal: &diagonal }.checked()?)?;
+            device.run(&JacobiScale { tile, gamma, offset, scale: &scale, diagonal: &diagonal })?;
         }
         let shift = m as f32 * 0.5 * f32::EPSILON;
         for (i, j) in gram.places() {
@@ -83,7 +83,7 @@ impl<'a> System<'a> {
             let f = single.tile(i, j).reshape(&[gram.range(i).len(), gram.range(j).len()]);
             let tile = gram.tile(i, j);
             let scaled = ScaledTile { tile, scale: &scale, diagonal: &diagonal, row0, col0, shift, f: &f };
-            device.run(&scaled.checked()?)?;
+            device.run(&scaled)?;
         }
         let factor = factor(device, single, advance)?;
         Ok(Self { device, gram, scale, diagonal, factor })
@@ -128,7 +128,7 @@ impl<'a> System<'a> {
                 residual = f64::max(residual, missing);
             }
             if done {
-                device.run(&ScaleColumns::new(&state.x.prefix(&[classes, m]), &self.scale, &weights)?)?;
+                device.run(&ScaleColumns { x: &state.x.prefix(&[classes, m]), scale: &self.scale, y: &weights })?;
                 return Ok(Solution { weights, residual });
             }
             state.step(self)?;
@@ -153,7 +153,7 @@ impl<'a> System<'a> {
                     transposed: *transposed,
                     y,
                 };
-                self.device.run(&product.checked()?)?;
+                self.device.run(&product)?;
             }
         }
         Ok(())
@@ -192,7 +192,7 @@ impl State {
             p: device.zeros(&rows)?,
             scalars: device.zeros(&[classes, SCALARS])?,
         };
-        device.run(&ScaleColumns::new(sums, &system.scale, &new.r)?)?;
+        device.run(&ScaleColumns { x: sums, scale: &system.scale, y: &new.r })?;
         device.copy(&new.r, 0, &new.z, 0, new.z.len())?;
         Ok(new)
     }
@@ -200,13 +200,13 @@ impl State {
     /// The next direction.
     fn turn(&self, device: &Device) -> Result<()> {
         let Self { x, r, y, z, p, scalars } = self;
-        device.run(&CgDirection { z, y, x, r, p, scalars }.checked()?)
+        device.run(&CgDirection { z, y, x, r, p, scalars })
     }
 
     /// One step along it.
     fn step(&self, system: &System<'_>) -> Result<()> {
         let Self { x, r, y, z, p, scalars } = self;
         system.product(p, y)?;
-        system.device.run(&CgStep { p, y, x, r, z, scalars }.checked()?)
+        system.device.run(&CgStep { p, y, x, r, z, scalars })
     }
 }
