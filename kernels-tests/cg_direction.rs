@@ -76,5 +76,5 @@ pub fn cases() -> Vec<Case> {
 
 pub fn examples(device: &Device) -> Result<()> {
     let (p, y, scalars) = (device.reals(&[2, 3])?, device.reals(&[2, 2, 3])?, device.reals(&[2, SCALARS])?);
-    device.run(&CgDirection { z: &p, y: &y, x: &y, r: &y, p: &p, scalars: &scalars })
+    device.run(&CgDirection { z: &device.reals(&[2, 3])?, y: &y, x: &y, r: &y, p: &p, scalars: &scalars })
 }

@@ -64,6 +64,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    let (p, y, scalars) = (device.reals(&[2, 3])?, device.reals(&[2, 2, 3])?, device.reals(&[2, SCALARS])?);
-    device.run(&CgStep { p: &p, y: &y, x: &y, r: &y, z: &p, scalars: &scalars })
+    let [p, z] = [(); 2].map(|()| device.reals(&[2, 3]));
+    let [y, x, r] = [(); 3].map(|()| device.reals(&[2, 2, 3]));
+    device.run(&CgStep { p: &p?, y: &y?, x: &x?, r: &r?, z: &z?, scalars: &device.reals(&[2, SCALARS])? })
 }
