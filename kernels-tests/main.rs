@@ -7,6 +7,7 @@ mod autograd;
 mod devices;
 mod golden;
 mod harness;
+mod rooms;
 mod report;
 mod shaders;
 mod statistics;
@@ -60,6 +61,7 @@ fn main() {
     let devices = harness::devices();
     let cases = MODULES.iter().map(|m| (m.0, m.1())).collect();
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.2).collect());
+    trials.extend(rooms::trials());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
     let oracle = Device::cpu(Precision::F64);
