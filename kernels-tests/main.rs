@@ -7,8 +7,8 @@ mod autograd;
 mod devices;
 mod golden;
 mod harness;
-mod rooms;
 mod report;
+mod rooms;
 mod shaders;
 mod statistics;
 
