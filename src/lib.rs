@@ -9,6 +9,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod kernels;
+mod linalg;
 pub mod method;
 pub mod model;
 pub mod protocol;
