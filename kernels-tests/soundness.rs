@@ -114,6 +114,7 @@ struct Call<'a> {
     function: &'a Function,
     /// Whether arguments differ between lanes; of pointers, what they point to.
     arguments: Vec<bool>,
+    values: BTreeSet<Handle<Expression>>,
     locals: BTreeSet<Handle<LocalVariable>>,
     calls: BTreeMap<Handle<Expression>, bool>,
     result: bool,
@@ -141,13 +142,13 @@ impl<'a> Call<'a> {
         arguments: Vec<bool>,
         privates: BTreeSet<Handle<GlobalVariable>>,
     ) -> Self {
-        let (locals, calls) = Default::default();
-        Self { module, function, arguments, locals, calls, result: false, privates, broken: None }
+        let (values, locals, calls) = Default::default();
+        Self { module, function, arguments, values, locals, calls, result: false, privates, broken: None }
     }
 
-    fn known(&self) -> (usize, usize, usize, bool, Vec<bool>) {
+    fn known(&self) -> ([usize; 4], bool, Vec<bool>) {
         let calls = self.calls.values().filter(|differs| **differs).count();
-        (self.locals.len(), self.privates.len(), calls, self.result, self.arguments.clone())
+        ([self.values.len(), self.locals.len(), self.privates.len(), calls], self.result, self.arguments.clone())
     }
 
     fn run(&mut self, flow: bool) {
@@ -184,6 +185,11 @@ impl<'a> Call<'a> {
                 };
                 if range.clone().any(matrix) {
                     self.together("a matrix operation", flow);
+                }
+                for e in range.clone() {
+                    if self.made(e) {
+                        self.values.insert(e);
+                    }
                 }
             }
             Statement::Block(block) => return self.block(block, flow),
@@ -309,26 +315,34 @@ impl<'a> Call<'a> {
     fn differs(&self, e: Handle<Expression>) -> bool {
         use Expression as E;
         match self.function.expressions[e] {
-            E::Literal(_) | E::Constant(_) | E::Override(_) | E::ZeroValue(_) | E::ArrayLength(_) => false,
+            E::Literal(_) | E::Constant(_) | E::Override(_) | E::ZeroValue(_) => false,
             E::GlobalVariable(_) | E::LocalVariable(_) | E::WorkGroupUniformLoadResult { .. } => false,
             E::FunctionArgument(i) => {
                 let pointer = self.module.types[self.function.arguments[i as usize].ty].inner.pointer_space().is_some();
                 !pointer && self.arguments[i as usize]
             }
-            E::Compose { ref components, .. } => components.iter().any(|e| self.differs(*e)),
-            E::Access { base, index } => self.differs(base) || self.differs(index),
-            E::AccessIndex { base, .. } => self.differs(base),
-            E::Splat { value, .. } => self.differs(value),
-            E::Swizzle { vector, .. } => self.differs(vector),
+            E::CallResult(_) => self.calls.get(&e).copied().unwrap_or(false),
+            E::AtomicResult { .. } | E::SubgroupBallotResult | E::SubgroupOperationResult { .. } => true,
+            _ => self.values.contains(&e),
+        }
+    }
+
+    /// The same of a value when it is made of others.
+    fn made(&self, e: Handle<Expression>) -> bool {
+        use Expression as E;
+        let any = |of: &[Handle<Expression>]| of.iter().any(|e| self.differs(*e));
+        match self.function.expressions[e] {
+            E::Compose { ref components, .. } => any(components),
+            E::Access { base, index } => any(&[base, index]),
+            E::AccessIndex { base: of, .. } | E::Splat { value: of, .. } | E::Swizzle { vector: of, .. } => any(&[of]),
+            E::Unary { expr: of, .. } | E::As { expr: of, .. } | E::Relational { argument: of, .. } => any(&[of]),
             E::Load { pointer } => self.loads(pointer),
-            E::Unary { expr, .. } | E::As { expr, .. } => self.differs(expr),
-            E::Binary { left, right, .. } => self.differs(left) || self.differs(right),
-            E::Select { condition, accept, reject } => [condition, accept, reject].iter().any(|e| self.differs(*e)),
-            E::Relational { argument, .. } => self.differs(argument),
+            E::Binary { left, right, .. } => any(&[left, right]),
+            E::Select { condition, accept, reject } => any(&[condition, accept, reject]),
             E::Math { arg, arg1, arg2, arg3, .. } => {
                 [Some(arg), arg1, arg2, arg3].into_iter().flatten().any(|e| self.differs(e))
             }
-            E::CallResult(_) => self.calls.get(&e).copied().unwrap_or(false),
+            E::ArrayLength(_) => false,
             _ => true,
         }
     }

@@ -3,7 +3,7 @@
 // Beside sum |a b| the error stays below 1 / 2048 of the rounding of A, and that of the f32 sums.
 // Both operands stand in workgroup memory as rows of BK terms, LD halves apart, which matrix units load whole.
 import package::lib::gemm_tile::{
-    params, A_LOADS, B_LOADS, a_next, b_next, numbers, tile_of, seek, fetch, first_depth, store,
+    params, A_LOADS, B_LOADS, a_next, b_next, numbers, seek, fetch, first_depth, store,
 };
 import package::plan::{BM, BN, BK, LD, UNITS_M, UNITS_N, WG};
 enable f16;
@@ -57,7 +57,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    let tile = tile_of(group, groups);
+    // As tile_of does it: naga takes results of functions for different between lanes, and wants all of them at matrices.
+    let linear = group.y * groups.x + group.x;
+    let tiles = (vec2<u32>(params.n, params.m) + vec2<u32>(BN, BM) - 1u) / vec2<u32>(BN, BM);
+    let tile = vec3<u32>(linear % tiles.x, linear / tiles.x % tiles.y, linear / tiles.x / tiles.y);
     if tile.z >= params.batch { return; }
     let row0 = tile.y * BM;
     let col0 = tile.x * BN;

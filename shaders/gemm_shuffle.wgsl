@@ -43,7 +43,7 @@ fn main(
         for (var d0 = 0u; d0 < BK; d0 += UNROLL) {
             for (var e = 0u; e < UNROLL; e++) {
                 let d = d0 + e;
-                let x = vec4<f32>(a_number(d * BM + row));
+                let x = vec4<f32>(a_number(d, row));
                 let y = b_quad(d * (BN / 4u) + block * LANES + own);
                 for (var j = 0u; j < LANES; j++) { acc[j] = fma(x, subgroupShuffle(y, neighbours + j), acc[j]); }
             }

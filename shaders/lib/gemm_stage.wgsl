@@ -10,9 +10,9 @@ import package::plan::{BM, BN, BK, WG};
 @if(!NT) var<workgroup> b_tile: array<vec4<f32>, BK * BN / 4u>; // [BK][BN]
 @if(NT) var<workgroup> b_tile: array<f32, BK * BN>; // [BK][BN]
 
-fn a_number(i: u32) -> f32 {
-    @if(TN) { return a_tile[i / 4u][i % 4u]; }
-    @else { return a_tile[i]; }
+fn a_number(term: u32, row: u32) -> f32 {
+    @if(TN) { return a_tile[term * (BM / 4u) + row / 4u][row % 4u]; }
+    @else { return a_tile[term * BM + row]; }
 }
 
 fn a_quad(i: u32) -> vec4<f32> {
