@@ -136,7 +136,9 @@ fn run(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>) -> Result<()> 
 }
 
 fn run_for(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>, caps: &Caps) -> Result<()> {
-    match variant.and_then(|v| gemm.planned(v, caps)) {
+    // Lanes exchange operands on other devices, too, where it is not free.
+    let caps = Caps { row_share: true, ..caps.clone() };
+    match variant.and_then(|v| gemm.planned(v, &caps)) {
         Some(plan) => device.run(&Planned(gemm, plan)),
         None if variant.is_none() || device.is_cpu() => device.run(&gemm),
         None => panic!("no plan for {variant:?}"),

@@ -51,7 +51,7 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
     // With whether devices without optional features plan for them.
     let mut distinct: BTreeMap<String, (Captured, bool)> = BTreeMap::new();
     let matrices =
-        |side| Caps { workgroup_memory: 32 << 10, subgroup: (32, 64), f16: true, matrix: Some(side), ..Caps::floor() };
+        |side| Caps { workgroup_memory: 32 << 10, subgroup: (32, 64), row_share: true, f16: true, matrix: Some(side), ..Caps::floor() };
     let software = Caps { class: DeviceClass::SoftwareGpu, ..Caps::floor() };
     for caps in [Caps::floor(), software, matrices(16), matrices(8)] {
         let planner = Device::planner(caps);
