@@ -5,7 +5,6 @@ mod shuffle;
 mod variants;
 
 pub use halves::{MATRIX_TILES, MatrixTile};
-pub(crate) use variants::RESIDENT;
 pub use variants::{TILES, Tile, Variant};
 
 use crate::device::{Caps, DType, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
