@@ -14,12 +14,21 @@ const BLOCK: usize = 1 << 16;
 /// Rows of a job at most: they and the other operand's columns stay in the second-level cache.
 const MOST_ROWS: usize = 528;
 
+/// Multiply-adds of a job at least, and rows: what is smaller takes other ways through faer, in which sums have another order.
+const LEAST: [usize; 2] = [1 << 17, 64];
+
 /// Rows of a job: as many as the cache allows, to repay packing the other operand, and as many jobs on every core. A sum
-/// has one order in a job of any size, so that results do not depend on the number of cores.
-fn job_rows(rows: usize) -> usize {
+/// has one order in all of these jobs, so that results do not depend on the number of cores.
+fn job_rows([m, n, k]: [usize; 3]) -> usize {
     let cores = rayon::current_num_threads();
-    let jobs = cores * rows.div_ceil(cores * MOST_ROWS).max(1);
-    rows.div_ceil(jobs).next_multiple_of(8).max(64)
+    let jobs = cores * m.div_ceil(cores * MOST_ROWS).max(1);
+    let least = LEAST[0].div_ceil((n * k).max(1)).max(LEAST[1]);
+    let mut rows = m.div_ceil(jobs).max(least).next_multiple_of(8);
+    // The last job must not be too small, either.
+    while (1..least).contains(&(m % rows)) && rows < m {
+        rows += 8;
+    }
+    rows
 }
 
 /// The matrices that a product writes into `x`.
@@ -45,7 +54,7 @@ impl Twin for Gemm<'_> {
         if m == 0 || n == 0 {
             return;
         }
-        let size = job_rows(m);
+        let size = job_rows(self.mnk);
         let mut outs = io.outs.into_iter().map(|x| results(self, x).flat_map(move |result| result.split_rows(size)));
         let out: Vec<_> = outs.next().expect("out").collect();
         let pre: Vec<_> = match outs.next() {
