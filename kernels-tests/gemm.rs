@@ -2,7 +2,7 @@
 //! loops.
 
 use minoise::Result;
-use minoise::device::{Caps, Device, Planned, Tensor};
+use minoise::device::{Caps, Device, Planned, Tensor, Varied};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
 use crate::harness::{

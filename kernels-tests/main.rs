@@ -9,6 +9,7 @@ mod golden;
 mod harness;
 mod plans;
 mod report;
+mod rooms;
 mod shaders;
 mod statistics;
 
@@ -61,6 +62,7 @@ fn main() {
     let devices = harness::devices();
     let cases = MODULES.iter().map(|m| (m.0, m.1())).collect();
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.2).collect());
+    trials.extend(rooms::trials());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
     let oracle = Device::cpu(Precision::F64);

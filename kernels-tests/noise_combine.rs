@@ -88,10 +88,14 @@ impl Step {
         for i in 0..n {
             let at = i / e * width + i % e;
             let eps = if sample { eps[i] } else { 1.0 };
-            let (mu, s) = (maps[at], if sigma { eps * maps[at + e] } else { 0.0 });
+            let (mu, s) = match (sigma, sample) {
+                (true, _) => (maps[at], eps * maps[at + e]),
+                (false, true) => (0.0, eps * maps[at]),
+                (false, false) => (maps[at], 0.0),
+            };
             naive.first[i] = omega * (mu + s);
             naive.later[i] += omega * (mu + s);
-            naive.dmaps[at] = omega * dz[i];
+            naive.dmaps[at] = omega * dz[i] * if sigma { 1.0 } else { eps };
             if sigma {
                 naive.dmaps[at + e] = omega * dz[i] * eps;
             }
@@ -145,7 +149,7 @@ fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (rows, e) in [(1, 4), (3, 24), (64, 96), (67, 12), (131, 100), (70_000, 64)] {
-        for (sigma, sample) in [(false, false), (true, false), (true, true)] {
+        for (sigma, sample) in [(false, false), (false, true), (true, false), (true, true)] {
             let step = Step { rows, e, sigma, sample };
             all.push(case(format!("noise_combine {step:?}"), move |d| both_ways(d, step)));
         }
@@ -165,7 +169,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    for (sigma, sample) in [(false, false), (true, false), (true, true)] {
+    for (sigma, sample) in [(false, false), (false, true), (true, false), (true, true)] {
         both_ways(device, Step { rows: 3, e: 24, sigma, sample })?;
     }
     for shape in [shape(7, 60, 21, 2, 2), shape(7, 60, 24, 2, 1)] {

@@ -8,11 +8,12 @@ use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
 /// Rows of a job.
 const ROWS: usize = 64;
 
-/// z of one row from its (mu | s).
+/// z of one row from its (mu | s), or one of them.
 #[inline(always)]
 fn sample<R: Real>(maps: &[R], eps: Option<&[R]>, z: &mut [R]) {
     let (mu, s) = maps.split_at(z.len());
     match eps {
+        Some(eps) if s.is_empty() => (0..z.len()).for_each(|j| z[j] = eps[j] * mu[j]),
         Some(eps) => (0..z.len()).for_each(|j| z[j] = mu[j] + eps[j] * s[j]),
         None if s.is_empty() => z.copy_from_slice(mu),
         None => (0..z.len()).for_each(|j| z[j] = mu[j] + s[j]),
@@ -80,6 +81,11 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
                     *dmu = weight * *dz;
                 }
                 match eps {
+                    Some(eps) if ds.is_empty() => {
+                        for (ds, eps) in dmu.iter_mut().zip(eps) {
+                            *ds *= *eps;
+                        }
+                    }
                     Some(eps) => {
                         for ((ds, dmu), eps) in ds.iter_mut().zip(dmu).zip(eps) {
                             *ds = *dmu * *eps;
