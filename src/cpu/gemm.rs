@@ -23,12 +23,15 @@ fn job_rows([m, n, k]: [usize; 3]) -> usize {
     let cores = rayon::current_num_threads();
     let jobs = cores * m.div_ceil(cores * MOST_ROWS).max(1);
     let least = LEAST[0].div_ceil((n * k).max(1)).max(LEAST[1]);
-    let mut rows = m.div_ceil(jobs).max(least).next_multiple_of(8);
-    // The last job must not be too small, either.
-    while (1..least).contains(&(m % rows)) && rows < m {
-        rows += 8;
+    without_crumbs(m, m.div_ceil(jobs).max(least).next_multiple_of(8), least)
+}
+
+/// `size`, or so many eights more that no block of `0..n` is smaller than `least`.
+fn without_crumbs(n: usize, mut size: usize, least: usize) -> usize {
+    while (1..least).contains(&(n % size)) && size < n {
+        size += 8;
     }
-    rows
+    size
 }
 
 /// The matrices that a product writes into `x`.
@@ -75,7 +78,9 @@ impl Twin for Gemm<'_> {
                 &x[view.offset + z * view.batch..][..n]
             });
             let needed = if self.lower { n.min(rows.end) } else { n };
-            for cols in blocks(needed, (BLOCK / rows.len()).next_multiple_of(64)) {
+            let least = LEAST[0].div_ceil((rows.len() * k).max(1));
+            let width = without_crumbs(needed, (BLOCK / rows.len()).next_multiple_of(64), least);
+            for cols in blocks(needed, width) {
                 let rhs = if self.layout == Layout::NT {
                     matrix(&rhs[cols.start * self.b.ld..], cols.len(), k, self.b.ld).transpose()
                 } else {
