@@ -7,6 +7,7 @@ mod autograd;
 mod devices;
 mod golden;
 mod harness;
+mod plans;
 mod report;
 mod rooms;
 mod shaders;
@@ -67,6 +68,7 @@ fn main() {
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));
+    trials.extend(plans::trials());
     harness::run(cases, &devices, trials);
 }
 
