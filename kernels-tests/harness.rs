@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{Caps, DType, Device, DeviceClass, Planned, Precision, Selector, Tensor, Twin, adapters};
+use minoise::device::{
+    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Selector, Tensor, Twin, adapters,
+};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -140,6 +142,7 @@ fn guard_of(device: &Device, tensor: &Tensor) -> Option<Vec<f64>> {
 /// The CPU device and the adapters that the tests use, with their names.
 pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
+    let options = Options { tuned: false, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
     for report in adapters() {
         let label = report.label().to_lowercase();
@@ -147,7 +150,7 @@ pub fn devices() -> Vec<(String, Device)> {
         let chosen =
             if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = Device::open_untuned(&Selector::Named(report.label())).expect("a listed adapter opens");
+            let device = Device::open_with(&Selector::Named(report.label()), &options).expect("a listed adapter opens");
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }

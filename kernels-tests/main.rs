@@ -7,6 +7,7 @@ mod autograd;
 mod devices;
 mod golden;
 mod harness;
+mod memory;
 mod shaders;
 mod statistics;
 
@@ -61,6 +62,7 @@ fn main() {
     let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
+    trials.extend(memory::trials(&devices));
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));

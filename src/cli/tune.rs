@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{TuneArgs, line};
 use crate::Result;
-use crate::device::{Device, Selector};
+use crate::device::{Device, Options, Selector};
 use crate::roofline::Roofline;
 use crate::tune::{Tried, Watch, tune};
 
@@ -43,7 +43,10 @@ impl Watch for Printer {
 }
 
 pub(super) fn run(args: TuneArgs) -> Result<ExitCode> {
-    let device = Device::open_untuned(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    let device = Device::open_with(
+        &Selector::from_flag_or_env(args.device.as_deref()),
+        &Options { tuned: false, ..Options::default() },
+    )?;
     line(&format!("device: {}", device.name()))?;
     let mut printer = Printer { printed: Ok(()), gains: 0 };
     let tuned = pollster::block_on(tune(&device, &mut printer))?;

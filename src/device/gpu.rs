@@ -1,5 +1,6 @@
 //! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::{Error, Result};
 const BATCH: u64 = 128;
 /// Submissions that may be in flight before recording waits for the oldest.
 const IN_FLIGHT: usize = 4;
+/// Bytes of uploads that are recorded before they are submitted.
+const STAGED: u64 = 64 << 20;
 /// A submission that takes longer counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -24,6 +27,8 @@ type Wanted = (wgpu::SubmissionIndex, oneshot::Sender<()>);
 struct Recorder {
     steps: Vec<Step>,
     params: Vec<u8>,
+    /// Bytes of memory between host and device that the steps hold on to.
+    staged: u64,
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -175,20 +180,53 @@ impl Gpu {
         self.device.destroy();
     }
 
-    pub fn create_buffer(&self, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+    /// Memory for tensors, or nothing where the driver has none left.
+    pub fn create_buffer(&self, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.allocate("tensor", bytes, usage, false)
     }
 
-    /// Queue writes run before the commands of the next submission, so recorded work goes first.
-    pub fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+    /// A buffer, or nothing where there is no memory, which harms nothing else.
+    fn allocate(
+        &self,
+        label: &'static str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<Option<wgpu::Buffer>> {
+        self.check()?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation });
+        Ok(pollster::block_on(scope.pop()).is_none().then_some(buffer))
+    }
+
+    /// A buffer between host and device; where there is no memory, once more after all work is done.
+    fn staging(&self, label: &'static str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let mapped = usage.contains(wgpu::BufferUsages::MAP_WRITE);
+        if let Some(buffer) = self.allocate(label, size, usage, mapped)? {
+            return Ok(buffer);
+        }
         self.flush()?;
-        self.queue.write_buffer(buffer, 0, bytes);
-        Ok(())
+        self.settle()?;
+        self.allocate(label, size, usage, mapped)?.ok_or_else(|| Error::OutOfMemory { during: label.into() })
+    }
+
+    /// Uploads in their turn among the recorded work, through memory of their own: that of wgpu's queue ends the device
+    /// where there is none left.
+    pub fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let size = bytes.len() as u64;
+        let staging = self.staging("upload", size, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?;
+        let refused = |reason: String| Error::Validation { during: "upload".into(), reason };
+        staging.get_mapped_range_mut(..).map_err(|e| refused(e.to_string()))?.copy_from_slice(bytes);
+        staging.unmap();
+        self.copy(&staging, 0, buffer, 0, size)?;
+        let mut recorder = self.recorder.lock().expect("recorder");
+        recorder.staged += size;
+        if recorder.staged > STAGED { self.submit(&mut recorder) } else { Ok(()) }
     }
 
     pub fn clear(&self, buffer: &wgpu::Buffer) -> Result<()> {
@@ -231,6 +269,16 @@ impl Gpu {
         self.pipelines.trim();
     }
 
+    /// Drops what holds on to these buffers.
+    pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
+        self.pipelines.forget(buffers);
+    }
+
+    /// Waits until all submitted work is done and what it held is free.
+    pub fn settle(&self) -> Result<()> {
+        self.wait(None)
+    }
+
     pub fn flush(&self) -> Result<()> {
         self.check()?;
         self.submit(&mut self.recorder.lock().expect("recorder"))
@@ -242,6 +290,7 @@ impl Gpu {
         }
         self.queue.write_buffer(&self.uniforms, 0, &recorder.params);
         recorder.params.clear();
+        recorder.staged = 0;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut steps = recorder.steps.drain(..).peekable();
         while let Some(step) = steps.next() {
@@ -310,12 +359,7 @@ impl Gpu {
             return Ok(Vec::new());
         }
         let padded = (bytes as u64).next_multiple_of(4);
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: padded,
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
+        let staging = self.staging("read back", padded, wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ)?;
         self.copy(buffer, 0, &staging, 0, padded)?;
         self.flush()?;
         let (done, mapped) = oneshot::channel();

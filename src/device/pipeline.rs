@@ -1,6 +1,6 @@
 //! Compiled pipelines, and the bind groups that their dispatches share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -80,6 +80,14 @@ impl Pipelines {
     pub fn trim(&self) {
         for pipeline in self.made.lock().expect("pipelines").values() {
             pipeline.groups.lock().expect("bind groups").clear();
+        }
+    }
+
+    /// Drops the bind groups of these buffers.
+    pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
+        for pipeline in self.made.lock().expect("pipelines").values() {
+            let mut groups = pipeline.groups.lock().expect("bind groups");
+            groups.retain(|held, _| !held.iter().any(|buffer| buffers.contains(buffer)));
         }
     }
 
