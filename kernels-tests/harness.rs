@@ -144,13 +144,14 @@ pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
     let options = Options { tuned: false, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
-    for report in adapters() {
+    for report in block_on(adapters()) {
         let label = report.label().to_lowercase();
         // The GL writer of naga is covered by the shader tests; running on it too takes minutes of compilation.
         let chosen =
             if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = Device::open_with(&Selector::Named(report.label()), &options).expect("a listed adapter opens");
+            let device = block_on(Device::open_with(&Selector::Named(report.label()), &options))
+                .expect("a listed adapter opens");
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }

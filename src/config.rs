@@ -11,7 +11,8 @@ use crate::{Error, Result};
 const MAX_COUNT: usize = 1 << 20;
 
 /// Which algorithm runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// The method as the paper describes it (arXiv 2509.16738).

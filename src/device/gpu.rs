@@ -1,14 +1,15 @@
 //! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use super::pipeline::{Pipeline, Pipelines};
+use super::poison::Poison;
 use super::{Binding, Caps, Captured, Operand, Plan, request};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Dispatches of one submission; also the number of uniform slots.
 const BATCH: u64 = 128;
@@ -51,24 +52,6 @@ enum Step {
     Clear(wgpu::Buffer),
 }
 
-/// First failure of the queue; once set, further work is refused.
-#[derive(Debug, Default)]
-struct Poison(Mutex<Option<Error>>);
-
-impl Poison {
-    /// The first error counts, but for a loss: what failed before its report was a consequence.
-    fn set(&self, error: Error) {
-        let mut held = self.0.lock().expect("poison");
-        let lost = |e: &Error| matches!(e, Error::DeviceLost { .. });
-        if held.as_ref().is_none_or(|before| lost(&error) && !lost(before)) {
-            *held = Some(error);
-        }
-    }
-    fn get(&self) -> Option<Error> {
-        self.0.lock().expect("poison").clone()
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Gpu {
     device: wgpu::Device,
@@ -77,11 +60,9 @@ pub(super) struct Gpu {
     slot: u64,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
-    poison: Arc<Poison>,
-    /// Name of the kernel recorded last, for error messages.
-    last: Arc<Mutex<&'static str>>,
-    /// Ends with the sender; joined on drop, so that no thread outlives the device.
-    poller: Option<(Mutex<mpsc::Sender<Wanted>>, std::thread::JoinHandle<()>)>,
+    poison: Poison,
+    /// Waits for submissions where the host does not do so by itself.
+    poller: Option<host::Worker<Wanted>>,
     twins: Vec<String>,
 }
 
@@ -102,21 +83,11 @@ impl Gpu {
             )));
         }
         let (device, queue, caps) = request::device(adapter, caps).await?;
-        let poison = Arc::new(Poison::default());
-        let last = Arc::new(Mutex::new("start-up"));
-        let (p, l) = (poison.clone(), last.clone());
-        device.set_device_lost_callback(move |reason, message| {
-            let during = l.lock().expect("last").to_string();
-            p.set(Error::DeviceLost { during, reason: format!("{reason:?}: {message}") });
-        });
-        let (p, l) = (poison.clone(), last.clone());
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let during = l.lock().expect("last").to_string();
-            p.set(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { during },
-                other => Error::Validation { during, reason: other.to_string() },
-            });
-        }));
+        let poison = Poison::default();
+        let p = poison.clone();
+        device.set_device_lost_callback(move |reason, message| p.lost(format!("{reason:?}: {message}")));
+        let p = poison.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| p.reported(&error)));
         let slot = u64::from(caps.uniform_alignment).max(256);
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
@@ -124,24 +95,18 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let pipelines = Pipelines::new(device.clone());
-        let (sender, wanted) = mpsc::channel::<Wanted>();
-        let (d, p, l) = (device.clone(), poison.clone(), last.clone());
-        let thread = std::thread::Builder::new()
-            .name("minoise-poll".into())
-            .spawn(move || {
-                for (index, done) in wanted {
-                    let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
-                    if let Err(e) = d.poll(wait) {
-                        let during = l.lock().expect("last").to_string();
-                        p.set(Error::DeviceLost { during, reason: e.to_string() });
-                    }
-                    // A waiter that gave up needs no answer.
-                    let _ = done.send(());
-                }
-            })
-            .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
-        let twins = std::env::var("MINOISE_TWIN").unwrap_or_default();
+        let pipelines = Pipelines::new(device.clone(), poison.clone());
+        let (d, p) = (device.clone(), poison.clone());
+        let poller = host::Worker::spawn("minoise-poll", move |(index, done): Wanted| {
+            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
+            if let Err(e) = d.poll(wait) {
+                p.lost(e.to_string());
+            }
+            // A waiter that gave up needs no answer.
+            let _ = done.send(());
+        })
+        .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
+        let twins = host::variable("MINOISE_TWIN").unwrap_or_default();
         let gpu = Self {
             device,
             queue,
@@ -150,8 +115,7 @@ impl Gpu {
             pipelines,
             recorder: Mutex::default(),
             poison,
-            last,
-            poller: Some((Mutex::new(sender), thread)),
+            poller,
             twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
         };
         Ok((gpu, caps))
@@ -168,12 +132,7 @@ impl Gpu {
 
     /// The failure of the queue, if there is one.
     fn check(&self) -> Result<()> {
-        let Some(error) = self.poison.get() else { return Ok(()) };
-        // A lost device first shows as invalid objects; polling delivers the report of the loss itself.
-        if matches!(error, Error::Validation { .. }) {
-            let _ = self.device.poll(wgpu::PollType::Poll);
-        }
-        Err(self.poison.get().unwrap_or(error))
+        self.poison.check(&self.device)
     }
 
     pub fn destroy(&self) {
@@ -198,7 +157,10 @@ impl Gpu {
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let buffer =
             self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation });
-        Ok(pollster::block_on(scope.pop()).is_none().then_some(buffer))
+        let p = self.poison.clone();
+        let late = move |error: Option<wgpu::Error>| error.iter().for_each(|e| p.reported(e));
+        let failure = host::settle(scope.pop(), late).flatten();
+        Ok(failure.is_none().then_some(buffer))
     }
 
     /// A buffer between host and device; where there is no memory, once more after all work is done.
@@ -251,7 +213,7 @@ impl Gpu {
         if recorder.params.len() as u64 >= self.slot * BATCH {
             self.submit(&mut recorder)?;
         }
-        *self.last.lock().expect("last") = name;
+        self.poison.record(name);
         let at = recorder.params.len();
         recorder.params.extend_from_slice(params);
         recorder.params.resize(at + self.slot as usize, 0);
@@ -327,8 +289,7 @@ impl Gpu {
     fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(TIMEOUT) };
         if let Err(e) = self.device.poll(wait) {
-            let during = self.last.lock().expect("last").to_string();
-            self.poison.set(Error::DeviceLost { during, reason: e.to_string() });
+            self.poison.lost(e.to_string());
         }
         self.check()
     }
@@ -339,16 +300,15 @@ impl Gpu {
         self.check()
     }
 
-    /// Waits, on the polling thread, until `index` is done or the device is lost.
+    /// Waits until `index` is done or the device is lost.
     async fn poll_for(&self, index: wgpu::SubmissionIndex) {
         let (done, waiting) = oneshot::channel();
-        if let Some((sender, _)) = &self.poller {
-            // A thread that is gone drops `done`, which ends the wait below.
-            let _ = sender.lock().expect("poller").send((index, done));
+        match &self.poller {
+            Some(poller) => poller.send((index, done)),
+            None => self.queue.on_submitted_work_done(move || done.send(()).unwrap_or(())),
         }
         if waiting.await.is_err() {
-            let during = self.last.lock().expect("last").to_string();
-            self.poison.set(Error::DeviceLost { during, reason: "its polling thread ended".into() });
+            self.poison.lost("nobody waits for it any more".into());
         }
     }
 
@@ -374,15 +334,5 @@ impl Gpu {
         }
         let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
         Ok(view[..bytes].to_vec())
-    }
-}
-
-impl Drop for Gpu {
-    fn drop(&mut self) {
-        if let Some((sender, thread)) = self.poller.take() {
-            drop(sender);
-            // A panic of that thread was reported when it happened.
-            let _ = thread.join();
-        }
     }
 }

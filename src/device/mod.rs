@@ -9,6 +9,7 @@ mod kernel;
 mod memory;
 mod open;
 mod pipeline;
+mod poison;
 mod real;
 mod request;
 mod select;
@@ -32,15 +33,18 @@ pub use tensor::{DType, Tensor};
 pub use tuned::{Choice, Tuned};
 pub use view::{Operand, View, read, write};
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 use buffer::{Pool, Raw, Storage, Stored};
 
 /// Whether shaders keep bounds checks and submissions are validated in full (`MINOISE_CHECKED=1`, or a debug build).
 pub fn checked() -> bool {
-    match std::env::var("MINOISE_CHECKED") {
-        Ok(value) => value != "0",
-        Err(_) => cfg!(debug_assertions),
-    }
+    host::variable("MINOISE_CHECKED").map_or(cfg!(debug_assertions), |value| value != "0")
+}
+
+/// The answer of the device, for those who must have it at once.
+fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let cannot = || Err(Error::Unsupported("twins in place of kernels need a host that can wait".into()));
+    host::block_on(answer).unwrap_or_else(cannot)
 }
 
 /// What a dispatch would have been: recorded by [`Device::capture`].
@@ -188,13 +192,13 @@ impl Device {
         for o in operands {
             let tensor = o.view.tensor;
             host.push(match tensor.dtype() {
-                DType::U32 => Storage::U32(pollster::block_on(self.read_u32(tensor))?),
+                DType::U32 => Storage::U32(wait(self.read_u32(tensor))?),
                 DType::F16 => {
-                    let bytes = pollster::block_on(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
+                    let bytes = wait(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
                     let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
                     Storage::F32(halves[..tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
-                DType::Real => Storage::F32(pollster::block_on(self.read(tensor))?),
+                DType::Real => Storage::F32(wait(self.read(tensor))?),
             });
         }
         let (mut ins, mut outs) = (Vec::new(), Vec::new());

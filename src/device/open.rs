@@ -28,26 +28,26 @@ impl Device {
     /// # Errors
     /// [`crate::Error::UnknownDevice`] where nothing matches; [`crate::Error::Unsupported`] where the adapter is too small;
     /// [`crate::Error::Data`] where the saved table cannot be understood.
-    pub fn open(selector: &Selector) -> Result<Self> {
-        Self::open_with(selector, &Options::default())
+    pub async fn open(selector: &Selector) -> Result<Self> {
+        Self::open_with(selector, &Options::default()).await
     }
 
     /// The same with other options.
     ///
     /// # Errors
     /// As [`Device::open`].
-    pub fn open_with(selector: &Selector, options: &Options) -> Result<Self> {
+    pub async fn open_with(selector: &Selector, options: &Options) -> Result<Self> {
         let limit = options.memory.unwrap_or(u64::MAX);
         let cpu = || Ok(Self::cpu_within(Precision::F32, limit));
         if *selector == Selector::Cpu {
             return cpu();
         }
         let instance = select::instance();
-        let adapters = select::enumerate(&instance, selector.backends());
+        let adapters = select::enumerate(&instance, selector.backends()).await;
         let reports: Vec<_> = adapters.iter().map(AdapterReport::of).collect();
         let Some(i) = selector.choose(&reports)?.0 else { return cpu() };
         let name = reports[i].label();
-        let (gpu, mut caps) = pollster::block_on(gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()))?;
+        let (gpu, mut caps) = gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()).await?;
         if options.tuned {
             caps.tuned = Tuned::of_adapter(&name)?;
         }
