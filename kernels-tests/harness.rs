@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{Caps, DType, Device, DeviceClass, Planned, Precision, Real, Selector, Tensor, Twin, adapters};
+use minoise::device::{
+    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Real, Selector, Tensor, Twin, adapters,
+};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -273,15 +275,17 @@ fn same_bits(name: &str, work: &Work) -> Result<(), Failed> {
 /// The CPU device and the adapters that the tests use, with their names. Ends the process where none is the wanted one.
 pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
+    let options = Options { tuned: false, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
-    let adapters = adapters();
+    let adapters = block_on(adapters());
     for report in &adapters {
         let label = report.label().to_lowercase();
         // The GL writer of naga is covered by the shader tests; running on it too takes minutes of compilation.
         let chosen =
             if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = Device::open_untuned(&Selector::Named(report.label())).expect("a listed adapter opens");
+            let device = block_on(Device::open_with(&Selector::Named(report.label()), &options))
+                .expect("a listed adapter opens");
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }

@@ -7,6 +7,7 @@ mod autograd;
 mod devices;
 mod golden;
 mod harness;
+mod memory;
 mod plans;
 mod report;
 mod rooms;
@@ -66,6 +67,7 @@ fn main() {
     trials.extend(rooms::trials());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
+    trials.extend(memory::trials(&devices));
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));

@@ -2,7 +2,7 @@
 //!
 //! Source: Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model" (2009).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -105,7 +105,7 @@ async fn dispatch(device: &Device, kernel: &impl Twin) -> Result<f64> {
 pub(crate) async fn fastest(device: &Device, budget: Duration, mut pass: impl FnMut() -> Result<()>) -> Result<f64> {
     let (mut runs, mut best, mut spent) = (1, f64::INFINITY, Duration::ZERO);
     while spent < budget {
-        let start = Instant::now();
+        let start = crate::host::Instant::now();
         for _ in 0..runs {
             pass()?;
         }

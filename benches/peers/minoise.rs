@@ -21,7 +21,7 @@ use pollster::block_on;
 const EPS: f32 = 1e-6;
 
 fn main() {
-    let device = Device::open(&Selector::from_flag_or_env(None)).expect("a device");
+    let device = block_on(Device::open(&Selector::from_flag_or_env(None))).expect("a device");
     eprintln!("minoise on {}", device.name());
     let wait = || block_on(device.finish()).expect("the queue");
     cases::serve(wait, |case| Some(build(&device, case).expect("operands")));

@@ -1,18 +1,22 @@
 //! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
 
-use std::sync::{Arc, Mutex, mpsc};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
 use super::pipeline::{Pipeline, Pipelines};
+use super::poison::Poison;
 use super::{Binding, Caps, Captured, Operand, Plan, request};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Dispatches of one submission; also the number of uniform slots.
 const BATCH: u64 = 128;
 /// Submissions that may be in flight before recording waits for the oldest.
 const IN_FLIGHT: usize = 4;
+/// Bytes of uploads that are recorded before they are submitted.
+const STAGED: u64 = 64 << 20;
 /// A submission that takes longer counts as lost.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -24,6 +28,8 @@ type Wanted = (wgpu::SubmissionIndex, oneshot::Sender<()>);
 struct Recorder {
     steps: Vec<Step>,
     params: Vec<u8>,
+    /// Bytes of memory between host and device that the steps hold on to.
+    staged: u64,
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
 }
 
@@ -46,24 +52,6 @@ enum Step {
     Clear(wgpu::Buffer),
 }
 
-/// First failure of the queue; once set, further work is refused.
-#[derive(Debug, Default)]
-struct Poison(Mutex<Option<Error>>);
-
-impl Poison {
-    /// The first error counts, but for a loss: what failed before its report was a consequence.
-    fn set(&self, error: Error) {
-        let mut held = self.0.lock().expect("poison");
-        let lost = |e: &Error| matches!(e, Error::DeviceLost { .. });
-        if held.as_ref().is_none_or(|before| lost(&error) && !lost(before)) {
-            *held = Some(error);
-        }
-    }
-    fn get(&self) -> Option<Error> {
-        self.0.lock().expect("poison").clone()
-    }
-}
-
 #[derive(Debug)]
 pub(super) struct Gpu {
     device: wgpu::Device,
@@ -72,11 +60,9 @@ pub(super) struct Gpu {
     slot: u64,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
-    poison: Arc<Poison>,
-    /// Name of the kernel recorded last, for error messages.
-    last: Arc<Mutex<&'static str>>,
-    /// Ends with the sender; joined on drop, so that no thread outlives the device.
-    poller: Option<(Mutex<mpsc::Sender<Wanted>>, std::thread::JoinHandle<()>)>,
+    poison: Poison,
+    /// Waits for submissions where the host does not do so by itself.
+    poller: Option<host::Worker<Wanted>>,
     twins: Vec<String>,
 }
 
@@ -97,21 +83,11 @@ impl Gpu {
             )));
         }
         let (device, queue, caps) = request::device(adapter, caps).await?;
-        let poison = Arc::new(Poison::default());
-        let last = Arc::new(Mutex::new("start-up"));
-        let (p, l) = (poison.clone(), last.clone());
-        device.set_device_lost_callback(move |reason, message| {
-            let during = l.lock().expect("last").to_string();
-            p.set(Error::DeviceLost { during, reason: format!("{reason:?}: {message}") });
-        });
-        let (p, l) = (poison.clone(), last.clone());
-        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let during = l.lock().expect("last").to_string();
-            p.set(match error {
-                wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory { during },
-                other => Error::Validation { during, reason: other.to_string() },
-            });
-        }));
+        let poison = Poison::default();
+        let p = poison.clone();
+        device.set_device_lost_callback(move |reason, message| p.lost(format!("{reason:?}: {message}")));
+        let p = poison.clone();
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| p.reported(&error)));
         let slot = u64::from(caps.uniform_alignment).max(256);
         let uniforms = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
@@ -119,24 +95,18 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let pipelines = Pipelines::new(device.clone());
-        let (sender, wanted) = mpsc::channel::<Wanted>();
-        let (d, p, l) = (device.clone(), poison.clone(), last.clone());
-        let thread = std::thread::Builder::new()
-            .name("minoise-poll".into())
-            .spawn(move || {
-                for (index, done) in wanted {
-                    let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
-                    if let Err(e) = d.poll(wait) {
-                        let during = l.lock().expect("last").to_string();
-                        p.set(Error::DeviceLost { during, reason: e.to_string() });
-                    }
-                    // A waiter that gave up needs no answer.
-                    let _ = done.send(());
-                }
-            })
-            .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
-        let twins = std::env::var("MINOISE_TWIN").unwrap_or_default();
+        let pipelines = Pipelines::new(device.clone(), poison.clone());
+        let (d, p) = (device.clone(), poison.clone());
+        let poller = host::Worker::spawn("minoise-poll", move |(index, done): Wanted| {
+            let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
+            if let Err(e) = d.poll(wait) {
+                p.lost(e.to_string());
+            }
+            // A waiter that gave up needs no answer.
+            let _ = done.send(());
+        })
+        .map_err(|e| Error::Unsupported(format!("no thread for polling: {e}")))?;
+        let twins = host::variable("MINOISE_TWIN").unwrap_or_default();
         let gpu = Self {
             device,
             queue,
@@ -145,8 +115,7 @@ impl Gpu {
             pipelines,
             recorder: Mutex::default(),
             poison,
-            last,
-            poller: Some((Mutex::new(sender), thread)),
+            poller,
             twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
         };
         Ok((gpu, caps))
@@ -163,32 +132,63 @@ impl Gpu {
 
     /// The failure of the queue, if there is one.
     fn check(&self) -> Result<()> {
-        let Some(error) = self.poison.get() else { return Ok(()) };
-        // A lost device first shows as invalid objects; polling delivers the report of the loss itself.
-        if matches!(error, Error::Validation { .. }) {
-            let _ = self.device.poll(wgpu::PollType::Poll);
-        }
-        Err(self.poison.get().unwrap_or(error))
+        self.poison.check(&self.device)
     }
 
     pub fn destroy(&self) {
         self.device.destroy();
     }
 
-    pub fn create_buffer(&self, bytes: u64) -> wgpu::Buffer {
-        self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: None,
-            size: bytes,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        })
+    /// Memory for tensors, or nothing where the driver has none left.
+    pub fn create_buffer(&self, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.allocate("tensor", bytes, usage, false)
     }
 
-    /// Queue writes run before the commands of the next submission, so recorded work goes first.
-    pub fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+    /// A buffer, or nothing where there is no memory, which harms nothing else.
+    fn allocate(
+        &self,
+        label: &'static str,
+        size: u64,
+        usage: wgpu::BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<Option<wgpu::Buffer>> {
+        self.check()?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let buffer =
+            self.device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation });
+        let p = self.poison.clone();
+        let late = move |error: Option<wgpu::Error>| error.iter().for_each(|e| p.reported(e));
+        let failure = host::settle(scope.pop(), late).flatten();
+        Ok(failure.is_none().then_some(buffer))
+    }
+
+    /// A buffer between host and device; where there is no memory, once more after all work is done.
+    fn staging(&self, label: &'static str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer> {
+        let mapped = usage.contains(wgpu::BufferUsages::MAP_WRITE);
+        if let Some(buffer) = self.allocate(label, size, usage, mapped)? {
+            return Ok(buffer);
+        }
         self.flush()?;
-        self.queue.write_buffer(buffer, 0, bytes);
-        Ok(())
+        self.settle()?;
+        self.allocate(label, size, usage, mapped)?.ok_or_else(|| Error::OutOfMemory { during: label.into() })
+    }
+
+    /// Uploads in their turn among the recorded work, through memory of their own: that of wgpu's queue ends the device
+    /// where there is none left.
+    pub fn write(&self, buffer: &wgpu::Buffer, bytes: &[u8]) -> Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let size = bytes.len() as u64;
+        let staging = self.staging("upload", size, wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC)?;
+        let refused = |reason: String| Error::Validation { during: "upload".into(), reason };
+        staging.get_mapped_range_mut(..).map_err(|e| refused(e.to_string()))?.copy_from_slice(bytes);
+        staging.unmap();
+        self.copy(&staging, 0, buffer, 0, size)?;
+        let mut recorder = self.recorder.lock().expect("recorder");
+        recorder.staged += size;
+        if recorder.staged > STAGED { self.submit(&mut recorder) } else { Ok(()) }
     }
 
     pub fn clear(&self, buffer: &wgpu::Buffer) -> Result<()> {
@@ -213,7 +213,7 @@ impl Gpu {
         if recorder.params.len() as u64 >= self.slot * BATCH {
             self.submit(&mut recorder)?;
         }
-        *self.last.lock().expect("last") = name;
+        self.poison.record(name);
         let at = recorder.params.len();
         recorder.params.extend_from_slice(params);
         recorder.params.resize(at + self.slot as usize, 0);
@@ -231,6 +231,16 @@ impl Gpu {
         self.pipelines.trim();
     }
 
+    /// Drops what holds on to these buffers.
+    pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
+        self.pipelines.forget(buffers);
+    }
+
+    /// Waits until all submitted work is done and what it held is free.
+    pub fn settle(&self) -> Result<()> {
+        self.wait(None)
+    }
+
     pub fn flush(&self) -> Result<()> {
         self.check()?;
         self.submit(&mut self.recorder.lock().expect("recorder"))
@@ -242,6 +252,7 @@ impl Gpu {
         }
         self.queue.write_buffer(&self.uniforms, 0, &recorder.params);
         recorder.params.clear();
+        recorder.staged = 0;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut steps = recorder.steps.drain(..).peekable();
         while let Some(step) = steps.next() {
@@ -278,8 +289,7 @@ impl Gpu {
     fn wait(&self, index: Option<wgpu::SubmissionIndex>) -> Result<()> {
         let wait = wgpu::PollType::Wait { submission_index: index, timeout: Some(TIMEOUT) };
         if let Err(e) = self.device.poll(wait) {
-            let during = self.last.lock().expect("last").to_string();
-            self.poison.set(Error::DeviceLost { during, reason: e.to_string() });
+            self.poison.lost(e.to_string());
         }
         self.check()
     }
@@ -290,16 +300,15 @@ impl Gpu {
         self.check()
     }
 
-    /// Waits, on the polling thread, until `index` is done or the device is lost.
+    /// Waits until `index` is done or the device is lost.
     async fn poll_for(&self, index: wgpu::SubmissionIndex) {
         let (done, waiting) = oneshot::channel();
-        if let Some((sender, _)) = &self.poller {
-            // A thread that is gone drops `done`, which ends the wait below.
-            let _ = sender.lock().expect("poller").send((index, done));
+        match &self.poller {
+            Some(poller) => poller.send((index, done)),
+            None => self.queue.on_submitted_work_done(move || done.send(()).unwrap_or(())),
         }
         if waiting.await.is_err() {
-            let during = self.last.lock().expect("last").to_string();
-            self.poison.set(Error::DeviceLost { during, reason: "its polling thread ended".into() });
+            self.poison.lost("nobody waits for it any more".into());
         }
     }
 
@@ -310,12 +319,7 @@ impl Gpu {
             return Ok(Vec::new());
         }
         let padded = (bytes as u64).next_multiple_of(4);
-        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("read back"),
-            size: padded,
-            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-            mapped_at_creation: false,
-        });
+        let staging = self.staging("read back", padded, wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ)?;
         self.copy(buffer, 0, &staging, 0, padded)?;
         self.flush()?;
         let (done, mapped) = oneshot::channel();
@@ -330,15 +334,5 @@ impl Gpu {
         }
         let view = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
         Ok(view[..bytes].to_vec())
-    }
-}
-
-impl Drop for Gpu {
-    fn drop(&mut self) {
-        if let Some((sender, thread)) = self.poller.take() {
-            drop(sender);
-            // A panic of that thread was reported when it happened.
-            let _ = thread.join();
-        }
     }
 }

@@ -7,7 +7,9 @@ pub(crate) mod fastmath;
 mod gpu;
 mod kernel;
 mod memory;
+mod open;
 mod pipeline;
+mod poison;
 mod real;
 mod request;
 mod select;
@@ -27,6 +29,7 @@ pub use cpu::Precision;
 pub use kernel::{
     Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Planned, Scalar, Twin, grid,
 };
+pub use open::Options;
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
@@ -35,15 +38,18 @@ pub use tuned::{Choice, Tuned};
 pub use variant::{Form, Varied};
 pub use view::{Operand, View, read, write};
 
-use crate::{Error, Result};
-use buffer::{Pool, Storage, Stored};
+use crate::{Error, Result, host};
+use buffer::{Pool, Raw, Storage, Stored};
 
 /// Whether shaders keep bounds checks and submissions are validated in full (`MINOISE_CHECKED=1`, or a debug build).
 pub fn checked() -> bool {
-    match std::env::var("MINOISE_CHECKED") {
-        Ok(value) => value != "0",
-        Err(_) => cfg!(debug_assertions),
-    }
+    host::variable("MINOISE_CHECKED").map_or(cfg!(debug_assertions), |value| value != "0")
+}
+
+/// The answer of the device, for those who must have it at once.
+fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let cannot = || Err(Error::Unsupported("twins in place of kernels need a host that can wait".into()));
+    host::block_on(answer).unwrap_or_else(cannot)
 }
 
 /// What a dispatch would have been: recorded by [`Device::capture`].
@@ -75,6 +81,8 @@ impl From<&Operand<'_>> for Binding {
 pub struct Stats {
     pub dispatches: u64,
     pub bytes_in_use: u64,
+    /// Bytes free and kept for the next tensors.
+    pub pooled_bytes: u64,
     pub peak_bytes: u64,
     /// Seconds spent assembling and compiling pipelines (wall clock).
     pub compile_seconds: f64,
@@ -100,6 +108,16 @@ struct Inner {
     plans: Mutex<HashMap<(&'static str, PlanKey), Plan>>,
 }
 
+impl Inner {
+    /// Frees what the pool does not keep.
+    fn forget(&self, memory: Vec<Raw>) {
+        let Backend::Gpu(gpu) = &self.backend else { return };
+        if !memory.is_empty() {
+            gpu.forget(&memory.iter().map(|raw| raw.gpu().clone()).collect());
+        }
+    }
+}
+
 thread_local! {
     /// The device whose dispatches this thread captures, and what it captured: other threads go on executing.
     static CAPTURE: RefCell<Option<(usize, Vec<Captured>)>> = const { RefCell::new(None) };
@@ -110,69 +128,6 @@ thread_local! {
 pub struct Device(Arc<Inner>);
 
 impl Device {
-    /// Opens the device that `selector` names, with what `minoise tune` saved for it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownDevice`] where nothing matches; [`Error::Unsupported`] where the adapter is too small;
-    /// [`Error::Data`] where the saved table cannot be understood.
-    pub fn open(selector: &Selector) -> Result<Self> {
-        let mut device = Self::open_untuned(selector)?;
-        if !device.is_cpu() {
-            let tuned = Tuned::of_adapter(device.name())?;
-            Arc::get_mut(&mut device.0).expect("a new handle has no clones").caps.tuned = tuned;
-        }
-        Ok(device)
-    }
-
-    /// The same without the saved table.
-    ///
-    /// # Errors
-    /// As [`Device::open`], but for the table.
-    pub fn open_untuned(selector: &Selector) -> Result<Self> {
-        if *selector == Selector::Cpu {
-            return Ok(Self::cpu(Precision::F32));
-        }
-        let instance = select::instance();
-        let adapters = select::enumerate(&instance, selector.backends());
-        let reports: Vec<_> = adapters.iter().map(AdapterReport::of).collect();
-        match selector.choose(&reports)?.0 {
-            None => Ok(Self::cpu(Precision::F32)),
-            Some(i) => {
-                let (gpu, caps) = pollster::block_on(gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()))?;
-                Ok(Self::from_backend(reports[i].label(), caps, Backend::Gpu(Box::new(gpu))))
-            }
-        }
-    }
-
-    /// The CPU device in the given precision.
-    pub fn cpu(precision: Precision) -> Self {
-        let cores = rayon::current_num_threads();
-        let name = match precision {
-            Precision::F32 => format!("cpu ({cores} threads, f32)"),
-            Precision::F64 => format!("cpu ({cores} threads, f64)"),
-        };
-        Self::from_backend(name, Caps::cpu(), Backend::Cpu(precision))
-    }
-
-    /// A device that executes nothing and plans for `caps`; for looking at plans with [`Device::capture`].
-    pub fn planner(caps: Caps) -> Self {
-        let mut device = Self::from_backend("planner".into(), caps, Backend::Cpu(Precision::F32));
-        Arc::get_mut(&mut device.0).expect("a new handle has no clones").planner = true;
-        device
-    }
-
-    fn from_backend(name: String, caps: Caps, backend: Backend) -> Self {
-        Self(Arc::new(Inner {
-            name,
-            caps,
-            pool: Pool::default(),
-            backend,
-            dispatches: AtomicU64::new(0),
-            planner: false,
-            plans: Mutex::default(),
-        }))
-    }
-
     /// Backend, adapter and driver.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -195,6 +150,7 @@ impl Device {
         Stats {
             dispatches: self.0.dispatches.load(Ordering::Relaxed),
             bytes_in_use: self.0.pool.in_use(),
+            pooled_bytes: self.0.pool.pooled(),
             peak_bytes: self.0.pool.peak(),
             compile_seconds,
             pipelines,
@@ -210,6 +166,10 @@ impl Device {
         let operands = kernel.operands()?;
         view::check(K::NAME, &operands)?;
         let capturing = CAPTURE.with_borrow(|c| c.as_ref().is_some_and(|(device, _)| *device == self.id()));
+        // What is captured does not run: one tensor may stand for several.
+        if !capturing {
+            view::check_aliasing(K::NAME, &operands)?;
+        }
         if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
             match precision {
@@ -258,13 +218,13 @@ impl Device {
         for o in operands {
             let tensor = o.view.tensor;
             host.push(match tensor.dtype() {
-                DType::U32 => Storage::U32(pollster::block_on(self.read_u32(tensor))?),
+                DType::U32 => Storage::U32(wait(self.read_u32(tensor))?),
                 DType::F16 => {
-                    let bytes = pollster::block_on(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
+                    let bytes = wait(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
                     let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
                     Storage::F32(halves[..tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
-                DType::Real => Storage::F32(pollster::block_on(self.read(tensor))?),
+                DType::Real => Storage::F32(wait(self.read(tensor))?),
             });
         }
         let (mut ins, mut outs) = (Vec::new(), Vec::new());

@@ -1,13 +1,14 @@
 //! Compiled pipelines, and the bind groups that their dispatches share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
+use super::poison::Poison;
 use super::{Access, Binding, Captured, Constant, Operand, Plan, shader};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 type Key = (&'static str, Vec<(&'static str, Constant)>);
 
@@ -62,13 +63,14 @@ impl Pipeline {
 #[derive(Debug)]
 pub(super) struct Pipelines {
     device: wgpu::Device,
+    poison: Poison,
     made: Mutex<HashMap<Key, Arc<Pipeline>>>,
     compile: Mutex<Duration>,
 }
 
 impl Pipelines {
-    pub fn new(device: wgpu::Device) -> Self {
-        Self { device, made: Mutex::default(), compile: Mutex::default() }
+    pub fn new(device: wgpu::Device, poison: Poison) -> Self {
+        Self { device, poison, made: Mutex::default(), compile: Mutex::default() }
     }
 
     /// Seconds spent compiling (wall clock), and the number of pipelines.
@@ -83,6 +85,14 @@ impl Pipelines {
         }
     }
 
+    /// Drops the bind groups of these buffers.
+    pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
+        for pipeline in self.made.lock().expect("pipelines").values() {
+            let mut groups = pipeline.groups.lock().expect("bind groups");
+            groups.retain(|held, _| !held.iter().any(|buffer| buffers.contains(buffer)));
+        }
+    }
+
     /// The pipeline of a plan whose tensors have these binding numbers.
     ///
     /// # Errors
@@ -92,7 +102,7 @@ impl Pipelines {
         if let Some(found) = self.made.lock().expect("pipelines").get(&key) {
             return Ok(found.clone());
         }
-        let start = Instant::now();
+        let start = host::Instant::now();
         let made = Arc::new(self.compile(plan, bindings)?);
         *self.compile.lock().expect("compile") += start.elapsed();
         Ok(self.made.lock().expect("pipelines").entry(key).or_insert(made).clone())
@@ -100,7 +110,7 @@ impl Pipelines {
 
     /// Compiles all pipelines of a capture on all cores.
     pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
-        let start = Instant::now();
+        let start = host::Instant::now();
         let mut wanted: HashMap<Key, &Captured> = HashMap::new();
         for c in captured {
             wanted.insert((c.plan.shader, c.plan.constants.clone()), c);
@@ -162,7 +172,12 @@ impl Pipelines {
             },
             cache: None,
         });
-        let failures = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
+        let settle = |scope: wgpu::ErrorScopeGuard| {
+            let poison = self.poison.clone();
+            let late = move |error: Option<wgpu::Error>| error.iter().for_each(|e| poison.reported(e));
+            host::settle(scope.pop(), late).flatten()
+        };
+        let failures = [settle(internal), settle(scope)];
         if let Some(failure) = failures.into_iter().flatten().next() {
             return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
         }

@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// One measured problem and the variant that was fastest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,8 +124,7 @@ impl Tuned {
 /// `CACHE/minoise/tuned/LABEL.json`, CACHE the user's directory of cached files.
 fn path_of(label: &str) -> Option<PathBuf> {
     let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
-    Some(cache.join("minoise").join("tuned").join(format!("{name}.json")))
+    Some(host::cache_dir()?.join("tuned").join(format!("{name}.json")))
 }
 
 #[cfg(test)]
