@@ -1,7 +1,7 @@
 //! Plans are pure functions of shapes and caps: for random ones of both, every plan stays within its caps, or says so.
 
 use libtest_mimic::{Failed, Trial};
-use minoise::device::{Caps, DType, Device, DeviceClass, Kernel, Plan, Tensor};
+use minoise::device::{Caps, DType, Device, DeviceClass, Kernel, Plan, Tensor, Varied};
 use minoise::kernels::activation_backward::ActivationBackward;
 use minoise::kernels::adamw::AdamW;
 use minoise::kernels::add::Add;
