@@ -11,6 +11,7 @@ mod plans;
 mod report;
 mod rooms;
 mod shaders;
+mod soundness;
 mod statistics;
 
 mod activation_backward;

@@ -12,6 +12,7 @@ use minoise::device::{
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
 use crate::harness::Example;
+use crate::soundness;
 
 pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
     // What these shaders use has no words in those languages, nor does wgpu offer it there.
@@ -21,6 +22,7 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
         Trial::test("house: every kernel has shader, wrapper, twin and test", every_kernel_has_its_files),
         Trial::test("house: shaders validate, agree with Rust and translate", move || shaders_agree(&examples)),
     ];
+    trials.extend(soundness::trials());
     trials.extend(wordless.map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true)));
     trials
 }
@@ -142,7 +144,11 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
         return Err("a plan constant that the shader never imports".into());
     }
-    translate(&module)
+    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
+        .validate(&module)
+        .map_err(|e| format!("{e:?}"))?;
+    soundness::check(&module, &info)?;
+    translate(&module, &info)
 }
 
 /// Element type of a storage array, of scalars or vectors.
@@ -161,11 +167,8 @@ fn source_uses(shader: &str, constant: &str) -> bool {
 }
 
 /// SPIR-V, MSL, HLSL and GLSL from naga's writers.
-fn translate(module: &naga::Module) -> Result<(), String> {
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
-        .validate(module)
-        .map_err(|e| format!("{e:?}"))?;
-    naga::back::spv::write_vec(module, &info, &naga::back::spv::Options::default(), None)
+fn translate(module: &naga::Module, info: &naga::valid::ModuleInfo) -> Result<(), String> {
+    naga::back::spv::write_vec(module, info, &naga::back::spv::Options::default(), None)
         .map_err(|e| format!("SPIR-V: {e}"))?;
     let types = || module.types.iter().map(|(_, ty)| &ty.inner);
     let halves =
@@ -175,7 +178,7 @@ fn translate(module: &naga::Module) -> Result<(), String> {
     if matrix != Some(16) {
         // Cooperative matrices need MSL 2.3.
         let msl = naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 3), ..Default::default() };
-        naga::back::msl::write_string(module, &info, &msl, &Default::default()).map_err(|e| format!("MSL: {e}"))?;
+        naga::back::msl::write_string(module, info, &msl, &Default::default()).map_err(|e| format!("MSL: {e}"))?;
     }
     if matrix.is_some() {
         return Ok(());
@@ -183,7 +186,7 @@ fn translate(module: &naga::Module) -> Result<(), String> {
     let mut hlsl = String::new();
     let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
     naga::back::hlsl::Writer::new(&mut hlsl, &options, &Default::default())
-        .write(module, &info, None)
+        .write(module, info, None)
         .map_err(|e| format!("HLSL: {e}"))?;
     if halves {
         return Ok(());
@@ -195,7 +198,7 @@ fn translate(module: &naga::Module) -> Result<(), String> {
         entry_point: "main".into(),
         multiview: None,
     };
-    naga::back::glsl::Writer::new(&mut glsl, module, &info, &options, &pipeline, Default::default())
+    naga::back::glsl::Writer::new(&mut glsl, module, info, &options, &pipeline, Default::default())
         .and_then(|mut writer| writer.write())
         .map_err(|e| format!("GLSL: {e}"))?;
     Ok(())
