@@ -3,10 +3,21 @@
 // WG * ROWS rows and 4 * QUADS columns, a lane ROWS rows that lie WG apart.
 // Needs n and the leading dimensions divisible by 4 (and k, except for TN); rows and columns beyond the edges repeat the
 // last ones and are not stored.
-import package::lib::gemm_tile::{params};
 import package::lib::math::{gelu, linear_group, tile_place};
 import package::plan::{ROWS, QUADS, WG};
 
+struct Params {
+    m: u32, n: u32, k: u32,
+    a_offset: u32, a_ld: u32, a_batch: u32,
+    b_offset: u32, b_ld: u32, b_batch: u32,
+    out_offset: u32, out_ld: u32, out_batch: u32,
+    bias_offset: u32, bias_batch: u32,
+    accumulate: u32,
+    batch: u32,
+    alpha: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
 @if(TN) @group(0) @binding(1) var<storage, read> a: array<f32>; // [z][k, m]
 @if(!TN) @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>; // [z][m, k]
 @if(F16) @group(0) @binding(2) var<storage, read> b: array<vec2<u32>>; // [z][k, n] or [z][n, k], packed halves

@@ -1,5 +1,5 @@
 // Operands of the two kernels for a tile of a Gram matrix, and how its sums are stored.
-import package::lib::pair::{pair_add};
+import package::lib::pair::{pair_add, two_sum};
 
 struct Params {
     m: u32, start: u32, samples: u32,
@@ -16,7 +16,8 @@ struct Params {
 fn add_sums(row: u32, col: u32, exact: i32, rest: f32, units: vec2<f32>) {
     if row >= params.rows || col >= params.cols || (params.diagonal != 0u && col > row) { return; }
     let high = f32(exact);
-    let add = vec2<f32>(high, f32(exact - i32(high)) + rest) * units.x * units.y;
+    // Where few samples have large features in both columns, the rest is the larger part.
+    let add = two_sum(high, f32(exact - i32(high)) + rest, params.zero) * units.x * units.y;
     let at = row * params.cols + col;
     let low = params.rows * params.cols;
     let sum = pair_add(vec2<f32>(g[at], g[low + at]), add, params.zero);
