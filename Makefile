@@ -1,6 +1,6 @@
-# make run | test | fuzz | bench | lint | doc
+# make run | test | fuzz | conformance | bench | lint | doc
 
-.PHONY: run test fuzz bench lint doc tools
+.PHONY: run test fuzz conformance bench lint doc tools
 
 # The default run on the embedded icons.
 run: tools
@@ -15,6 +15,10 @@ test: tools
 # A hundred times as many damaged files as in `make test`, with the checks of arithmetic that this profile has.
 fuzz: tools
 	MINOISE_FUZZ_CASES=10000000 cargo test --test readers
+
+# The kernels on every software GPU, and by every compiler of a real one, that Debian's packages bring: docs/conformance.md.
+conformance: tools
+	scripts/conformance
 
 # Every bench, on the device that MINOISE_DEVICE names; each ends with a table. The largest analytic heads need 6 GiB.
 bench: tools

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::device::{
-    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, capabilities, validate,
-    variant_of,
+    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, validate, variant_of,
 };
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
+use crate::emit;
 use crate::harness::Example;
 
 pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
@@ -46,7 +46,7 @@ fn every_kernel_has_its_files() -> Result<(), Failed> {
 }
 
 fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
-    // With whether devices without optional features plan for them.
+    // By their names, with whether devices without optional features plan for them.
     let mut distinct: BTreeMap<String, (Captured, bool)> = BTreeMap::new();
     let matrices =
         |side| Caps { workgroup_memory: 32 << 10, subgroup: (32, 64), f16: true, matrix: Some(side), ..Caps::floor() };
@@ -55,7 +55,7 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
         let planner = Device::planner(caps);
         for example in examples {
             for captured in planner.capture(|| example(&planner))? {
-                let key = format!("{} {:?}", captured.plan.shader, captured.plan.constants);
+                let key = emit::name(&captured.plan);
                 let everywhere = !planner.caps().f16;
                 distinct.entry(key).or_insert((captured, everywhere));
             }
@@ -66,13 +66,15 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
     if !unseen.is_empty() {
         return Err(format!("no example runs: {unseen:?}").into());
     }
+    let folder = emit::folder()?;
     for (key, (captured, everywhere)) in &distinct {
-        agree(captured, *everywhere).map_err(|e| format!("{key}: {e}"))?;
+        let translate = |module: &naga::Module| emit::translate(key, module, folder.as_deref());
+        agree(captured, *everywhere).and_then(|m| translate(&m)).map_err(|e| format!("{key}: {e}"))?;
     }
     Ok(())
 }
 
-fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
+fn agree(captured: &Captured, everywhere: bool) -> Result<naga::Module, String> {
     let plan = &captured.plan;
     let source = assemble(plan).map_err(|e| e.to_string())?;
     if everywhere && source.contains("enable ") {
@@ -142,7 +144,7 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
         return Err("a plan constant that the shader never imports".into());
     }
-    translate(&module)
+    Ok(module)
 }
 
 /// Element type of a storage array, of scalars or vectors.
@@ -158,45 +160,4 @@ fn element(array: &TypeInner, module: &naga::Module) -> Option<DType> {
 
 fn source_uses(shader: &str, constant: &str) -> bool {
     SOURCES.iter().any(|s| s.0 == shader && s.1.contains(constant))
-}
-
-/// SPIR-V, MSL, HLSL and GLSL from naga's writers.
-fn translate(module: &naga::Module) -> Result<(), String> {
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
-        .validate(module)
-        .map_err(|e| format!("{e:?}"))?;
-    naga::back::spv::write_vec(module, &info, &naga::back::spv::Options::default(), None)
-        .map_err(|e| format!("SPIR-V: {e}"))?;
-    let types = || module.types.iter().map(|(_, ty)| &ty.inner);
-    let halves =
-        types().any(|ty| matches!(ty, TypeInner::Scalar(s) | TypeInner::Vector { scalar: s, .. } if s.width == 2));
-    let matrix = types()
-        .find_map(|ty| if let TypeInner::CooperativeMatrix { rows, .. } = ty { Some(*rows as u32) } else { None });
-    if matrix != Some(16) {
-        // Cooperative matrices need MSL 2.3.
-        let msl = naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 3), ..Default::default() };
-        naga::back::msl::write_string(module, &info, &msl, &Default::default()).map_err(|e| format!("MSL: {e}"))?;
-    }
-    if matrix.is_some() {
-        return Ok(());
-    }
-    let mut hlsl = String::new();
-    let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
-    naga::back::hlsl::Writer::new(&mut hlsl, &options, &Default::default())
-        .write(module, &info, None)
-        .map_err(|e| format!("HLSL: {e}"))?;
-    if halves {
-        return Ok(());
-    }
-    let mut glsl = String::new();
-    let options = naga::back::glsl::Options { version: naga::back::glsl::Version::Desktop(430), ..Default::default() };
-    let pipeline = naga::back::glsl::PipelineOptions {
-        shader_stage: ShaderStage::Compute,
-        entry_point: "main".into(),
-        multiview: None,
-    };
-    naga::back::glsl::Writer::new(&mut glsl, module, &info, &options, &pipeline, Default::default())
-        .and_then(|mut writer| writer.write())
-        .map_err(|e| format!("GLSL: {e}"))?;
-    Ok(())
 }
