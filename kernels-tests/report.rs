@@ -24,7 +24,6 @@ struct Entry {
 #[derive(Clone, Debug, Default, Serialize)]
 struct Pipelines {
     compiled: usize,
-    /// Of kernels of which not all pipelines compile.
     failed: usize,
     seconds: f64,
 }
@@ -58,10 +57,10 @@ pub fn ran(device: &Device, kernel: &'static str, largest_error: Option<f64>, se
     });
 }
 
-/// The pipelines of a kernel, or some of them not.
-pub fn compiled(device: &Device, kernel: &'static str, count: usize, failed: bool, seconds: f64) {
-    let (compiled, failed) = if failed { (0, count) } else { (count, 0) };
-    update(device, kernel, |entry| entry.pipelines = Pipelines { compiled, failed, seconds });
+/// The pipelines of a kernel, of which some may have failed.
+pub fn compiled(device: &Device, kernel: &'static str, count: usize, failed: usize, seconds: f64) {
+    let pipelines = Pipelines { compiled: count - failed, failed, seconds };
+    update(device, kernel, |entry| entry.pipelines = pipelines);
 }
 
 pub fn write(conclusion: &Conclusion) {
