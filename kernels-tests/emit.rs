@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use minoise::device::{Constant, Plan, capabilities};
+use minoise::device::{Constant, Plan};
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::valid::{ModuleInfo, ValidationFlags, Validator};
+use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage, TypeInner};
 
 /// The shader of a plan with its constants, as one word that is a file's name.
@@ -30,24 +30,23 @@ pub fn folder() -> std::io::Result<Option<PathBuf>> {
 }
 
 /// Writes a module in all four languages, but where wgpu does not offer there what it uses.
-pub fn translate(name: &str, module: &Module, folder: Option<&Path>) -> Result<(), String> {
-    let info = Validator::new(ValidationFlags::all(), capabilities()).validate(module).map_err(|e| format!("{e:?}"))?;
+pub fn translate(name: &str, module: &Module, info: &ModuleInfo, folder: Option<&Path>) -> Result<(), String> {
     let save = |ending: &str, bytes: &[u8]| match folder {
         Some(folder) => std::fs::write(folder.join(format!("{name}.{ending}")), bytes).map_err(|e| e.to_string()),
         None => Ok(()),
     };
     let uses = Uses::of(module);
-    save("spv", bytemuck::cast_slice(&spirv(module, &info, &uses)?))?;
+    save("spv", bytemuck::cast_slice(&spirv(module, info, &uses)?))?;
     // naga's MSL has matrices of 8 x 8 only, its HLSL none, its GLSL neither them nor halves.
     if uses.matrix != Some(16) {
-        save("metal", metal(module, &info)?.as_bytes())?;
+        save("metal", metal(module, info)?.as_bytes())?;
     }
     if uses.matrix.is_none() {
-        let (model, text) = directx(module, &info, &uses)?;
+        let (model, text) = directx(module, info, &uses)?;
         save(&format!("{model}.hlsl"), text.as_bytes())?;
     }
     if uses.matrix.is_none() && !uses.halves {
-        save("comp", opengl(module, &info)?.as_bytes())?;
+        save("comp", opengl(module, info)?.as_bytes())?;
     }
     Ok(())
 }

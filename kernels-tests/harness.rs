@@ -108,6 +108,16 @@ pub fn as_gpu(device: &Device) -> Caps {
     Caps { class: DeviceClass::Gpu, ..device.caps().clone() }
 }
 
+/// Whose plan a case runs, and the caps it is made for: a grid of few groups in a dimension is spread over both.
+pub type Plans = (&'static str, fn(&Device) -> Caps);
+pub const OWN_AND_GPU: [Plans; 2] = [("", |d| d.caps().clone()), (", GPU plan", as_gpu)];
+pub const FEW_GROUPS: [Plans; 2] =
+    [(", few groups", |d| few_groups(d.caps().clone())), (", GPU plan, few groups", |d| few_groups(as_gpu(d)))];
+
+pub fn few_groups(caps: Caps) -> Caps {
+    Caps { max_groups: 20, ..caps }
+}
+
 /// Runs the kernel by its plan for `caps`, which must fit this device.
 pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
     let plan = kernel.plan(caps)?;

@@ -10,9 +10,11 @@ mod emit;
 mod golden;
 mod harness;
 mod pipelines;
+mod plans;
 mod report;
 mod rooms;
 mod shaders;
+mod soundness;
 mod statistics;
 
 mod activation_backward;
@@ -72,6 +74,7 @@ fn main() {
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));
+    trials.extend(plans::trials());
     harness::run(cases, &devices, trials);
 }
 

@@ -6,12 +6,13 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::device::{
-    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, validate, variant_of,
+    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, capabilities, validate,
+    variant_of,
 };
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
-use crate::emit;
 use crate::harness::Example;
+use crate::{emit, soundness};
 
 pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
     // What these shaders use has no words in those languages, nor does wgpu offer it there.
@@ -21,6 +22,7 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
         Trial::test("house: every kernel has shader, wrapper, twin and test", every_kernel_has_its_files),
         Trial::test("house: shaders validate, agree with Rust and translate", move || shaders_agree(&examples)),
     ];
+    trials.extend(soundness::trials());
     trials.extend(wordless.map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true)));
     trials
 }
@@ -68,13 +70,12 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
     }
     let folder = emit::folder()?;
     for (key, (captured, everywhere)) in &distinct {
-        let translate = |module: &naga::Module| emit::translate(key, module, folder.as_deref());
-        agree(captured, *everywhere).and_then(|m| translate(&m)).map_err(|e| format!("{key}: {e}"))?;
+        agree(captured, *everywhere, folder.as_deref()).map_err(|e| format!("{key}: {e}"))?;
     }
     Ok(())
 }
 
-fn agree(captured: &Captured, everywhere: bool) -> Result<naga::Module, String> {
+fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result<(), String> {
     let plan = &captured.plan;
     let source = assemble(plan).map_err(|e| e.to_string())?;
     if everywhere && source.contains("enable ") {
@@ -144,7 +145,11 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<naga::Module, String> 
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
         return Err("a plan constant that the shader never imports".into());
     }
-    Ok(module)
+    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
+        .validate(&module)
+        .map_err(|e| format!("{e:?}"))?;
+    soundness::check(&module, &info)?;
+    emit::translate(&emit::name(plan), &module, &info, folder)
 }
 
 /// Element type of a storage array, of scalars or vectors.

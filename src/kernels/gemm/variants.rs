@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Activation, Gemm, Layout, MATRIX_TILES, MatrixTile};
-use crate::device::{Caps, Constant, DType, DeviceClass, Kernel, Plan};
+use crate::device::{Caps, Constant, DType, DeviceClass, Plan, Varied, grid};
 
 /// What one workgroup and one thread of `gemm.wgsl` make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,6 @@ pub const TILES: [Tile; 6] = [
     Tile { rows: 16, cols: 64, thread: [4, 4], cost: 150 },
 ];
 const SMALL: usize = 3;
-
-/// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-pub(crate) const RESIDENT: usize = 64;
 
 /// One way to run a product; all give the same up to rounding, the last two up to that of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +54,6 @@ impl fmt::Display for Variant {
     }
 }
 
-impl Variant {
-    /// Whether A is rounded to halves as B is stored. No run asks for that, `f16_weights` included: it stores the backbone in
-    /// halves, and its fingerprint says no more. So such a variant is measured, never taken.
-    pub fn rounds(self) -> bool {
-        matches!(self, Self::Half(_) | Self::Matrix(_))
-    }
-}
-
 impl Layout {
     /// What distinguishes products of one size in the table of an adapter: how they are stored.
     pub fn class(self, halves: bool) -> &'static str {
@@ -79,49 +68,61 @@ impl Layout {
     }
 }
 
-impl Gemm<'_> {
-    /// The variants that can run this product on a device with `caps`, but for those that it merely emulates.
-    pub fn variants<'a>(&'a self, caps: &'a Caps) -> impl Iterator<Item = Variant> + 'a {
-        let shuffle = caps.row_share.then_some(Variant::Shuffle(16));
+impl Varied for Gemm<'_> {
+    type Variant = Variant;
+
+    fn all() -> Vec<Variant> {
         let halves = TILES.map(Variant::Half).into_iter().chain(MATRIX_TILES.map(Variant::Matrix));
-        let halves = halves.filter(|_| caps.class == DeviceClass::Gpu);
-        let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(shuffle).chain(halves);
-        all.filter(|&variant| self.planned(variant, caps).is_some())
+        TILES.map(Variant::Tile).into_iter().chain([Variant::Rows, Variant::Shuffle(16)]).chain(halves).collect()
     }
 
-    /// The variant that a device runs: the one measured for it, else by a model of costs; none that rounds operands.
-    pub fn variant(&self, caps: &Caps) -> Variant {
-        let class = self.layout.class(self.b.tensor.dtype() == DType::F16);
-        let measured = caps.tuned.variant(Self::NAME, class, &self.size());
-        let measured = measured.and_then(|name| self.variants(caps).find(|v| !v.rounds() && v.to_string() == name));
-        measured.unwrap_or_else(|| match (caps.class, self.rows_apply()) {
-            (DeviceClass::SoftwareGpu, true) => Variant::Rows,
-            // Small tiles compile fast.
-            (DeviceClass::SoftwareGpu, false) => Variant::Tile(TILES[SMALL]),
-            _ => Variant::Tile(self.tile()),
-        })
-    }
-
-    /// m, n, k, and the batch.
-    pub fn size(&self) -> [usize; 4] {
-        let [m, n, k] = self.mnk;
-        [m, n, k, self.batch]
-    }
-
-    /// The plan of a variant, where it can run this product on a device with `caps`.
-    pub fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
+    /// Real GPUs alone multiply halves, and exchange operands where that is free: others would merely emulate it.
+    fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
+        let gpu = caps.class == DeviceClass::Gpu;
         match variant {
-            Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4)),
-            Variant::Rows => self.rows_apply().then(|| self.rowwise()),
-            Variant::Shuffle(lanes) => self.shuffle(lanes, caps),
-            Variant::Half(tile) => self.half(&tile, caps),
-            Variant::Matrix(tile) => self.matrix(&tile, caps),
+            Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4, caps)),
+            Variant::Rows => self.rows_apply().then(|| self.rowwise(caps)),
+            Variant::Shuffle(lanes) if caps.row_share => self.shuffle(lanes, caps),
+            Variant::Half(tile) if gpu => self.half(&tile, caps),
+            Variant::Matrix(tile) if gpu => self.matrix(&tile, caps),
+            _ => None,
         }
     }
 
+    fn cost(&self, variant: Variant, caps: &Caps) -> Option<f64> {
+        match (variant, caps.class) {
+            (Variant::Rows, DeviceClass::SoftwareGpu) => Some(0.0),
+            // Small tiles compile fast.
+            (Variant::Tile(tile), DeviceClass::SoftwareGpu) => (tile == TILES[SMALL]).then_some(1.0),
+            // A device that runs so many workgroups at once has work for all, what lies beyond the edges included.
+            (Variant::Tile(Tile { rows, cols, cost, .. }), _) => {
+                Some((self.groups(rows, cols).max(caps.resident()) * rows * cols * cost) as f64)
+            }
+            _ => None,
+        }
+    }
+
+    /// A is rounded to halves as B is stored. No run asks for that, `f16_weights` included: it stores the backbone in halves,
+    /// and its fingerprint says no more.
+    fn rounds(variant: Variant) -> bool {
+        matches!(variant, Variant::Half(_) | Variant::Matrix(_))
+    }
+
+    fn class(&self) -> &'static str {
+        self.layout.class(self.b.tensor.dtype() == DType::F16)
+    }
+
+    /// m, n, k, and the batch.
+    fn size(&self) -> Vec<usize> {
+        let [m, n, k] = self.mnk;
+        vec![m, n, k, self.batch]
+    }
+}
+
+impl Gemm<'_> {
     /// Offset and strides of A, and those of B and the result with its width, by their bits: 4 divides all that it
     /// divides together.
-    fn divisors(&self) -> [usize; 2] {
+    pub(super) fn divisors(&self) -> [usize; 2] {
         let [a, b, out] = [&self.a, &self.b, &self.out].map(|x| x.offset | x.ld | x.batch);
         [a, b | out | self.mnk[1]]
     }
@@ -141,20 +142,13 @@ impl Gemm<'_> {
         a_fits && rest.is_multiple_of(4) && k > 0
     }
 
-    /// The tile that is least work for a device that runs [`RESIDENT`] workgroups at once, what lies beyond the edges
-    /// included.
-    fn tile(&self) -> Tile {
-        let work = |t: &Tile| self.groups(t.rows, t.cols).max(RESIDENT) * t.rows * t.cols * t.cost;
-        TILES.into_iter().min_by_key(work).expect("a table")
-    }
-
     fn groups(&self, rows: usize, cols: usize) -> usize {
         let [m, n, _] = self.mnk;
         m.div_ceil(rows) * n.div_ceil(cols) * self.batch
     }
 
     /// The plan of a shader like `gemm.wgsl` with the given tile, whose numbers have so many bytes in workgroup memory.
-    pub(super) fn tiled(&self, shader: &'static str, tile: &Tile, bytes: usize) -> Plan {
+    pub(super) fn tiled(&self, shader: &'static str, tile: &Tile, bytes: usize, caps: &Caps) -> Plan {
         /// Terms of the sums there; the largest tile fills the 16 KiB that all devices have.
         const DEPTH: usize = 16;
         let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
@@ -163,14 +157,14 @@ impl Gemm<'_> {
         let own = [aligned].into_iter().chain(numbers);
         Plan {
             shared_bytes: (bytes * DEPTH * (rows + cols)) as u32,
-            ..self.with_flags(shader, own, [rows, cols], rows / tm * (cols / tn))
+            ..self.with_flags(shader, own, [rows, cols], rows / tm * (cols / tn), caps)
         }
     }
 
-    fn rowwise(&self) -> Plan {
+    fn rowwise(&self, caps: &Caps) -> Plan {
         let (quads, rows, wg) = (4, 8, 8);
         let own = [("ROWS", rows), ("QUADS", quads)].map(number);
-        self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg)
+        self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg, caps)
     }
 
     /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
@@ -180,8 +174,8 @@ impl Gemm<'_> {
         own: impl IntoIterator<Item = (&'static str, Constant)>,
         tile: [usize; 2],
         workgroup: usize,
+        caps: &Caps,
     ) -> Plan {
-        let [m, n, _] = self.mnk;
         let flags = [
             ("NT", self.layout == Layout::NT),
             ("TN", self.layout == Layout::TN),
@@ -194,13 +188,12 @@ impl Gemm<'_> {
             ("LOWER", self.lower),
         ];
         let flags = flags.map(|(name, on)| (name, Constant::Flag(on)));
-        let batch = if m == 0 || n == 0 { 0 } else { self.batch };
         Plan {
             shader,
             constants: flags.into_iter().chain(own).chain([number(("WG", workgroup))]).collect(),
             workgroup: workgroup as u32,
             shared_bytes: 0,
-            groups: [n.div_ceil(tile[1]), m.div_ceil(tile[0]), batch].map(|x| x as u32),
+            groups: grid(self.groups(tile[0], tile[1]), caps),
         }
     }
 }
@@ -212,14 +205,14 @@ pub(super) fn number((name, x): (&'static str, usize)) -> (&'static str, Constan
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Choice, Device, Tuned};
+    use crate::device::{Choice, Device, Kernel, Tuned};
     use crate::kernels::gemm::Mat;
 
     fn variant(m: usize, n: usize, caps: &Caps) -> String {
         let device = Device::planner(caps.clone());
         let x = device.reals(&[1]).unwrap();
         let mat = |ld| Mat::at(&x, 0, ld);
-        Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).variant(caps).to_string()
+        Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).variant(caps).unwrap().to_string()
     }
 
     #[test]
@@ -234,13 +227,20 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_runs_more_workgroups_at_once_takes_smaller_tiles() {
+        let caps = |resident| Caps { tuned: Tuned::default().with_resident(resident), ..Caps::floor() };
+        assert_eq!(variant(512, 512, &caps(16)), "128x128");
+        assert_eq!(variant(512, 512, &caps(200)), "32x32");
+    }
+
+    #[test]
     fn halves_have_more_variants_where_the_device_has_the_means() {
         let gpu = Caps { f16: true, matrix: Some(16), subgroup: (32, 64), workgroup_memory: 64 << 10, ..Caps::floor() };
         let names = |caps: &Caps, dtype| {
             let device = Device::planner(caps.clone());
             let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], dtype).unwrap());
             let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
-            gemm.variants(caps).map(|v| v.to_string()).collect::<Vec<_>>()
+            gemm.variants(caps).iter().map(|v| v.to_string()).collect::<Vec<_>>()
         };
         let all = names(&gpu, DType::F16);
         for name in ["128x128", "rows", "half 128x128", "matrix 64x64"] {
@@ -261,8 +261,24 @@ mod tests {
             let device = Device::planner(caps.clone());
             let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], DType::F16).unwrap());
             let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
-            assert!(gemm.variants(&caps).any(|v| v.to_string() == named));
-            assert_eq!(gemm.variant(&caps).to_string(), taken);
+            assert!(gemm.variants(&caps).iter().any(|v| v.to_string() == named));
+            assert_eq!(gemm.variant(&caps).unwrap().to_string(), taken);
+        }
+    }
+
+    #[test]
+    fn products_of_one_key_have_one_plan() {
+        let device = Device::planner(Caps::floor());
+        let x = device.reals(&[1]).unwrap();
+        let gemm = |offset, ld| {
+            Gemm::of(Layout::NN, [64, 64, 64], Mat::at(&x, offset, ld), Mat::at(&x, 0, 64), Mat::at(&x, 0, 64))
+        };
+        let plan = |gemm: &Gemm<'_>| gemm.plan(&Caps::floor()).unwrap();
+        let (plain, moved, odd) = (gemm(0, 64), gemm(128, 68), gemm(1, 64));
+        assert!(plain.key() == moved.key() && plan(&plain) == plan(&moved));
+        let relu = Gemm { activation: Activation::Relu, ..plain };
+        for other in [odd, relu, Gemm { lower: true, ..plain }, Gemm { bias: Some(plain.a), ..plain }] {
+            assert!(plain.key() != other.key() && plan(&plain) != plan(&other));
         }
     }
 
