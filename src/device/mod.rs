@@ -287,8 +287,16 @@ impl Device {
     /// # Errors
     /// Those of `work` and of shader compilation.
     pub fn prewarm(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.compile(&self.capture(work)?)
+    }
+
+    /// Compiles, in parallel, every pipeline of a capture, be it another device's.
+    ///
+    /// # Errors
+    /// Those of shader compilation.
+    pub fn compile(&self, captured: &[Captured]) -> Result<()> {
         match &self.0.backend {
-            Backend::Gpu(gpu) => gpu.compile_all(&self.capture(work)?),
+            Backend::Gpu(gpu) => gpu.compile_all(captured),
             Backend::Cpu(_) => Ok(()),
         }
     }
