@@ -232,6 +232,7 @@ impl Gpu {
     }
 
     /// Drops what holds on to these buffers.
+    #[expect(clippy::mutable_key_type, reason = "buffers are hashed by identity")]
     pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
         self.pipelines.forget(buffers);
     }

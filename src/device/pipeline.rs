@@ -86,6 +86,7 @@ impl Pipelines {
     }
 
     /// Drops the bind groups of these buffers.
+    #[expect(clippy::mutable_key_type, reason = "buffers are hashed by identity")]
     pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
         for pipeline in self.made.lock().expect("pipelines").values() {
             let mut groups = pipeline.groups.lock().expect("bind groups");
