@@ -318,8 +318,8 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
         trials.push(Trial::test(format!("{kernel}: same bits on 1 and 5 threads [cpu]"), move || {
             let start = Instant::now();
             let enough = |i: usize| i >= THREADS.1 && start.elapsed() > THREADS.0;
-            let sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
-            sample.map(|(_, (name, work))| same_bits(name, work)).collect()
+            let mut sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
+            sample.try_for_each(|(_, (name, work))| same_bits(name, work))
         }));
         let mut chosen: Vec<_> = (0..n).take(most).map(|i| i * 7919 % n).collect();
         chosen.sort_unstable();
