@@ -1,6 +1,6 @@
-# make run | test | bench | lint | doc
+# make run | test | fuzz | bench | lint | doc
 
-.PHONY: run test bench lint doc tools
+.PHONY: run test fuzz bench lint doc tools
 
 # The default run on the embedded icons.
 run: tools
@@ -11,6 +11,10 @@ run: tools
 test: tools
 	cargo test
 	MINOISE_CHECKED=0 cargo test --test kernels
+
+# A hundred times as many damaged files as in `make test`, with the checks of arithmetic that this profile has.
+fuzz: tools
+	MINOISE_FUZZ_CASES=10000000 cargo test --test readers
 
 # Every bench, on the device that MINOISE_DEVICE names; each ends with a table. The largest analytic heads need 6 GiB.
 bench: tools

@@ -40,15 +40,17 @@ fn bytes_moved([rows, d1, d2, layers]: [usize; 4], modules: usize, direction: &s
         }
         // x, dy, D, U, phi -> dx, seven or three columns of operands
         (_, Path::Fused) => 3 * x + 2 * proj + modules * p + if two { 7 } else { 3 } * unit + phi_gradient,
-        // h = x D; h -> g; g -> maps (or h -> maps); eps; maps, eps, mixed -> mixed; mixed, U, x -> y
+        // h = x D; h -> g; g -> maps; eps; maps, eps, mixed -> mixed; mixed, U, x -> y; with one layer the mean of the modules
+        // is written and read, h -> mixed; h -> sigma; eps; sigma, eps, mixed -> mixed
         ("forward", Path::Unfused) => {
-            let module = p + if two { 3 + 4 + 1 + 5 } else { 3 + 1 + 5 } * unit;
-            (x + proj + unit) + modules * module + (unit + proj + 2 * x)
+            let module = p + if two { 3 + 4 + 1 + 5 } else { 2 + 1 + 4 } * unit;
+            let linear = if two { 0 } else { modules * p / 2 + 2 * layout.e * (layout.e + 1) + 2 * unit };
+            (x + proj + unit) + linear + modules * module + (unit + proj + 2 * x)
         }
         // h, dz; h -> u, g; g -> maps; eps; dz, eps, maps -> dmaps; dmaps -> dg; u, dg -> du; du, dh -> dh; dh, dy -> dx;
-        // with one layer h -> maps; eps; dz, eps, maps -> dmaps; dmaps, dh -> dh, twice
+        // with one layer h -> sigma; eps; dz, eps, sigma -> dsigma; dsigma, dh -> dh
         (_, Path::Unfused) => {
-            let module = 2 * p + if two { 1 + 4 + 4 + 1 + 6 + 4 + 6 + 4 } else { 3 + 1 + 6 + 6 } * unit;
+            let module = 2 * p + if two { 1 + 4 + 4 + 1 + 6 + 4 + 6 + 4 } else { 2 + 1 + 4 + 3 } * unit;
             2 * (x + proj + unit) + modules * module + (unit + proj + 2 * x) + phi_gradient
         }
     };

@@ -6,7 +6,7 @@ use minoise::kernels::activation_backward::ActivationBackward;
 use minoise::kernels::gemm::Activation;
 
 use crate::add::SIZES;
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -27,9 +27,9 @@ fn gradient(device: &Device, activation: Activation, n: usize) -> Result<Vec<Out
         _ => vec![f64::MIN_POSITIVE],
     };
     let dx = poisoned(device, &[n])?;
-    let (saved, dy) = (device.upload(&saved, &[n])?, device.upload(&dy, &[n])?);
+    let (saved, dy) = (input(device, &saved, &[n])?, input(device, &dy, &[n])?);
     device.run(&ActivationBackward { activation, saved: &saved, dy: &dy, dx: &dx })?;
-    Ok(vec![Output { name: "dx", tensor: dx, bound }])
+    Ok(vec![output("dx", dx, bound)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,16 +4,24 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::argmax::ArgMax;
 
-use crate::harness::{Case, Output, case, numbers};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned_u32};
 use crate::layernorm::SIZES;
 
 /// `levels` different values: few make ties in every row.
 fn largest(device: &Device, [rows, cols]: [usize; 2], levels: f32) -> Result<Vec<Output>> {
     let x: Vec<_> = numbers(1, rows * cols).iter().map(|x| (x * levels).round() - levels).collect();
-    let x = device.upload(&x, &[rows, cols])?;
-    let out = device.upload_u32(&vec![u32::MAX; rows], &[rows])?;
+    let naive = {
+        let x = x.clone();
+        move || {
+            x.chunks(cols)
+                .map(|row| (0..cols).fold(0, |best, j| if row[j] > row[best] { j } else { best }) as f64)
+                .collect()
+        }
+    };
+    let x = input(device, &x, &[rows, cols])?;
+    let out = poisoned_u32(device, &[rows])?;
     device.run(&ArgMax { x: &x, out: &out })?;
-    Ok(vec![Output { name: "out", tensor: out, bound: vec![0.5] }])
+    Ok(vec![output("out", out, vec![0.0]).naive(naive)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -5,7 +5,7 @@ use minoise::device::{Device, Tensor};
 use minoise::kernels::attention::Attention;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned, run_planned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned, run_planned};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 
@@ -89,6 +89,10 @@ impl Problem {
             out_bound: vec![0.0; values],
             delta_bound: vec![0.0; scores],
             dqkv_bound: vec![0.0; 3 * values],
+            wide_lse: vec![0.0; scores],
+            wide_out: vec![0.0; values],
+            wide_delta: vec![0.0; scores],
+            dqkv: vec![0.0; 3 * values],
         };
         let sums = (n + 16) as f64 * EPS;
         let dots = (dim + 4) as f64 * EPS;
@@ -102,7 +106,7 @@ impl Problem {
                 let lse = high + s.iter().map(|s| (s - high).exp()).sum::<f64>().ln();
                 let p: Vec<_> = s.iter().map(|s| (s - lse).exp()).collect();
                 let at = h.score(i);
-                r.lse[at] = lse as f32;
+                (r.wide_lse[at], r.lse[at]) = (lse, lse as f32);
                 // Errors of the scores, of the sum, and of log and addition.
                 let mean: f64 = p.iter().zip(&ds).map(|(p, e)| p * e).sum();
                 r.lse_bound[at] = mean + sums + 4.0 * EPS * (1.0 + high.abs() + (lse - high).abs());
@@ -111,18 +115,27 @@ impl Problem {
                 let mean: f64 = p.iter().zip(&e).map(|(p, e)| p * e).sum();
                 for c in 0..dim {
                     let v = |j| f64::from(row(2, j)[c]);
-                    r.out[h.value(i) + c] = (0..n).map(|j| p[j] * v(j)).sum::<f64>() as f32;
+                    let sum = (0..n).map(|j| p[j] * v(j)).sum::<f64>();
+                    (r.wide_out[h.value(i) + c], r.out[h.value(i) + c]) = (sum, sum as f32);
                     r.out_bound[h.value(i) + c] = (0..n).map(|j| p[j] * v(j).abs() * (e[j] + mean + sums)).sum();
                 }
                 // The backward kernels receive lse, out and delta rounded to f32; p = exp(s - lse) has their error too.
                 let out = &r.out[h.value(i)..][..dim];
                 let (delta, size) = dot(dy(i), out);
-                r.delta[at] = delta as f32;
+                (r.wide_delta[at], r.delta[at]) = (delta, delta as f32);
                 r.delta_bound[at] = dots * size + 1e-30;
                 for j in 0..n {
                     let e = ds[j] + (4.0 + 3.0 * (s[j] - lse).abs() + lse.abs()) * EPS;
                     let (dp, dp_size) = dot(dy(i), row(2, j));
                     let g = p[j] * (dp - delta);
+                    // By the inputs of the backward kernels: that of keys gets delta rounded.
+                    let p_given = (s[j] - f64::from(r.lse[at])).exp();
+                    let [of_q, of_k] = [delta, f64::from(r.delta[at])].map(|delta| scale * p_given * (dp - delta));
+                    for c in 0..dim {
+                        r.dqkv[h.qkv(0, i) + c] += of_q * f64::from(row(1, j)[c]);
+                        r.dqkv[h.qkv(1, j) + c] += of_k * f64::from(row(0, i)[c]);
+                        r.dqkv[h.qkv(2, j) + c] += p_given * f64::from(dy(i)[c]);
+                    }
                     let g_error = p[j] * ((dp - delta).abs() * e + dots * (dp_size + size)) + g.abs() * sums;
                     for c in 0..dim {
                         let [q, k] = [row(0, i)[c], row(1, j)[c]].map(|x| f64::from(x.abs()));
@@ -165,7 +178,8 @@ fn dot(a: &[f32], b: &[f32]) -> (f64, f64) {
     })
 }
 
-/// Results of the forward pass rounded to f32, and the errors that f32 kernels may make.
+/// Results by plain loops; those of the forward pass also rounded to f32, as the backward kernels receive them; the errors
+/// that f32 kernels may make.
 pub struct Reference {
     pub lse: Vec<f32>,
     pub out: Vec<f32>,
@@ -174,27 +188,38 @@ pub struct Reference {
     pub out_bound: Vec<f64>,
     pub delta_bound: Vec<f64>,
     pub dqkv_bound: Vec<f64>,
+    pub wide_lse: Vec<f64>,
+    pub wide_out: Vec<f64>,
+    pub wide_delta: Vec<f64>,
+    pub dqkv: Vec<f64>,
 }
 
-/// What is compared: the tensor, or the canaries behind it where it is empty.
-pub fn output(name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
-    if tensor.is_empty() {
-        let whole = tensor.whole();
-        return Output { name, tensor: tensor.extended(whole), bound: vec![f64::MIN_POSITIVE] };
+impl Reference {
+    /// `tensor` [rows, 3 width], of which a kernel has written these of the parts q, k, v over `before`.
+    pub fn dqkv(&self, tensor: Tensor, parts: std::ops::Range<usize>, before: &[f32]) -> Output {
+        let width = tensor.cols() / 3;
+        let written = |i: usize| parts.contains(&(i / width.max(1) % 3));
+        let choose = |new: &[f64], old: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            (0..before.len()).map(|i| if written(i) { new[i] } else { old(i) }).collect()
+        };
+        let naive = choose(&self.dqkv, &|i| before[i].into());
+        let bound = choose(&self.dqkv_bound, &|_| f64::MIN_POSITIVE);
+        output("dqkv", tensor, bound).naive(|| naive)
     }
-    Output { name, tensor, bound }
 }
 
 fn forward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let Problem { batch, tokens, heads, .. } = p;
-    let qkv = device.upload(&p.qkv(), &[p.rows(), 3 * p.width()])?;
+    let qkv = input(device, &p.qkv(), &[p.rows(), 3 * p.width()])?;
     let r = p.reference();
     let mut all = Vec::new();
     for on_gpu in [false, true] {
         let (out, lse) = (poisoned(device, &[p.rows(), p.width()])?, poisoned(device, &[p.scores()])?);
         let kernel = Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads };
         run_planned(device, kernel, on_gpu)?;
-        all.extend([output("out", out, r.out_bound.clone()), output("lse", lse, r.lse_bound.clone())]);
+        let [wide_out, wide_lse] = [r.wide_out.clone(), r.wide_lse.clone()];
+        all.push(output("out", out, r.out_bound.clone()).naive(|| wide_out));
+        all.push(output("lse", lse, r.lse_bound.clone()).naive(|| wide_lse));
     }
     // Once more as outside training; small heads suffice, since software devices compile for seconds.
     if p.dim <= 32 {

@@ -4,17 +4,18 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 
-use crate::attention::{PROBLEMS, Problem, output};
-use crate::harness::{Case, Output, case, guarded, numbers, run_planned};
+use crate::attention::{PROBLEMS, Problem};
+use crate::harness::{Case, Output, case, guarded, input, numbers, run_planned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
     let r = p.reference();
-    let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
-    let (lse, delta) = (device.upload(&r.lse, &scores)?, device.upload(&r.delta, &scores)?);
+    let (qkv, dy) = (input(device, &p.qkv(), &wide)?, input(device, &p.dy(), &values)?);
+    let (lse, delta) = (input(device, &r.lse, &scores)?, input(device, &r.delta, &scores)?);
     let mut all = Vec::new();
     for on_gpu in [false, true] {
-        let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+        let before = numbers(3, wide[0] * wide[1]);
+        let dqkv = guarded(device, &before, &wide)?;
         let kernel = AttentionBackwardKey {
             qkv: &qkv,
             dy: &dy,
@@ -26,7 +27,7 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
             heads: p.heads,
         };
         run_planned(device, kernel, on_gpu)?;
-        all.push(output("dqkv", dqkv, r.dqkv_bound.clone()));
+        all.push(r.dqkv(dqkv, 1..3, &before));
     }
     Ok(all)
 }

@@ -4,18 +4,19 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
-use crate::attention::{PROBLEMS, Problem, output};
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned, run_planned};
+use crate::attention::{PROBLEMS, Problem};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, run_planned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let (values, scores, wide) = ([p.rows(), p.width()], [p.scores()], [p.rows(), 3 * p.width()]);
     let r = p.reference();
-    let (qkv, dy) = (device.upload(&p.qkv(), &wide)?, device.upload(&p.dy(), &values)?);
-    let (out, lse) = (device.upload(&r.out, &values)?, device.upload(&r.lse, &scores)?);
+    let (qkv, dy) = (input(device, &p.qkv(), &wide)?, input(device, &p.dy(), &values)?);
+    let (out, lse) = (input(device, &r.out, &values)?, input(device, &r.lse, &scores)?);
     let mut all = Vec::new();
     for on_gpu in [false, true] {
         let delta = poisoned(device, &scores)?;
-        let dqkv = guarded(device, &numbers(3, wide[0] * wide[1]), &wide)?;
+        let before = numbers(3, wide[0] * wide[1]);
+        let dqkv = guarded(device, &before, &wide)?;
         let kernel = AttentionBackwardQuery {
             qkv: &qkv,
             out: &out,
@@ -28,7 +29,9 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
             heads: p.heads,
         };
         run_planned(device, kernel, on_gpu)?;
-        all.extend([output("delta", delta, r.delta_bound.clone()), output("dqkv", dqkv, r.dqkv_bound.clone())]);
+        let wide_delta = r.wide_delta.clone();
+        all.push(output("delta", delta, r.delta_bound.clone()).naive(|| wide_delta));
+        all.push(r.dqkv(dqkv, 0..1, &before));
     }
     Ok(all)
 }

@@ -5,7 +5,7 @@ use minoise::device::{Device, Tensor};
 use minoise::kernels::cg_step::{CgStep, SCALARS};
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, random};
 
 /// Rows and unknowns: around the workgroup of 256, several passes.
 pub const SIZES: [[usize; 2]; 6] = [[1, 1], [3, 64], [2, 255], [5, 257], [2, 1031], [0, 7]];
@@ -33,7 +33,7 @@ fn step(device: &Device, size: [usize; 2]) -> Result<Vec<Output>> {
     let sign = |row: usize| if row > 1 && row == rows - 1 { -1.0 } else { 1.5 };
     y.iter_mut().enumerate().for_each(|(i, y)| *y *= sign(i / m));
     y.extend(numbers(5, rows * m).into_iter().map(|x| f64::from(x) * 2e-8));
-    let y = device.upload(&y, &[2, rows, m])?;
+    let y = input(device, &y, &[2, rows, m])?;
     let (x, r) = (pairs(device, 2, size)?, pairs(device, 3, size)?);
     let z = poisoned(device, &size)?;
     let scalars = guarded(device, &numbers(4, rows * SCALARS), &[rows, SCALARS])?;
@@ -50,12 +50,12 @@ fn step(device: &Device, size: [usize; 2]) -> Result<Vec<Output>> {
     let exact = vec![16.0 * f64::powi(2.0, -46)];
     let sums = vec![(m + 8) as f64 * f64::from(f32::EPSILON) * 4.0];
     Ok(vec![
-        Output { name: "error of x", tensor: device.upload(&of_x, &size)?, bound: exact.clone() },
-        Output { name: "error of r", tensor: device.upload(&of_r, &size)?, bound: exact },
-        Output { name: "scalars", tensor: scalars, bound: sums.clone() },
-        Output { name: "x", tensor: x, bound: sums.clone() },
-        Output { name: "r", tensor: r, bound: sums.clone() },
-        Output { name: "z", tensor: z, bound: sums },
+        output("error of x", device.upload(&of_x, &size)?, exact.clone()).differences_of(1.0),
+        output("error of r", device.upload(&of_r, &size)?, exact).differences_of(1.0),
+        output("scalars", scalars, sums.clone()),
+        output("x", x, sums.clone()),
+        output("r", r, sums.clone()),
+        output("z", z, sums),
     ])
 }
 
@@ -64,6 +64,7 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    let (p, y, scalars) = (device.reals(&[2, 3])?, device.reals(&[2, 2, 3])?, device.reals(&[2, SCALARS])?);
-    device.run(&CgStep { p: &p, y: &y, x: &y, r: &y, z: &p, scalars: &scalars })
+    let [p, z] = [(); 2].map(|()| device.reals(&[2, 3]));
+    let [y, x, r] = [(); 3].map(|()| device.reals(&[2, 2, 3]));
+    device.run(&CgStep { p: &p?, y: &y?, x: &x?, r: &r?, z: &z?, scalars: &device.reals(&[2, SCALARS])? })
 }

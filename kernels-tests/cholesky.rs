@@ -7,7 +7,7 @@ use minoise::{Error, Result};
 use pollster::block_on;
 
 use crate::cholesky_block::positive;
-use crate::harness::{Case, Output, case, numbers};
+use crate::harness::{Case, Output, case, growth, guarded, numbers, output};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -61,14 +61,15 @@ fn residual(device: &Device, m: usize, side: usize) -> Result<Vec<Output>> {
             bound[i * m + j] = (m + 8) as f64 * EPS * f64::from(a[i * m + i] * a[j * m + j]).sqrt();
         }
     }
-    Ok(vec![Output { name: "A - L L^T", tensor: device.upload(&difference, &[m, m])?, bound }])
+    Ok(vec![output("A - L L^T", device.upload(&difference, &[m, m])?, bound).differences_of(1.0)])
 }
 
 fn solve(device: &Device, m: usize, side: usize, rows: usize) -> Result<Vec<Output>> {
     let a = positive(m);
-    let x = device.upload(&numbers(8, rows * m), &[rows, m])?;
+    let x = guarded(device, &numbers(8, rows * m), &[rows, m])?;
     factored(device, &a, m, side)?.solve(&x)?;
-    // (A + E) x = b with |E| <= (3 n + 1) u |L| |L^T| (Higham, theorem 10.4), and A^-1 has at most norm 1.
+    // (A + E) x = b with |E| <= (3 n + 1) u |L| |L^T| (Higham, theorem 10.4, here with the growth of sums), and A^-1 has at
+    // most norm 1.
     let values: Vec<f64> = block_on(device.read(&x))?;
     let diagonal: Vec<_> = (0..m).map(|i| f64::from(a[i * m + i]).sqrt()).collect();
     let norm = diagonal.iter().map(|d| d * d).sum::<f64>().sqrt();
@@ -76,10 +77,10 @@ fn solve(device: &Device, m: usize, side: usize, rows: usize) -> Result<Vec<Outp
         .chunks(m)
         .flat_map(|x| {
             let size: f64 = x.iter().zip(&diagonal).map(|(x, d)| x.abs() * d).sum();
-            std::iter::repeat_n((3 * m + 16) as f64 * EPS / 2.0 * norm * size, m)
+            std::iter::repeat_n((3.0 * growth(m) + 16.0) * EPS / 2.0 * norm * size, m)
         })
         .collect();
-    Ok(vec![Output { name: "x", tensor: x, bound }])
+    Ok(vec![output("x", x, bound)])
 }
 
 fn no_rows(device: &Device) -> Result<Vec<Output>> {
@@ -96,7 +97,7 @@ fn indefinite(device: &Device, m: usize, column: usize) -> Result<Vec<Output>> {
         Err(Error::NotPositiveDefinite { column: found, pivot }) => {
             assert_eq!(found, column);
             let pivot = device.upload(&[pivot], &[1])?;
-            Ok(vec![Output { name: "pivot", tensor: pivot, bound: vec![4.0 * (m + 8) as f64 * EPS] }])
+            Ok(vec![output("pivot", pivot, vec![4.0 * (m + 8) as f64 * EPS])])
         }
         other => panic!("{other:?}"),
     }

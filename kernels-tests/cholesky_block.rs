@@ -5,7 +5,7 @@ use minoise::device::{Device, Tensor};
 use minoise::kernels::cholesky_block::CholeskyBlock;
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, case, guarded, numbers, output};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -35,7 +35,7 @@ fn block(device: &Device, m: usize, start: usize, size: usize) -> Result<Vec<Out
     // The eigenvalues lie in [1, 3], so the factor's relative error is a small multiple of the residual's bound
     // (Higham, Accuracy and Stability, theorem 10.8).
     let bound = vec![8.0 * (size + 4) as f64 * EPS];
-    Ok(vec![Output { name: "g", tensor: g, bound }, Output { name: "info", tensor: info, bound: vec![1e-30] }])
+    Ok(vec![output("g", g, bound), output("info", info, vec![1e-30])])
 }
 
 /// A negative, zero, NaN or infinite pivot in a block whose predecessors are good, and a second bad one behind it.
@@ -46,7 +46,7 @@ fn bad_block(device: &Device, pivot: f32, before: f32) -> Result<Vec<Output>> {
     (0..20).for_each(|j| a[20 * m + j] = 0.0);
     a[20 * m + 20] = pivot;
     a[30 * m + 30] = -5.0;
-    let (g, info) = (device.upload(&a, &[m, m])?, guarded(device, &[before, 0.5], &[2])?);
+    let (g, info) = (guarded(device, &a, &[m, m])?, guarded(device, &[before, 0.5], &[2])?);
     device.run(&CholeskyBlock { g: &g, info: &info, start, size, first: 128 })?;
     let info: Vec<f64> = host(device, &info)?;
     let want = if before < 0.0 { (148.0, f64::from(pivot)) } else { (f64::from(before), 0.5) };

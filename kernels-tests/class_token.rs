@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::class_token::ClassToken;
 
-use crate::harness::{Case, Output, case, poisoned, random};
+use crate::harness::{Case, Output, case, output, poisoned, random};
 
 /// Batch, tokens, columns.
 pub const SIZES: [[usize; 3]; 5] = [[1, 1, 1], [3, 5, 7], [2, 17, 128], [1, 2, 257], [67, 3, 61]];
@@ -14,7 +14,7 @@ fn gather(device: &Device, [b, tokens, d]: [usize; 3]) -> Result<Vec<Output>> {
     let out = poisoned(device, &[b, d])?;
     device.run(&ClassToken { x: &x, out: &out })?;
     // Copies are exact.
-    Ok(vec![Output { name: "out", tensor: out, bound: vec![f64::MIN_POSITIVE] }])
+    Ok(vec![output("out", out, vec![f64::MIN_POSITIVE])])
 }
 
 pub fn cases() -> Vec<Case> {

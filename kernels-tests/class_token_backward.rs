@@ -5,14 +5,14 @@ use minoise::device::Device;
 use minoise::kernels::class_token_backward::ClassTokenBackward;
 
 use crate::class_token::SIZES;
-use crate::harness::{Case, Output, case, poisoned, random};
+use crate::harness::{Case, Output, case, output, poisoned, random};
 
 fn scatter(device: &Device, [b, tokens, d]: [usize; 3]) -> Result<Vec<Output>> {
     let dy = random(device, 1, &[b, d])?;
     let dx = poisoned(device, &[b, tokens, d])?;
     device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
     // Copies are exact.
-    Ok(vec![Output { name: "dx", tensor: dx, bound: vec![f64::MIN_POSITIVE] }])
+    Ok(vec![output("dx", dx, vec![f64::MIN_POSITIVE])])
 }
 
 pub fn cases() -> Vec<Case> {

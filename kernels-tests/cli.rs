@@ -1,5 +1,9 @@
 //! The program as a user meets it: bad input gives one line, exit code 2, and leaves nothing behind.
 
+#[allow(dead_code)]
+#[path = "readers/files.rs"]
+mod files;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -156,6 +160,65 @@ fn verify_fails_on_a_changed_result() {
     let out = minoise(&["verify", path.to_str().expect("a path")]);
     assert_eq!(out.status.code(), Some(1), "{}", text(&out.stdout));
     assert!(text(&out.stdout).contains("EXCEEDED"));
+}
+
+/// Gives a tensor another shape, and as much data.
+fn reshape(file: &mut files::File, name: &str, shape: &[u64]) {
+    let tensor = file.tensors.iter_mut().find(|tensor| tensor.name == name).expect("a tensor of the file");
+    tensor.shape = shape.to_vec();
+    tensor.fit();
+}
+
+/// Changes a setting of the case.
+fn setting(file: &mut files::File, key: &str, value: &str) {
+    let text = &mut file.metadata[0].1;
+    let mut case: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    case[key] = serde_json::from_str(value).expect("JSON");
+    *text = case.to_string();
+}
+
+/// Exit code 1 is for results; a file that cannot be replayed is an error that names what is wrong with it.
+#[test]
+fn malformed_golden_files_are_refused_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let check = |file: &files::File, words: &[&str]| {
+        let path = write(dir.path(), "bad.safetensors", &file.bytes());
+        refused(&["verify", path.to_str().expect("a path")], &[&["golden file", "bad.safetensors"], words].concat());
+    };
+    let ridge = |damage: &dyn Fn(&mut files::File)| {
+        let mut file = files::ridge();
+        damage(&mut file);
+        file
+    };
+    check(&ridge(&|file| reshape(file, "W", &[])), &["`W`", "[]", "matrix"]);
+    check(&ridge(&|file| reshape(file, "W", &[0, 3])), &["`W`", "[0, 3]"]);
+    check(&ridge(&|file| reshape(file, "test.p", &[0, 6])), &["`test.p`", "[0, 6]"]);
+    check(&ridge(&|file| file.integers("y", &[0, 1, 2, 0, 1, 2, 2, 3])), &["`y`[7] is 3", "below 3"]);
+    check(&ridge(&|file| setting(file, "classes", "1152921504606846976")), &["classes", "as in `W`"]);
+    check(&ridge(&|file| setting(file, "gamma", "0")), &["gamma", "positive"]);
+    for official in [false, true] {
+        let run = |damage: &dyn Fn(&mut files::File)| {
+            let mut file = files::run(official);
+            damage(&mut file);
+            file
+        };
+        check(&run(&|file| file.integers("task0.run.batch_sizes", &[0, 3])), &["batch_sizes", "batch of 0"]);
+        check(&run(&|file| file.integers("task0.run.batch_sizes", &[9])), &["batch_sizes", "9"]);
+        check(&run(&|file| file.integers("task0.run.order", &[0, 1, 2])), &["image 2", "another task"]);
+        check(&run(&|file| file.integers("train.y", &[2, 2, 2, 2, 2])), &["`train.y`", "no image", "0..2"]);
+        check(&run(&|file| setting(file, "task_classes", "[2, 18446744073709551615]")), &["task 1"]);
+        check(&run(&|file| setting(file, "task_classes", "[]")), &["task_classes"]);
+        check(&run(&|file| setting(file, "noise_hidden", "1000000")), &["noise_hidden", "4096"]);
+        check(&run(&|file| setting(file, "fit_epochs", "18446744073709551615")), &["fit_epochs", "100"]);
+        check(&run(&|file| setting(file, "img_size", "4294967296")), &["img_size"]);
+        check(&run(&|file| reshape(file, "buffer.weight", &[8, 0])), &["`buffer.weight`"]);
+    }
+}
+
+/// What a file brings into a message neither breaks its line nor commands the terminal.
+#[test]
+fn control_characters_are_told_as_text() {
+    refused(&["run", "--set", "a\nb\u{1b}[2J=1"], &["`a\\nb\\u{1b}[2J`"]);
 }
 
 /// Settings of short runs on frozen features.

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::column_sum::ColumnSum;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, wide};
 
 const EPS: f64 = f32::EPSILON as f64;
 
@@ -14,10 +14,11 @@ const SIZES: [[usize; 2]; 8] = [[1, 1], [3, 15], [4, 16], [5, 17], [255, 33], [2
 fn whole(device: &Device, [rows, cols]: [usize; 2]) -> Result<Vec<Output>> {
     let x = numbers(1, rows * cols);
     let bound = (0..cols).map(|j| (rows + 1) as f64 * EPS / 2.0 * column(&x, j, cols, |x, _| x)).collect();
-    let x = device.upload(&x, &[rows, cols])?;
+    let naive = (0..cols).map(|j| (0..rows).map(|r| f64::from(x[r * cols + j])).sum()).collect();
+    let x = input(device, &x, &[rows, cols])?;
     let out = poisoned(device, &[cols])?;
     device.run(&ColumnSum::of(&x, &out))?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound).naive(|| naive)])
 }
 
 /// `sum_r |term(x[r][j], r)|`.
@@ -28,24 +29,29 @@ fn column(x: &[f32], j: usize, ld: usize, term: impl Fn(f64, usize) -> f64) -> f
 /// Offsets on both sides, a stride wider than the matrix, a scale, accumulation, with and without normalisation.
 fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<Vec<Output>> {
     let (x_offset, x_ld, out_offset, scale) = (5, cols + 3, 2, 0.375);
-    let x = numbers(1, x_offset + rows * x_ld);
+    // NaN around the matrix and between its rows.
+    let mut x = vec![f32::NAN; x_offset + rows * x_ld];
+    for (i, value) in numbers(1, rows * cols).into_iter().enumerate() {
+        x[x_offset + i / cols * x_ld + i % cols] = value;
+    }
     let (z, stats) = (numbers(2, rows * cols), numbers(3, rows * 2));
     let before = numbers(4, out_offset + cols + 1);
     let mut bound = vec![f64::MIN_POSITIVE; before.len()];
+    let mut naive = wide(&before);
     for j in 0..cols {
-        let size = column(&x[x_offset..], j, x_ld, |x, r| {
-            // The last element of x belongs to no row.
-            let r = r.min(rows - 1);
+        let term = |x: f64, r: usize| {
             let xhat = (f64::from(z[r * cols + j]) - f64::from(stats[2 * r])) * f64::from(stats[2 * r + 1]);
             if normalised { x * xhat } else { x }
-        });
+        };
+        let size = column(&x[x_offset..], j, x_ld, term);
+        naive[out_offset + j] += scale * (0..rows).map(|r| term(x[x_offset + r * x_ld + j].into(), r)).sum::<f64>();
         // A term rounds up to three times, the sum once for every row; then the scale and the old value.
         let error = EPS / 2.0 * ((rows + 5) as f64 * scale * size + 2.0 * f64::from(before[j + out_offset].abs()));
         bound[out_offset + j] = error;
     }
     let len = x.len();
-    let x = device.upload(&x, &[len])?;
-    let (z, stats) = (device.upload(&z, &[rows, cols])?, device.upload(&stats, &[rows, 2])?);
+    let x = input(device, &x, &[len])?;
+    let (z, stats) = (input(device, &z, &[rows, cols])?, input(device, &stats, &[rows, 2])?);
     let out = guarded(device, &before, &[before.len()])?;
     device.run(&ColumnSum {
         x: &x,
@@ -59,7 +65,7 @@ fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<V
         scale,
         accumulate: true,
     })?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound).naive(|| naive)])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::column_unit::ColumnUnit;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 /// Rows, the first of those that count, and columns: around the workgroup of 256.
 const SIZES: [[usize; 3]; 6] = [[1, 0, 1], [5, 2, 255], [64, 0, 256], [70, 67, 257], [9, 3, 523], [4, 4, 3]];
@@ -20,10 +20,10 @@ fn units(device: &Device, [rows, start, cols]: [usize; 3]) -> Result<Vec<Output>
             _ => *x * f32::powi(2.0, (j % 90) as i32 - 60),
         };
     }
-    let x = device.upload(&x, &[rows, cols])?;
+    let x = input(device, &x, &[rows, cols])?;
     let units = poisoned(device, &[2, cols])?;
     device.run(&ColumnUnit { x: &x, start, rows: rows - start, units: &units })?;
-    Ok(vec![Output { name: "units", tensor: units, bound: vec![1e-300] }])
+    Ok(vec![output("units", units, vec![1e-300])])
 }
 
 pub fn cases() -> Vec<Case> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::cross_entropy::CrossEntropy;
 
-use crate::harness::{Case, Output, case, guarded, numbers, poisoned};
+use crate::harness::{Case, Output, case, guarded, input, input_u32, numbers, output, poisoned, wide};
 use crate::layernorm::depth;
 
 const EPS: f64 = f32::EPSILON as f64;
@@ -16,6 +16,7 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     let logits: Vec<_> = numbers(1, rows * cols).iter().map(|x| spread * x + shift).collect();
     let labels: Vec<_> = (0..rows).map(|b| (b * 7 % cols) as u32).collect();
     let (mut loss_error, mut loss_size, mut bound) = (0.0, 0.0, Vec::new());
+    let (mut losses, mut naive) = (0.0, Vec::new());
     for (row, label) in logits.chunks_exact(cols).zip(&labels) {
         let largest = row.iter().fold(row[0], |a, b| a.max(*b));
         let z: Vec<_> = row.iter().map(|x| f64::from(*x) - f64::from(largest)).collect();
@@ -28,9 +29,11 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
         let size = log + z_label.abs();
         loss_error += sum_error + 4.0 * EPS + 3.0 * EPS * log + EPS * size;
         loss_size += size;
+        losses += log - z_label;
         for (j, z) in z.iter().enumerate() {
             let p = z.exp() / sum;
             let onehot = f64::from(u8::from(j == *label as usize));
+            naive.push((p - onehot) / rows as f64);
             // Quotient: three units; the difference and the product round once more, the share has an error itself.
             let error = p * (sum_error + term(z) + 3.0 * EPS) + 4.0 * EPS * (p - onehot).abs() + EPS * onehot;
             bound.push(error / rows as f64 + f64::from(f32::MIN_POSITIVE));
@@ -38,13 +41,15 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     }
     let loss_bound = (loss_error + EPS * (rows as f64 / 2.0 + 4.0) * loss_size) / rows as f64;
     let dlogits = poisoned(device, &[rows, cols])?;
+    let before = wide(&numbers(2, 3));
     let loss = guarded(device, &numbers(2, 3), &[3])?;
-    let (logits, labels) = (device.upload(&logits, &[rows, cols])?, device.upload_u32(&labels, &[rows])?);
+    let (logits, labels) = (input(device, &logits, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
     device.run(&CrossEntropy { logits: &logits, labels: &labels, loss: &loss, slot: 1, dlogits: &dlogits })?;
     let exact = f64::MIN_POSITIVE;
     Ok(vec![
-        Output { name: "loss", tensor: loss, bound: vec![exact, loss_bound, exact] },
-        Output { name: "dlogits", tensor: dlogits, bound },
+        output("loss", loss, vec![exact, loss_bound, exact])
+            .naive(move || vec![before[0], losses / rows as f64, before[2]]),
+        output("dlogits", dlogits, bound).differences_of(1.0 / rows as f64).naive(|| naive),
     ])
 }
 

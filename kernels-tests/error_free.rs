@@ -5,7 +5,7 @@ use minoise::device::{Device, Precision};
 use minoise::{algorithms::exact_pairs::pairs_are_exact, kernels::error_free::ErrorFree};
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, poisoned};
 
 /// First plus second parts, which f64 holds for operands whose sizes are less than 2^28 apart.
 fn totals(device: &Device, n: usize) -> Result<Vec<Output>> {
@@ -13,7 +13,7 @@ fn totals(device: &Device, n: usize) -> Result<Vec<Output>> {
         let sizes = (0..n).map(|i| f32::powi(2.0, (i * step % 25) as i32 - 12));
         numbers(seed, n).into_iter().zip(sizes).map(|(x, size)| x * size).collect()
     };
-    let (a, b) = (device.upload(&scaled(1, 7), &[n])?, device.upload(&scaled(2, 11), &[n])?);
+    let (a, b) = (input(device, &scaled(1, 7), &[n])?, input(device, &scaled(2, 11), &[n])?);
     let y = poisoned(device, &[4, n])?;
     device.run(&ErrorFree { a: &a, b: &b, y: &y })?;
     let parts: Vec<f64> = block_on(device.read(&y))?;

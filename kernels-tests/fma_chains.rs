@@ -5,7 +5,7 @@ use minoise::device::{Device, Precision};
 use minoise::kernels::fma_chains::FmaChains;
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, numbers, output, poisoned, random};
 
 /// Elements and rounds: around the workgroup of 256 threads and the 48 lanes of the twin, none and many rounds.
 const SIZES: [[usize; 2]; 7] = [[4, 1], [44, 3], [52, 0], [1020, 2], [1024, 7], [1028, 1], [40_028, 33]];
@@ -18,7 +18,7 @@ fn chains(device: &Device, [n, rounds]: [usize; 2]) -> Result<Vec<Output>> {
     // Two chains, a product and a sum a step where the device does not fuse them, values below 4.
     let steps = (rounds * FmaChains::ROUND) as f64;
     let bound = 2.0 * (2.0 * steps + 2.0) * 4.0 * f64::from(f32::EPSILON) / 2.0;
-    Ok(vec![Output { name: "y", tensor: y, bound: vec![bound] }])
+    Ok(vec![output("y", y, vec![bound])])
 }
 
 /// What the doc comment states.

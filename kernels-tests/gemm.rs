@@ -1,10 +1,13 @@
-//! Matrix product: layouts, edges, epilogues, parts of tensors, halves, batches, lower triangle.
+//! Matrix product: layouts, edges, epilogues, parts of tensors, halves, batches, lower triangle. All are judged by plain
+//! loops.
 
 use minoise::Result;
-use minoise::device::{Caps, Device, Planned, Precision};
+use minoise::device::{Caps, Device, Planned, Tensor, Varied};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
-use crate::harness::{Case, Needs, Output, case, case_for, guarded, numbers, poisoned, random};
+use crate::harness::{
+    Case, Needs, Output, canaries, case, case_for, guarded, input, input_f16, numbers, output, poisoned, wide,
+};
 
 pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
@@ -26,17 +29,92 @@ pub fn shapes(layout: Layout, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2])
     (a, b)
 }
 
-/// Rounding error of sums of length k: (k + 4) eps sum |a||b|, the sums taken with absolute values in f64.
-pub fn bound(layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
-    let oracle = Device::cpu(Precision::F64);
-    let (sa, sb) = shapes(layout, mnk);
-    let abs = |x: &[f32]| x.iter().map(|x| x.abs()).collect::<Vec<_>>();
-    let (a, b) = (oracle.upload(&abs(a), &sa)?, oracle.upload(&abs(b), &sb)?);
-    let out = oracle.reals(&[mnk[0], mnk[1]])?;
-    oracle.run(&Gemm::new(layout, &a, &b, &out)?)?;
-    let sums: Vec<f64> = pollster::block_on(oracle.read(&out))?;
-    let eps = f64::from(f32::EPSILON);
-    Ok(sums.into_iter().map(|s| ((mnk[2] + 4) as f64 * s + extra) * eps).collect())
+const EPS: f64 = f32::EPSILON as f64;
+
+/// A matrix, or a batch of them, inside an array; NaN around and between them.
+#[derive(Clone)]
+pub struct Part {
+    pub data: Vec<f32>,
+    offset: usize,
+    ld: usize,
+    every: usize,
+}
+
+impl Part {
+    pub fn whole(data: Vec<f32>, cols: usize) -> Self {
+        Self { data, offset: 0, ld: cols, every: 0 }
+    }
+
+    /// `numbers` in matrices that start at `pad` and have `pad` elements behind each row and each matrix.
+    pub fn inside(seed: u64, batch: usize, [rows, cols]: [usize; 2], pad: usize) -> Self {
+        let (ld, every) = (cols + pad, rows * (cols + pad) + pad);
+        let mut part = Self { data: vec![f32::NAN; pad + batch * every], offset: pad, ld, every };
+        for (i, x) in numbers(seed, batch * rows * cols).into_iter().enumerate() {
+            let at = part.at(i / (rows * cols), i / cols % rows, i % cols);
+            part.data[at] = x;
+        }
+        part
+    }
+
+    fn at(&self, z: usize, row: usize, col: usize) -> usize {
+        self.offset + z * self.every + row * self.ld + col
+    }
+
+    /// The same place in a tensor that holds `data`.
+    pub fn mat<'a>(&self, tensor: &'a Tensor) -> Mat<'a> {
+        Mat::at(tensor, self.offset, self.ld).every(self.every)
+    }
+
+    pub fn map(&self, f: impl Fn(f32) -> f32) -> Self {
+        Self { data: self.data.iter().copied().map(f).collect(), ..self.clone() }
+    }
+}
+
+/// Sums `a b` of one matrix of a batch, and sums `|a| |b|`, by plain loops in f64.
+pub fn sums(layout: Layout, [m, n, k]: [usize; 3], a: &Part, b: &Part, z: usize) -> [Vec<f64>; 2] {
+    let (mut sums, mut sizes) = (vec![0.0; m * n], vec![0.0; m * n]);
+    for i in 0..m {
+        for j in 0..n {
+            for t in 0..k {
+                let x = a.data[if layout == Layout::TN { a.at(z, t, i) } else { a.at(z, i, t) }];
+                let y = b.data[if layout == Layout::NT { b.at(z, j, t) } else { b.at(z, t, j) }];
+                let product = f64::from(x) * f64::from(y);
+                sums[i * n + j] += product;
+                sizes[i * n + j] += product.abs();
+            }
+        }
+    }
+    [sums, sizes]
+}
+
+/// Rounding error of sums of length k: (k + 4) eps sum |a||b|.
+pub fn bound(k: usize, sizes: &[f64], extra: f64) -> Vec<f64> {
+    sizes.iter().map(|s| ((k + 4) as f64 * s + extra) * EPS).collect()
+}
+
+/// What an epilogue adds: bias [n], residual and earlier contents [m, n].
+#[derive(Clone)]
+pub struct Epilogue {
+    pub bias: Vec<f32>,
+    pub residual: Vec<f32>,
+    pub before: Vec<f32>,
+}
+
+pub const ALPHA: f32 = 0.75;
+
+impl Epilogue {
+    pub fn new([m, n, _]: [usize; 3]) -> Self {
+        Self { bias: numbers(3, n), residual: numbers(4, m * n), before: numbers(5, m * n) }
+    }
+
+    /// (out, pre) of `out = gelu(alpha A B + bias) + residual + out` from the sums.
+    pub fn naive(&self, sums: &[f64]) -> [Vec<f64>; 2] {
+        let bias = self.bias.iter().cycle();
+        let pre: Vec<_> = sums.iter().zip(bias).map(|(s, b)| f64::from(ALPHA) * s + f64::from(*b)).collect();
+        let added = self.residual.iter().zip(&self.before).map(|(r, b)| f64::from(*r) + f64::from(*b));
+        let gelu = |u: f64| 0.5 * u * (1.0 + libm::erf(u * std::f64::consts::FRAC_1_SQRT_2));
+        [pre.iter().zip(added).map(|(u, added)| gelu(*u) + added).collect(), pre]
+    }
 }
 
 /// The variants that software devices hardly plan for, each with the rows and columns of its tile.
@@ -84,97 +162,142 @@ fn product(
 ) -> Result<Vec<Output>> {
     let [m, n, k] = mnk;
     let (sa, sb) = shapes(layout, mnk);
-    let (da, db) = (numbers(1, m * k), numbers(2, k * n));
-    let (a, b) = (device.upload(&da, &sa)?, device.upload(&db, &sb)?);
-    let (bias, residual) = (random(device, 3, &[n])?, random(device, 4, &[m, n])?);
+    let (da, db) = (Part::whole(numbers(1, m * k), sa[1]), Part::whole(numbers(2, k * n), sb[1]));
+    let (a, b) = (input(device, &da.data, &sa)?, input(device, &db.data, &sb)?);
+    let [sums, sizes] = sums(layout, mnk, &da, &db, 0);
     if !full {
         let out = poisoned(device, &[m, n])?;
         run(device, Gemm::new(layout, &a, &b, &out)?, variant)?;
-        return Ok(vec![Output { name: "out", tensor: out, bound: bound(layout, mnk, &da, &db, 0.0)? }]);
+        return Ok(vec![output("out", out, bound(k, &sizes, 0.0)).naive(|| sums)]);
     }
-    let (out, pre) = (guarded(device, &numbers(5, m * n), &[m, n])?, poisoned(device, &[m, n])?);
+    let epilogue = Epilogue::new(mnk);
+    let (bias, residual) = (input(device, &epilogue.bias, &[n])?, input(device, &epilogue.residual, &[m, n])?);
+    let (out, pre) = (guarded(device, &epilogue.before, &[m, n])?, poisoned(device, &[m, n])?);
     let gemm = Gemm {
         bias: Some(Mat::of(&bias)),
         residual: Some(&residual),
         pre: Some(&pre),
         activation: Activation::Gelu,
         accumulate: true,
-        alpha: 0.75,
+        alpha: ALPHA,
         ..Gemm::new(layout, &a, &b, &out)?
     };
     run(device, gemm, variant)?;
     // The slope of GELU is below 1.13; erf adds 6e-7 |x| / 2 <= 3 eps |x|.
-    let bound = bound(layout, mnk, &da, &db, 8.0)?.into_iter().map(|x| 3.0 * x).collect::<Vec<_>>();
-    Ok(vec![Output { name: "out", tensor: out, bound: bound.clone() }, Output { name: "pre", tensor: pre, bound }])
+    let bound: Vec<_> = bound(k, &sizes, 8.0).into_iter().map(|x| 1.2 * x).collect();
+    let [naive, naive_pre] = epilogue.naive(&sums);
+    Ok(vec![output("out", out, bound.clone()).naive(|| naive), output("pre", pre, bound).naive(|| naive_pre)])
 }
 
-/// Two products inside larger tensors: offsets, leading dimensions and batch strides that differ from the sizes.
+/// Products inside larger tensors: offsets, leading dimensions and batch strides that differ from the sizes. What stands
+/// between the results must stay.
 fn parts(device: &Device, layout: Layout, pad: usize, variant: Option<Variant>) -> Result<Vec<Output>> {
     let (mnk, batch) = ([20, 24, 12], 3);
     let [m, n, k] = mnk;
     let (sa, sb) = shapes(layout, mnk);
-    let (lda, ldb, ldo) = (sa[1] + pad, sb[1] + 2 * pad, n + pad);
-    let a = random(device, 1, &[pad + batch * (sa[0] * lda + pad)])?;
-    let b = random(device, 2, &[pad + batch * (sb[0] * ldb + pad)])?;
-    let bias = random(device, 3, &[batch * n + pad])?;
-    let fill = numbers(4, pad + batch * (m * ldo + pad));
-    let out = guarded(device, &fill, &[fill.len()])?;
+    let (da, db) = (Part::inside(1, batch, sa, pad), Part::inside(2, batch, sb, 2 * pad));
+    let (dbias, place) = (Part::inside(3, batch, [1, n], pad), Part::inside(4, batch, [m, n], pad));
+    let fill = numbers(5, place.data.len());
+    let (a, b) = (input(device, &da.data, &[da.data.len()])?, input(device, &db.data, &[db.data.len()])?);
+    let (bias, out) = (input(device, &dbias.data, &[dbias.data.len()])?, guarded(device, &fill, &[fill.len()])?);
     let gemm = Gemm {
-        bias: Some(Mat::at(&bias, pad, n).every(n)),
+        bias: Some(dbias.mat(&bias)),
         activation: Activation::Relu,
         batch,
-        ..Gemm::of(
-            layout,
-            mnk,
-            Mat::at(&a, pad, lda).every(sa[0] * lda + pad),
-            Mat::at(&b, pad, ldb).every(sb[0] * ldb + pad),
-            Mat::at(&out, pad, ldo).every(m * ldo + pad),
-        )
+        ..Gemm::of(layout, mnk, da.mat(&a), db.mat(&b), place.mat(&out))
     };
     run(device, gemm, variant)?;
-    let eps = f64::from(f32::EPSILON);
-    Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * eps] }])
+    let (naive, bounds) = relu_parts(layout, mnk, batch, [&da, &db, &dbias, &place], &fill);
+    Ok(vec![output("out", out, bounds(k)).naive(|| naive)])
+}
+
+/// The whole output of [`parts`] by plain loops, and its bounds for sums of a length.
+pub fn relu_parts(
+    layout: Layout,
+    mnk: [usize; 3],
+    batch: usize,
+    [a, b, bias, place]: [&Part; 4],
+    fill: &[f32],
+) -> (Vec<f64>, impl Fn(usize) -> Vec<f64> + use<>) {
+    let [m, n, _] = mnk;
+    let (mut naive, mut sizes) = (wide(fill), vec![None; fill.len()]);
+    for z in 0..batch {
+        let [values, of_values] = sums(layout, mnk, a, b, z);
+        for i in 0..m * n {
+            let at = place.at(z, i / n, i % n);
+            let bias = f64::from(bias.data[bias.at(z, 0, i % n)]);
+            naive[at] = (values[i] + bias).max(0.0);
+            sizes[at] = Some(of_values[i]);
+        }
+    }
+    let bounds = move |k: usize| {
+        let bound = |size: &Option<f64>| size.map_or(f64::MIN_POSITIVE, |s| bound(k, &[s], 2.0)[0]);
+        sizes.iter().map(bound).collect()
+    };
+    (naive, bounds)
 }
 
 fn halves(device: &Device, layout: Layout, mnk: [usize; 3], variant: Option<Variant>) -> Result<Vec<Output>> {
     let (sa, sb) = shapes(layout, mnk);
-    let (da, db) = (numbers(1, mnk[0] * mnk[2]), numbers(2, mnk[2] * mnk[1]));
-    let db: Vec<_> = db.iter().map(|&x| half::f16::from_f32(x)).collect();
-    let (a, b) = (device.upload(&da, &sa)?, device.upload_f16(&db, &sb)?);
+    let halves: Vec<_> = numbers(2, mnk[2] * mnk[1]).into_iter().map(half::f16::from_f32).collect();
+    let da = Part::whole(numbers(1, mnk[0] * mnk[2]), sa[1]);
+    let db = Part::whole(halves.iter().map(|x| x.to_f32()).collect(), sb[1]);
+    let (a, b) = (input(device, &da.data, &sa)?, input_f16(device, &halves, &sb)?);
     let out = poisoned(device, &[mnk[0], mnk[1]])?;
     run(device, Gemm::new(layout, &a, &b, &out)?, variant)?;
-    let wide: Vec<_> = db.iter().map(|x| x.to_f32()).collect();
-    Ok(vec![Output { name: "out", tensor: out, bound: bound(layout, mnk, &da, &wide, 0.0)? }])
+    let [sums, sizes] = sums(layout, mnk, &da, &db, 0);
+    Ok(vec![output("out", out, bound(mnk[2], &sizes, 0.0)).naive(|| sums)])
 }
 
 /// The lower triangle of A^T A accumulated; the upper one is cleared before the comparison.
 fn lower(device: &Device, m: usize, variant: Option<Variant>) -> Result<Vec<Output>> {
-    let k = 37;
-    let a = random(device, 1, &[k, m])?;
-    let out = guarded(device, &numbers(5, m * m), &[m, m])?;
+    let mnk @ [_, _, k] = [m, m, 37];
+    let (da, before) = (Part::whole(numbers(1, k * m), m), numbers(5, m * m));
+    let a = input(device, &da.data, &[k, m])?;
+    let out = guarded(device, &before, &[m, m])?;
     let gemm = Gemm { accumulate: true, lower: true, ..Gemm::new(Layout::TN, &a, &a, &out)? };
     run(device, gemm, variant)?;
-    let mut all: Vec<f64> = pollster::block_on(device.read(&out))?;
-    (0..m).for_each(|i| all[i * m + i + 1..(i + 1) * m].fill(0.0));
-    let out = device.upload(&all, &[m, m])?;
-    Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
+    let [sums, sizes] = sums(Layout::TN, mnk, &da, &da, 0);
+    Ok(vec![canaries("whole", out.clone()), triangle(device, &out, &before, &sums, bound(k, &sizes, 2.0))?])
 }
 
-/// A product in three parts and what they leave over, judged by the whole one.
+/// The lower triangle of `out = before + sums`, zeros above it.
+pub fn triangle(device: &Device, out: &Tensor, before: &[f32], sums: &[f64], bound: Vec<f64>) -> Result<Output> {
+    let m = out.cols();
+    let lower = |mut x: Vec<f64>| {
+        (0..m).for_each(|i| x[i * m + i + 1..(i + 1) * m].fill(0.0));
+        x
+    };
+    let got = lower(pollster::block_on(device.read(out))?);
+    let naive = lower(sums.iter().zip(before).map(|(s, b)| s + f64::from(*b)).collect());
+    Ok(output("out", device.upload(&got, &[m, m])?, bound).naive(|| naive))
+}
+
+/// A product in three parts and what they leave over.
 fn in_parts(device: &Device, layout: Layout, accumulate: bool) -> Result<Vec<Output>> {
-    let mnk @ [m, n, k] = [20, 24, 3 * 32 + 7];
+    let (mnk, batch) = ([20, 24, 3 * 32 + 7], 2);
+    let [m, n, k] = mnk;
     let (sa, sb) = shapes(layout, mnk);
-    let (a, b) = (random(device, 1, &[2 * sa[0], sa[1]])?, random(device, 2, &[2 * sb[0], sb[1]])?);
-    let out = guarded(device, &numbers(3, 2 * m * n + 4), &[2 * m * n + 4])?;
-    let [a, b] = [&a, &b].map(|x| Mat::of(x).every(x.len() / 2));
-    let product = Gemm::of(layout, mnk, a, b, Mat::at(&out, 4, n).every(m * n));
-    let product = Gemm { alpha: 0.75, accumulate, batch: 2, ..product };
+    let (da, db) = (Part::inside(1, batch, sa, 0), Part::inside(2, batch, sb, 0));
+    let (a, b) = (input(device, &da.data, &[da.data.len()])?, input(device, &db.data, &[db.data.len()])?);
+    let fill = numbers(3, batch * m * n + 4);
+    let out = guarded(device, &fill, &[fill.len()])?;
+    let to = Mat::at(&out, 4, n).every(m * n);
+    let product = Gemm { alpha: ALPHA, accumulate, batch, ..Gemm::of(layout, mnk, da.mat(&a), db.mat(&b), to) };
     if device.is_cpu() {
         device.run(&product)?
     } else {
         product.run_in_parts(device, 3)?
     }
-    Ok(vec![Output { name: "out", tensor: out, bound: vec![(k * k) as f64 * f64::from(f32::EPSILON)] }])
+    let (mut naive, mut bounds) = (wide(&fill), vec![f64::MIN_POSITIVE; fill.len()]);
+    for z in 0..batch {
+        let [sums, sizes] = sums(layout, mnk, &da, &db, z);
+        bounds[4 + z * m * n..][..m * n].copy_from_slice(&bound(k, &sizes, 2.0));
+        for (x, sum) in naive[4 + z * m * n..].iter_mut().zip(&sums) {
+            *x = f64::from(ALPHA) * sum + if accumulate { *x } else { 0.0 };
+        }
+    }
+    Ok(vec![output("out", out, bounds).naive(|| naive)])
 }
 
 const HALVES: [[usize; 3]; 2] = [[19, 21, 23], [20, 24, 28]];

@@ -6,8 +6,8 @@ use minoise::Result;
 use minoise::device::{Caps, Device, Plan, Planned, Tensor};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, MATRIX_TILES, Mat, MatrixTile, TILES, Tile};
 
-use crate::gemm::{LAYOUTS, bound, shapes};
-use crate::harness::{Case, Needs, Output, case_for, guarded, numbers, poisoned, random};
+use crate::gemm::{ALPHA, Epilogue, LAYOUTS, Part, bound, relu_parts, shapes, sums, triangle};
+use crate::harness::{Case, Needs, Output, canaries, case_for, guarded, input, input_f16, numbers, output, poisoned};
 
 /// A variant with one tile.
 #[derive(Clone, Copy)]
@@ -57,42 +57,47 @@ impl Variant {
     }
 
     /// [`bound`], and that of the roundings to halves: each is 2^-11 of a partial sum, or 2^-25 where that is tiny.
-    fn bound(&self, layout: Layout, mnk: [usize; 3], a: &[f32], b: &[f32], extra: f64) -> Result<Vec<f64>> {
-        let of_sums = bound(layout, mnk, a, b, extra)?;
-        let eps = f64::from(f32::EPSILON);
-        let in_halves = |x: f64| {
-            let sum = (x / eps - extra) / (mnk[2] + 4) as f64;
-            self.roundings as f64 * (sum / 2048.0 + mnk[2] as f64 / f64::from(1 << 25))
-        };
-        Ok(of_sums.into_iter().map(|x| x + in_halves(x)).collect())
+    fn bound(&self, k: usize, sizes: &[f64], extra: f64) -> Vec<f64> {
+        let halves = |size: f64| self.roundings as f64 * (size / 2048.0 + k as f64 / f64::from(1 << 25));
+        bound(k, sizes, extra).into_iter().zip(sizes).map(|(bound, size)| bound + halves(*size)).collect()
+    }
+
+    fn output(&self, name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
+        let output = output(name, tensor, bound);
+        if self.roundings > 0 { output.loose("sums in halves keep 11 bits") } else { output }
     }
 
     fn product(&self, device: &Device, layout: Layout, mnk: [usize; 3], full: bool) -> Result<Vec<Output>> {
         let [m, n, k] = mnk;
         let (sa, sb) = shapes(layout, mnk);
-        let (da, db) = (numbers(1, m * k), halves(2, k * n));
-        let (a, b) = (rounded(device, &da, &sa)?, device.upload_f16(&db, &sb)?);
-        let wide: Vec<_> = db.iter().map(|x| x.to_f32()).collect();
+        let (da, db) = (Part::whole(numbers(1, m * k), sa[1]), Part::whole(numbers(2, k * n), sb[1]));
+        let (a, b) = (device_a(device, &da, &sa)?, device_b(device, &db, &sb)?);
+        let [sums, sizes] = sums(layout, mnk, &in_halves(&da), &in_halves(&db), 0);
         if !full {
             let out = poisoned(device, &[m, n])?;
             self.run(device, Gemm::new(layout, &a, &b, &out)?)?;
-            return Ok(vec![Output { name: "out", tensor: out, bound: self.bound(layout, mnk, &da, &wide, 0.0)? }]);
+            return Ok(vec![self.output("out", out, self.bound(k, &sizes, 0.0)).naive(|| sums)]);
         }
-        let (bias, residual) = (random(device, 3, &[n])?, random(device, 4, &[m, n])?);
-        let (out, pre) = (guarded(device, &numbers(5, m * n), &[m, n])?, poisoned(device, &[m, n])?);
+        let epilogue = Epilogue::new(mnk);
+        let (bias, residual) = (input(device, &epilogue.bias, &[n])?, input(device, &epilogue.residual, &[m, n])?);
+        let (out, pre) = (guarded(device, &epilogue.before, &[m, n])?, poisoned(device, &[m, n])?);
         let gemm = Gemm {
             bias: Some(Mat::of(&bias)),
             residual: Some(&residual),
             pre: Some(&pre),
             activation: Activation::Gelu,
             accumulate: true,
-            alpha: 0.75,
+            alpha: ALPHA,
             ..Gemm::new(layout, &a, &b, &out)?
         };
         self.run(device, gemm)?;
         // The slope of GELU is below 1.13; erf adds 6e-7 |x| / 2 <= 3 eps |x|.
-        let bound: Vec<_> = self.bound(layout, mnk, &da, &wide, 8.0)?.into_iter().map(|x| 1.2 * x).collect();
-        Ok(vec![Output { name: "out", tensor: out, bound: bound.clone() }, Output { name: "pre", tensor: pre, bound }])
+        let bound: Vec<_> = self.bound(k, &sizes, 8.0).into_iter().map(|x| 1.2 * x).collect();
+        let [naive, naive_pre] = epilogue.naive(&sums);
+        Ok(vec![
+            self.output("out", out, bound.clone()).naive(|| naive),
+            self.output("pre", pre, bound).naive(|| naive_pre),
+        ])
     }
 
     /// Products inside larger tensors, as in `gemm.rs`.
@@ -100,43 +105,40 @@ impl Variant {
         let (mnk, batch) = ([20, 24, 12], 3);
         let [m, n, k] = mnk;
         let (sa, sb) = shapes(layout, mnk);
-        let (lda, ldb, ldo) = (sa[1] + pad, sb[1] + 2 * pad, n + pad);
-        let (len_a, len_b) = (pad + batch * (sa[0] * lda + pad), pad + batch * (sb[0] * ldb + pad));
-        let a = rounded(device, &numbers(1, len_a), &[len_a])?;
-        let b = device.upload_f16(&halves(2, len_b), &[len_b])?;
-        let bias = random(device, 3, &[batch * n + pad])?;
-        let fill = numbers(4, pad + batch * (m * ldo + pad));
-        let out = guarded(device, &fill, &[fill.len()])?;
+        let (da, db) = (Part::inside(1, batch, sa, pad), Part::inside(2, batch, sb, 2 * pad));
+        let (dbias, place) = (Part::inside(3, batch, [1, n], pad), Part::inside(4, batch, [m, n], pad));
+        let fill = numbers(5, place.data.len());
+        let (a, b) = (device_a(device, &da, &[da.data.len()])?, device_b(device, &db, &[db.data.len()])?);
+        let (bias, out) = (input(device, &dbias.data, &[dbias.data.len()])?, guarded(device, &fill, &[fill.len()])?);
         let gemm = Gemm {
-            bias: Some(Mat::at(&bias, pad, n).every(n)),
+            bias: Some(dbias.mat(&bias)),
             activation: Activation::Relu,
             batch,
-            ..Gemm::of(
-                layout,
-                mnk,
-                Mat::at(&a, pad, lda).every(sa[0] * lda + pad),
-                Mat::at(&b, pad, ldb).every(sb[0] * ldb + pad),
-                Mat::at(&out, pad, ldo).every(m * ldo + pad),
-            )
+            ..Gemm::of(layout, mnk, da.mat(&a), db.mat(&b), place.mat(&out))
         };
         self.run(device, gemm)?;
+        let operands = [&in_halves(&da), &in_halves(&db), &dbias, &place];
+        let (naive, bounds) = relu_parts(layout, mnk, batch, operands, &fill);
         // All numbers are below 1, so that k bounds the sums of absolute values.
-        let bound = (k * k) as f64 * f64::from(f32::EPSILON) + self.roundings as f64 * k as f64 / 2048.0;
-        Ok(vec![Output { name: "out", tensor: out, bound: vec![bound] }])
+        let halves = self.roundings as f64 * k as f64 / 2048.0;
+        let bound = bounds(k).into_iter().map(|b| if b > f64::MIN_POSITIVE { b + halves } else { b }).collect();
+        Ok(vec![self.output("out", out, bound).naive(|| naive)])
     }
 
     /// The lower triangle of a square product; the upper one is cleared before the comparison.
     fn lower(&self, device: &Device, m: usize) -> Result<Vec<Output>> {
         let mnk @ [_, _, k] = [m, m, 37];
-        let (da, db) = (numbers(1, k * m), halves(2, k * m));
-        let (a, b) = (rounded(device, &da, &[k, m])?, device.upload_f16(&db, &[k, m])?);
-        let out = guarded(device, &numbers(5, m * m), &[m, m])?;
+        let (da, db) = (Part::whole(numbers(1, k * m), m), Part::whole(numbers(2, k * m), m));
+        let (a, b) = (device_a(device, &da, &[k, m])?, device_b(device, &db, &[k, m])?);
+        let before = numbers(5, m * m);
+        let out = guarded(device, &before, &[m, m])?;
         self.run(device, Gemm { accumulate: true, lower: true, ..Gemm::new(Layout::TN, &a, &b, &out)? })?;
-        let mut all: Vec<f64> = pollster::block_on(device.read(&out))?;
-        (0..m).for_each(|i| all[i * m + i + 1..(i + 1) * m].fill(0.0));
-        let out = device.upload(&all, &[m, m])?;
-        let wide: Vec<_> = db.iter().map(|x| x.to_f32()).collect();
-        Ok(vec![Output { name: "out", tensor: out, bound: self.bound(Layout::TN, mnk, &da, &wide, 4.0)? }])
+        let [sums, sizes] = sums(Layout::TN, mnk, &in_halves(&da), &in_halves(&db), 0);
+        let lower = triangle(device, &out, &before, &sums, self.bound(k, &sizes, 4.0))?;
+        Ok(vec![
+            canaries("whole", out),
+            if self.roundings > 0 { lower.loose("sums in halves keep 11 bits") } else { lower },
+        ])
     }
 
     /// Around the edges of the tile and of the stages, whole quads and not; and three tiles wide.
@@ -146,14 +148,17 @@ impl Variant {
     }
 }
 
-fn halves(seed: u64, n: usize) -> Vec<f16> {
-    numbers(seed, n).into_iter().map(f16::from_f32).collect()
+fn in_halves(x: &Part) -> Part {
+    x.map(|x| f16::from_f32(x).to_f32())
 }
 
 /// A: the variants round it themselves, for the twin it is rounded before.
-fn rounded(device: &Device, data: &[f32], shape: &[usize]) -> Result<Tensor> {
-    let halves: Vec<_> = data.iter().map(|&x| f16::from_f32(x).to_f32()).collect();
-    device.upload(if device.is_cpu() { &halves } else { data }, shape)
+fn device_a(device: &Device, a: &Part, shape: &[usize]) -> Result<Tensor> {
+    if device.is_cpu() { input(device, &in_halves(a).data, shape) } else { input(device, &a.data, shape) }
+}
+
+fn device_b(device: &Device, b: &Part, shape: &[usize]) -> Result<Tensor> {
+    input_f16(device, &b.data.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>(), shape)
 }
 
 pub fn cases() -> Vec<Case> {
@@ -193,7 +198,7 @@ pub fn examples(device: &Device) -> Result<()> {
             variant.parts(device, layout, 4)?;
         }
         let (a, out) = (device.reals(&[37, 99])?, device.reals(&[99, 99])?);
-        let b = device.upload_f16(&halves(2, 37 * 99), &[37, 99])?;
+        let b = device_b(device, &Part::whole(numbers(2, 37 * 99), 99), &[37, 99])?;
         variant.run(device, Gemm { lower: true, ..Gemm::new(Layout::TN, &a, &b, &out)? })?;
     }
     Ok(())

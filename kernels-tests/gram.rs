@@ -1,12 +1,12 @@
 //! Tiles of a Gram matrix against sums in f64: their error is measured in units of sqrt(G_ii G_jj).
 
 use minoise::Result;
-use minoise::device::{Device, Tensor};
+use minoise::device::Device;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers, run_planned};
+use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output, run_planned};
 
 /// What the doc comment of the kernel states, with outliers and without.
 const BOUNDS: [f64; 2] = [2e-9, 6e-10];
@@ -44,7 +44,7 @@ fn error(
     let before: Vec<f32> =
         (0..rows * cols).map(|i| 1e-3 * ((i / cols + row0) * (i % cols + col0) % 97) as f32).collect();
     let pairs: Vec<f32> = before.iter().copied().chain(before.iter().map(|x| x * 1e-9)).collect();
-    let tensor = device.upload(&p, &[samples + offset, m])?;
+    let tensor = input(device, &p, &[samples + offset, m])?;
     let (units, tile) = (device.reals(&[2, m])?, guarded(device, &pairs, &[2, rows, cols])?);
     for start in (0..samples).step_by(step) {
         let count = step.min(samples - start);
@@ -72,14 +72,9 @@ fn error(
     assert!(normal, "second parts are below half a unit of the first");
     let checked = device.upload(&errors, &[rows, cols])?;
     Ok(vec![
-        Output { name: "relative error", tensor: checked, bound: vec![BOUNDS[usize::from(!outliers)]] },
-        guard(tile),
+        output("relative error", checked, vec![BOUNDS[usize::from(!outliers)]]).differences_of(1.0),
+        canaries("tile", tile),
     ])
-}
-
-/// For the canaries alone.
-fn guard(tile: Tensor) -> Output {
-    Output { name: "tile", tensor: tile, bound: vec![f64::MAX] }
 }
 
 /// Features, samples, samples of a dispatch, place: around the part of 64, chunks of 64 and stages of 16, widths that

@@ -1,15 +1,17 @@
-//! Runs cases on all devices, compares with the f64 twin, guards the ends of outputs.
+//! Runs cases on all devices, compares with the f64 twin and that with plain loops, guards the ends of operands.
 
-use std::cmp::Ordering::{Equal, Less};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
 use minoise::device::{
-    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Selector, Tensor, Twin, adapters,
+    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Real, Selector, Tensor, Twin, adapters,
 };
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
+
+use crate::report;
 
 /// What one run of a case left behind.
 pub struct Output {
@@ -17,6 +19,53 @@ pub struct Output {
     pub tensor: Tensor,
     /// Largest error allowed, for each element or (one entry) for all.
     pub bound: Vec<f64>,
+    /// Why a bound may exceed [`LARGEST`].
+    loose: Option<&'static str>,
+    /// By what a bound is judged, where that is not the numbers themselves.
+    size: Option<f64>,
+    /// The same numbers by plain loops in f64.
+    naive: Option<Box<dyn FnOnce() -> Vec<f64>>>,
+}
+
+pub fn output(name: &'static str, tensor: Tensor, bound: Vec<f64>) -> Output {
+    Output { name, tensor, bound, loose: None, size: None, naive: None }
+}
+
+/// An output whose numbers the case judges by another one: here only its canaries count, and that all is finite.
+pub fn canaries(name: &'static str, tensor: Tensor) -> Output {
+    output(name, tensor, vec![f64::INFINITY]).loose("judged by another output")
+}
+
+impl Output {
+    /// Allows bounds above [`LARGEST`]; says why they are right.
+    pub fn loose(self, why: &'static str) -> Self {
+        Self { loose: Some(why), ..self }
+    }
+
+    /// The numbers are errors, or differences that may vanish, of numbers of this size.
+    pub fn differences_of(self, size: f64) -> Self {
+        Self { size: Some(size), ..self }
+    }
+
+    /// The same numbers by plain loops in f64: the f64 twin must meet them as closely as f32 must meet the twin, in units of
+    /// the last place.
+    pub fn naive(self, numbers: impl FnOnce() -> Vec<f64> + 'static) -> Self {
+        Self { naive: Some(Box::new(numbers)), ..self }
+    }
+}
+
+/// Largest bound, in units of an output's root mean square, that still says something about the output.
+const LARGEST: f64 = 0.1;
+
+/// How many roundings of its size a sum of `n` terms is off by: n at worst and, but for 3 chances in 10^8, at most 6 sqrt(n)
+/// (Higham and Mary, A new approach to probabilistic rounding error analysis, SIAM J. Sci. Comput. 41, theorem 3.1).
+pub fn growth(n: usize) -> f64 {
+    (n as f64).min(6.0 * (n as f64).sqrt())
+}
+
+/// Root of the mean square.
+pub fn rms(x: &[f64]) -> f64 {
+    (x.iter().map(|x| x * x).sum::<f64>() / x.len().max(1) as f64).sqrt()
 }
 
 /// Builds inputs on the given device, runs the kernel, returns the outputs.
@@ -68,6 +117,7 @@ pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
 }
 
 const CANARY: f32 = 12_345.678;
+const INT_CANARY: u32 = 0xc0ff_ee11;
 const GUARD: usize = 64;
 
 /// Deterministic numbers in (-1, 1) without any symmetry.
@@ -76,24 +126,51 @@ pub fn numbers(seed: u64, n: usize) -> Vec<f32> {
     (0..n).map(|_| rng.random_range(-1.0f32..1.0)).collect()
 }
 
-/// A tensor of `numbers`.
+/// The numbers in f64.
+pub fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| x.into()).collect()
+}
+
+/// `data`, and `filling` behind it.
+fn behind<T: Copy>(data: &[T], filling: T) -> Vec<T> {
+    let mut data = data.to_vec();
+    data.resize(data.len() + GUARD, filling);
+    data
+}
+
+/// An input with NaN behind its end, so that a read beyond it shows.
+pub fn input<T: Real>(device: &Device, data: &[T], shape: &[usize]) -> Result<Tensor> {
+    Ok(device.upload(&behind(data, T::of(f64::NAN)), &[data.len() + GUARD])?.prefix(shape))
+}
+
+/// An input in halves, likewise.
+pub fn input_f16(device: &Device, data: &[half::f16], shape: &[usize]) -> Result<Tensor> {
+    Ok(device.upload_f16(&behind(data, half::f16::NAN), &[data.len() + GUARD])?.prefix(shape))
+}
+
+/// Integers, with one behind them that is no index.
+pub fn input_u32(device: &Device, data: &[u32], shape: &[usize]) -> Result<Tensor> {
+    Ok(device.upload_u32(&behind(data, INT_CANARY), &[data.len() + GUARD])?.prefix(shape))
+}
+
+/// An input of `numbers`.
 pub fn random(device: &Device, seed: u64, shape: &[usize]) -> Result<Tensor> {
-    device.upload(&numbers(seed, shape.iter().product()), shape)
+    input(device, &numbers(seed, shape.iter().product()), shape)
 }
 
 /// An output of NaNs with canaries behind its end.
 pub fn poisoned(device: &Device, shape: &[usize]) -> Result<Tensor> {
-    let n: usize = shape.iter().product();
-    let mut data = vec![f32::NAN; n];
-    data.resize(n + GUARD, CANARY);
-    Ok(device.upload(&data, &[n + GUARD])?.prefix(shape))
+    guarded(device, &vec![f32::NAN; shape.iter().product()], shape)
 }
 
 /// Same, holding `data`: for outputs that a kernel updates.
 pub fn guarded(device: &Device, data: &[f32], shape: &[usize]) -> Result<Tensor> {
-    let mut data = data.to_vec();
-    data.resize(data.len() + GUARD, CANARY);
-    Ok(device.upload(&data, &[data.len()])?.prefix(shape))
+    Ok(device.upload(&behind(data, CANARY), &[data.len() + GUARD])?.prefix(shape))
+}
+
+/// Same, for integers.
+pub fn poisoned_u32(device: &Device, shape: &[usize]) -> Result<Tensor> {
+    input_u32(device, &vec![u32::MAX; shape.iter().product()], shape)
 }
 
 fn read(device: &Device, tensor: &Tensor) -> Vec<f64> {
@@ -103,48 +180,95 @@ fn read(device: &Device, tensor: &Tensor) -> Vec<f64> {
     }
 }
 
-fn compare(device: &Device, work: &Work) -> Result<(), Failed> {
+/// Runs `work` on the device and on the f64 device. Returns the largest error in units of its bound.
+fn compare(device: &Device, work: &Work, seconds: &mut f64) -> Result<f64, Failed> {
+    let start = Instant::now();
     let got = work(device).map_err(|e| e.to_string())?;
+    block_on(device.finish()).map_err(|e| e.to_string())?;
+    *seconds = start.elapsed().as_secs_f64();
     let oracle = Device::cpu(Precision::F64);
     let want = work(&oracle).map_err(|e| format!("the f64 twin: {e}"))?;
     // Cases about refusals assert by themselves and leave no output.
     if got.len() != want.len() {
         return Err(format!("{} outputs, {} by the twin", got.len(), want.len()).into());
     }
-    for (got, want) in got.iter().zip(&want) {
-        let (x, y) = (read(device, &got.tensor), read(&oracle, &want.tensor));
-        let bound = |i: usize| want.bound[if want.bound.len() == 1 { 0 } else { i }];
-        let worst = (0..y.len()).max_by(|&i, &j| {
-            let score = |i: usize| if x[i].is_finite() { (x[i] - y[i]).abs() / bound(i) } else { f64::INFINITY };
-            score(i).total_cmp(&score(j))
-        });
-        if let Some(i) = worst {
-            let error = (x[i] - y[i]).abs();
-            if !x[i].is_finite() || !y[i].is_finite() || !matches!(error.partial_cmp(&bound(i)), Some(Less | Equal)) {
-                let name = got.name;
-                return Err(format!("{name}[{i}]: {} for {}, error {error:e} > {:e}", x[i], y[i], bound(i)).into());
-            }
+    let mut largest = 0.0;
+    for (got, mut want) in got.into_iter().zip(want) {
+        let y = read(&oracle, &want.tensor);
+        if let Some(naive) = want.naive.take() {
+            let bound: Vec<_> = want.bound.iter().map(|b| b * TWIN).collect();
+            meets(&y, &naive(), &bound).map_err(|e| format!("the f64 twin's {}{e} by plain loops", want.name))?;
         }
-        // Guarded outputs are longer than their shape; others have nothing behind their end to look at.
-        let guard = if got.tensor.dtype() == DType::Real { guard_of(device, &got.tensor) } else { None };
-        if guard.is_some_and(|tail| tail.iter().any(|&x| x != f64::from(CANARY))) {
+        says_something(&want, &y)?;
+        let score = meets(&read(device, &got.tensor), &y, &want.bound).map_err(|e| format!("{}{e}", got.name))?;
+        largest = f64::max(largest, score);
+        if guard(device, &got.tensor).any(|intact| !intact) {
             return Err(format!("{}: wrote behind its end", got.name).into());
         }
     }
-    Ok(())
+    Ok(largest)
 }
 
-fn guard_of(device: &Device, tensor: &Tensor) -> Option<Vec<f64>> {
+/// What rounding in f64 leaves of a bound for f32; elementary functions of the host may be off by a few units more.
+const TWIN: f64 = 4.0 * f64::EPSILON / f32::EPSILON as f64;
+
+/// The largest error in units of its bound, or where it exceeds that.
+fn meets(x: &[f64], y: &[f64], bound: &[f64]) -> Result<f64, String> {
+    if x.len() != y.len() || bound.len() != 1 && bound.len() != y.len() {
+        return Err(format!(": {} numbers for {}, {} bounds", x.len(), y.len(), bound.len()));
+    }
+    let mut largest = 0.0;
+    for (i, (x, y)) in x.iter().zip(y).enumerate() {
+        let (error, bound) = ((x - y).abs(), bound[if bound.len() == 1 { 0 } else { i }]);
+        // NaN exceeds everything.
+        if !(error <= bound && x.is_finite()) {
+            return Err(format!("[{i}]: {x} for {y}, error {error:e} > {bound:e}"));
+        }
+        largest = f64::max(largest, if error == 0.0 { 0.0 } else { error / bound });
+    }
+    Ok(largest)
+}
+
+/// A bound that is not far below the numbers themselves cannot fail, unless the case has a reason.
+fn says_something(output: &Output, y: &[f64]) -> Result<(), Failed> {
+    let size = output.size.unwrap_or_else(|| rms(y));
+    let bound = output.bound.iter().copied().fold(0.0, f64::max);
+    if output.loose.is_some() || y.is_empty() || bound <= (LARGEST * size).max(f64::MIN_POSITIVE) {
+        return Ok(());
+    }
+    Err(format!("{}: the bound {bound:e} says nothing about numbers of size {size:e}", output.name).into())
+}
+
+/// Whether each word behind an output is as it was; nothing where the output has no canaries.
+fn guard(device: &Device, tensor: &Tensor) -> impl Iterator<Item = bool> {
+    let canary = if tensor.dtype() == DType::U32 { f64::from(INT_CANARY) } else { f64::from(CANARY) };
     let whole = tensor.whole();
-    (whole > tensor.len()).then(|| read(device, &tensor.extended(whole))[tensor.len()..].to_vec())
+    let tail =
+        if whole > tensor.len() { read(device, &tensor.extended(whole)).split_off(tensor.len()) } else { Vec::new() };
+    tail.into_iter().map(move |x| x == canary)
 }
 
-/// The CPU device and the adapters that the tests use, with their names.
+/// One case gives the same bits on one thread and on several.
+fn same_bits(name: &str, work: &Work) -> Result<(), Failed> {
+    let [one, many] = [1, 5].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        pool.install(|| -> Result<Vec<Vec<u64>>> {
+            let device = Device::cpu(Precision::F32);
+            let bits = |o: Output| read(&device, &o.tensor).into_iter().map(f64::to_bits).collect();
+            Ok(work(&device)?.into_iter().map(bits).collect())
+        })
+    });
+    let (one, many) = (one.map_err(|e| e.to_string())?, many.map_err(|e| e.to_string())?);
+    if one == many { Ok(()) } else { Err(format!("{name}: the number of threads changes bits").into()) }
+}
+
+/// The CPU device and the adapters that the tests use, with their names. Ends the process where none is the wanted one.
 pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
     let options = Options { tuned: false, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
-    for report in block_on(adapters()) {
+    let adapters = block_on(adapters());
+    for report in &adapters {
         let label = report.label().to_lowercase();
         // The GL writer of naga is covered by the shader tests; running on it too takes minutes of compilation.
         let chosen =
@@ -155,28 +279,58 @@ pub fn devices() -> Vec<(String, Device)> {
             devices.push((format!("{} {}", report.backend, report.name), device));
         }
     }
+    if !wanted.is_empty() && devices.len() == 1 {
+        let labels: Vec<_> = adapters.iter().map(|a| a.label()).collect();
+        eprintln!("MINOISE_TEST_DEVICE={wanted} matches no adapter; there are: [{}]", labels.join("; "));
+        std::process::exit(2);
+    }
     devices
 }
 
-/// Runs cases on all devices, and the given other trials.
-pub fn run(cases: Vec<Case>, devices: &[(String, Device)], mut trials: Vec<Trial>) {
+/// The cases of a kernel's module.
+pub type Cases = (&'static str, Vec<Case>);
+
+/// So long a kernel's cases are run on other numbers of threads as well, but at least some.
+const THREADS: (Duration, usize) = (Duration::from_secs(3), 8);
+
+/// Runs cases on all devices, and the given other trials. Ends the process.
+pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
     let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
-    for case in cases {
-        if no_gpu {
-            trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
-        }
-        for (label, device) in devices {
-            if let Some(needs) = case.needs.filter(|needs| device.is_cpu() || !(needs.has)(device.caps())) {
-                if !device.is_cpu() {
-                    trials.push(not_run(format!("{} [{label}: no {}: not run]", case.name, needs.what)));
-                }
-                continue;
+    for (kernel, cases) in modules {
+        // In steps of a large prime, so that what runs is a sample of all.
+        let n = cases.len();
+        let sample: Vec<_> = (0..n).map(|i| &cases[i * 7919 % n]).map(|c| (c.name.clone(), c.work.clone())).collect();
+        trials.push(Trial::test(format!("{kernel}: same bits on 1 and 5 threads [cpu]"), move || {
+            let start = Instant::now();
+            let enough = |i: usize| i >= THREADS.1 && start.elapsed() > THREADS.0;
+            let sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
+            sample.map(|(_, (name, work))| same_bits(name, work)).collect()
+        }));
+        for case in cases {
+            if no_gpu {
+                trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
             }
-            let (device, work) = (device.clone(), case.work.clone());
-            trials.push(Trial::test(format!("{} [{label}]", case.name), move || compare(&device, &work)));
+            for (label, device) in devices {
+                if let Some(needs) = case.needs.filter(|needs| device.is_cpu() || !(needs.has)(device.caps())) {
+                    if !device.is_cpu() {
+                        report::not_run(device, kernel, needs.what);
+                        trials.push(not_run(format!("{} [{label}: no {}: not run]", case.name, needs.what)));
+                    }
+                    continue;
+                }
+                let (device, work) = (device.clone(), case.work.clone());
+                trials.push(Trial::test(format!("{} [{label}]", case.name), move || {
+                    let mut seconds = 0.0;
+                    let outcome = compare(&device, &work, &mut seconds);
+                    report::ran(&device, kernel, outcome.as_ref().ok().copied(), seconds);
+                    outcome.map(drop)
+                }));
+            }
         }
     }
-    libtest_mimic::run(&arguments, trials).exit();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    report::write();
+    conclusion.exit()
 }

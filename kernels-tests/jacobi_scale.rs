@@ -3,8 +3,9 @@
 use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::jacobi_scale::JacobiScale;
+use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output, wide};
 
 fn scales(device: &Device, n: usize, m: usize, offset: usize, gamma: f64) -> Result<Vec<Output>> {
     let mut tile = numbers(1, 2 * n * n);
@@ -14,16 +15,35 @@ fn scales(device: &Device, n: usize, m: usize, offset: usize, gamma: f64) -> Res
         tile[i * n + i] = if i % 11 == 3 { -entry - gamma as f32 } else { entry };
         tile[n * n + i * n + i] = entry * 1e-8;
     }
-    let tile = device.upload(&tile, &[2, n, n])?;
-    let scale = guarded(device, &numbers(2, m), &[m])?;
-    let diagonal = guarded(device, &numbers(3, 2 * m), &[2, m])?;
-    let kernel = JacobiScale { tile: &tile, gamma, offset, scale: &scale, diagonal: &diagonal };
-    device.run(&kernel)?;
-    // First parts are rounded at 2^-24 of 2, of which the second parts make up; entries that are not positive stay large.
-    let bound = vec![f64::from(gamma as f32 + 2.0) * 2e-7 + 0.2];
+    let before = [numbers(2, m), numbers(3, 2 * m)];
+    let g = input(device, &tile, &[2, n, n])?;
+    let (scale, diagonal) = (guarded(device, &before[0], &[m])?, guarded(device, &before[1], &[2, m])?);
+    device.run(&JacobiScale { tile: &g, gamma, offset, scale: &scale, diagonal: &diagonal })?;
+    let mut scales = wide(&before[0]);
+    let totals: Vec<f64> = block_on(device.read(&diagonal))?;
+    let mut totals: Vec<f64> = (0..m).map(|i| totals[i] + totals[m + i]).collect();
+    // What stands beside the tile's entries must stay.
+    for (i, total) in totals.iter_mut().enumerate() {
+        if !(offset..offset + n).contains(&i) {
+            assert!(*total == f64::from(before[1][i]) + f64::from(before[1][m + i]), "diagonal[{i}]");
+            *total = 0.0;
+        }
+    }
+    for i in 0..n {
+        let sum = f64::from(tile[i * n + i]) + f64::from(tile[n * n + i * n + i]) + gamma;
+        // Halves of the exponent, rounded down: sum 4^-k in [1/2, 2); entries that are not positive stay as they are.
+        let k = if sum > 0.0 { ((sum.log2().floor() + 1.0) / 2.0).floor() as i32 } else { 0 };
+        scales[offset + i] = f64::powi(2.0, -k);
+        // Relative to the entry, for which gamma may cancel.
+        let size = f64::from(tile[i * n + i].abs()) + gamma;
+        totals[offset + i] = (totals[offset + i] - sum * f64::powi(4.0, -k)) / (size * f64::powi(4.0, -k));
+    }
+    // A sum of pairs loses 2^-46 (Dekker), gamma as a pair 2^-49.
+    let bound = vec![1.25 * f64::powi(2.0, -46)];
     Ok(vec![
-        Output { name: "scale", tensor: scale, bound: vec![1e-300] },
-        Output { name: "diagonal", tensor: diagonal, bound },
+        output("scale", scale, vec![f64::MIN_POSITIVE]).naive(|| scales),
+        output("error of diagonal", device.upload(&totals, &[m])?, bound).differences_of(1.0),
+        canaries("diagonal", diagonal),
     ])
 }
 

@@ -5,7 +5,7 @@ use minoise::device::Device;
 use minoise::kernels::label_sum::LabelSum;
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, canaries, case, guarded, input, input_u32, numbers, output, rms};
 
 /// Rows, classes, columns: around the workgroup of 256, and the column blocks of the twin (1024).
 const SIZES: [[usize; 3]; 6] = [[1, 1, 1], [5, 3, 255], [64, 7, 256], [67, 10, 257], [31, 2, 2051], [0, 2, 5]];
@@ -24,7 +24,7 @@ fn sums(device: &Device, [rows, classes, cols]: [usize; 3]) -> Result<Vec<Output
     for (i, p) in p.iter().enumerate() {
         want[labels[i / cols] as usize * cols + i % cols] += f64::from(*p);
     }
-    let tensors = (device.upload(&p, &[rows, cols])?, device.upload_u32(&labels, &[rows])?);
+    let tensors = (input(device, &p, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
     let q = guarded(device, &before, &[2, classes, cols])?;
     device.run(&LabelSum { p: &tensors.0, labels: &tensors.1, q: &q })?;
     let got: Vec<f64> = block_on(device.read(&q))?;
@@ -32,8 +32,8 @@ fn sums(device: &Device, [rows, classes, cols]: [usize; 3]) -> Result<Vec<Output
     let errors: Vec<_> = high.iter().zip(low).zip(&want).map(|((x, y), want)| x + y - want).collect();
     // Sums below 2 rows, whose errors below 2^-24 of them are themselves summed in f32.
     let bound = vec![((rows + 2) as f64).powi(2) * f64::powi(2.0, -46)];
-    let error = Output { name: "error", tensor: device.upload(&errors, &[classes, cols])?, bound };
-    Ok(vec![error, Output { name: "q", tensor: q, bound: vec![f64::MAX] }])
+    let error = output("error", device.upload(&errors, &[classes, cols])?, bound).differences_of(rms(&want));
+    Ok(vec![error, canaries("q", q)])
 }
 
 pub fn cases() -> Vec<Case> {

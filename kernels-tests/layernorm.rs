@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::layernorm::LayerNorm;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 const EPS: f64 = f32::EPSILON as f64;
 const VAR_EPS: f32 = 1e-5;
@@ -30,6 +30,7 @@ fn normalise(device: &Device, [rows, cols]: [usize; 2], shift: f32, stats: bool)
     let x: Vec<_> = numbers(1, rows * cols).iter().map(|x| x + shift).collect();
     let (gamma, beta) = (numbers(2, cols), numbers(3, cols));
     let (mut bound, mut stats_bound) = (Vec::new(), Vec::new());
+    let (mut naive, mut naive_stats) = (Vec::new(), Vec::new());
     for row in x.chunks_exact(cols) {
         let (mean, var) = moments(row);
         let size = row.iter().map(|x| f64::from(x.abs())).sum::<f64>() / cols as f64;
@@ -40,21 +41,23 @@ fn normalise(device: &Device, [rows, cols]: [usize; 2], shift: f32, stats: bool)
         let mean_error = EPS * (depth(cols) / 2.0 + 3.0) * size;
         let relative = EPS * (depth(cols) / 4.0 + 8.0) + 0.5 * (mean_error * rstd).powi(2);
         stats_bound.extend([mean_error, rstd * relative]);
+        naive_stats.extend([mean, rstd]);
         for ((x, gamma), beta) in row.iter().zip(&gamma).zip(&beta) {
             let xhat = (f64::from(*x) - mean) * rstd;
+            naive.push(xhat * f64::from(*gamma) + f64::from(*beta));
             let (gamma, beta) = (f64::from(gamma.abs()), f64::from(beta.abs()));
             bound.push(gamma * (mean_error * rstd * 1.5 + xhat.abs() * (relative + 2.0 * EPS)) + EPS * beta);
         }
     }
     let out = poisoned(device, &[rows, cols])?;
     let saved = poisoned(device, &[rows, 2])?;
-    let x = device.upload(&x, &[rows, cols])?;
-    let (gamma, beta) = (device.upload(&gamma, &[cols])?, device.upload(&beta, &[cols])?);
+    let x = input(device, &x, &[rows, cols])?;
+    let (gamma, beta) = (input(device, &gamma, &[cols])?, input(device, &beta, &[cols])?);
     let kernel = LayerNorm::new(&x, &gamma, &beta, &out, VAR_EPS);
-    let mut outputs = vec![Output { name: "out", tensor: out.clone(), bound }];
+    let mut outputs = vec![output("out", out.clone(), bound).naive(|| naive)];
     if stats {
         device.run(&LayerNorm { stats: Some(&saved), ..kernel })?;
-        outputs.push(Output { name: "stats", tensor: saved, bound: stats_bound });
+        outputs.push(output("stats", saved, stats_bound).naive(|| naive_stats));
     } else {
         device.run(&kernel)?;
     }

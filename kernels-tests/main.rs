@@ -8,6 +8,8 @@ mod devices;
 mod golden;
 mod harness;
 mod memory;
+mod report;
+mod rooms;
 mod shaders;
 mod statistics;
 
@@ -53,13 +55,14 @@ mod sgd;
 mod stream_copy;
 mod triangular_rows;
 
-use harness::Case;
+use harness::{Case, Example};
 use minoise::device::{Device, Precision};
 
 fn main() {
     let devices = harness::devices();
-    let cases = MODULES.iter().flat_map(|m| m.0()).collect();
-    let mut trials = shaders::trials(MODULES.iter().map(|m| m.1).collect());
+    let cases = MODULES.iter().map(|m| (m.0, m.1())).collect();
+    let mut trials = shaders::trials(MODULES.iter().map(|m| m.2).collect());
+    trials.extend(rooms::trials());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
     trials.extend(memory::trials(&devices));
@@ -69,47 +72,51 @@ fn main() {
     harness::run(cases, &devices, trials);
 }
 
+macro_rules! table {
+    ($($kernel:ident),* $(,)?) => { &[$((stringify!($kernel), $kernel::cases, $kernel::examples)),*] };
+}
+
 /// Cases of every kernel, and one run of each of its variants for the checks that need no device.
-const MODULES: &[(fn() -> Vec<Case>, harness::Example)] = &[
-    (activation_backward::cases, activation_backward::examples),
-    (adamw::cases, adamw::examples),
-    (add::cases, add::examples),
-    (argmax::cases, argmax::examples),
-    (attention::cases, attention::examples),
-    (attention_backward_key::cases, attention_backward_key::examples),
-    (attention_backward_query::cases, attention_backward_query::examples),
-    (cg_direction::cases, cg_direction::examples),
-    (cg_step::cases, cg_step::examples),
-    (cholesky::cases, cholesky::examples),
-    (cholesky_block::cases, cholesky_block::examples),
-    (class_token::cases, class_token::examples),
-    (class_token_backward::cases, class_token_backward::examples),
-    (column_sum::cases, column_sum::examples),
-    (column_unit::cases, column_unit::examples),
-    (cross_entropy::cases, cross_entropy::examples),
-    (error_free::cases, error_free::examples),
-    (fma_chains::cases, fma_chains::examples),
-    (gemm::cases, gemm::examples),
-    (gram::cases, gram::examples),
-    (jacobi_scale::cases, jacobi_scale::examples),
-    (gemm_halves::cases, gemm_halves::examples),
-    (label_sum::cases, label_sum::examples),
-    (layernorm::cases, layernorm::examples),
-    (layernorm_backward::cases, layernorm_backward::examples),
-    (mean_map::cases, mean_map::examples),
-    (mean_map_backward::cases, mean_map_backward::examples),
-    (mixture::cases, mixture::examples),
-    (mixture_backward::cases, mixture_backward::examples),
-    (noise_combine::cases, noise_combine::examples),
-    (noise_mix::cases, noise_mix::examples),
-    (noise_mix_backward::cases, noise_mix_backward::examples),
-    (pair_product::cases, pair_product::examples),
-    (patch_embed::cases, patch_embed::examples),
-    (philox_normal::cases, philox_normal::examples),
-    (ridge::cases, ridge::examples),
-    (scale_columns::cases, scale_columns::examples),
-    (scaled_tile::cases, scaled_tile::examples),
-    (sgd::cases, sgd::examples),
-    (stream_copy::cases, stream_copy::examples),
-    (triangular_rows::cases, triangular_rows::examples),
+const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
+    activation_backward,
+    adamw,
+    add,
+    argmax,
+    attention,
+    attention_backward_key,
+    attention_backward_query,
+    cg_direction,
+    cg_step,
+    cholesky,
+    cholesky_block,
+    class_token,
+    class_token_backward,
+    column_sum,
+    column_unit,
+    cross_entropy,
+    error_free,
+    fma_chains,
+    gemm,
+    gram,
+    jacobi_scale,
+    gemm_halves,
+    label_sum,
+    layernorm,
+    layernorm_backward,
+    mean_map,
+    mean_map_backward,
+    mixture,
+    mixture_backward,
+    noise_combine,
+    noise_mix,
+    noise_mix_backward,
+    pair_product,
+    patch_embed,
+    philox_normal,
+    ridge,
+    scale_columns,
+    scaled_tile,
+    sgd,
+    stream_copy,
+    triangular_rows,
 ];

@@ -3,7 +3,7 @@
 use minoise::Result;
 use minoise::device::Device;
 
-use crate::harness::{Case, Output, case};
+use crate::harness::{Case, Output, case, growth, output};
 use crate::noise_mix::{Bounded, EPS, Problem, Shape, check_oracle, mean_map, shape};
 
 /// By its formula, on the weights as they are packed.
@@ -17,7 +17,7 @@ fn mixture(problem: &Problem, plain: bool) -> Bounded {
             for (i, x) in map.enumerate() {
                 let term = f64::from(*omega) * f64::from(*x);
                 want.value[i] += term;
-                want.error[i] += (modules as f64 + 2.0) * EPS * term.abs();
+                want.error[i] += (growth(modules) + 2.0) * EPS * term.abs();
             }
         }
     }
@@ -28,7 +28,7 @@ fn run(device: &Device, shape: Shape, plain: bool) -> Result<Vec<Output>> {
     let problem = Problem::new(shape);
     let (got, want) = (mean_map(device, &problem, plain)?, mixture(&problem, plain));
     check_oracle(device, &got, &want)?;
-    Ok(vec![Output { name: "out", tensor: got, bound: want.error }])
+    Ok(vec![output("out", got, want.error)])
 }
 
 /// Noise widths and modules.

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::mean_map_backward::MeanMapBackward;
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, growth, input, numbers, output, poisoned};
 use crate::mean_map::{SIZES, name};
 use crate::noise_mix::{Bounded, EPS, Problem, Shape, Tensors, check_oracle, shape};
 
@@ -14,7 +14,7 @@ const ZERO: f64 = 1e-30;
 /// (dphi, domega) by the formulas, on the weights as they are packed.
 fn backward(problem: &Problem, grad: &[f32], plain: bool) -> [Bounded; 2] {
     let (layout, Shape { modules, .. }) = (problem.layout, problem.shape);
-    let (e, n) = (layout.e, grad.len() as f64);
+    let (e, n) = (layout.e, grad.len());
     let mut dphi = Bounded::exact(vec![0.0; layout.len()], layout.len());
     let mut domega = Bounded::exact(vec![0.0; modules], modules);
     dphi.error.fill(ZERO);
@@ -24,7 +24,7 @@ fn backward(problem: &Problem, grad: &[f32], plain: bool) -> [Bounded; 2] {
                 let at = if i < e * e { layout.w2() + kind * e * e + i } else { layout.b2() + kind * e + i - e * e };
                 let term = f64::from(row[at]) * f64::from(*d);
                 domega.value[module] += term;
-                domega.error[module] += (n + 2.0) * EPS * term.abs();
+                domega.error[module] += (growth(n) + 2.0) * EPS * term.abs();
                 if module + 1 == modules {
                     dphi.value[at] = f64::from(problem.omega[module]) * f64::from(*d);
                     dphi.error[at] = EPS * dphi.value[at].abs() + ZERO;
@@ -40,13 +40,13 @@ fn run(device: &Device, shape: Shape, plain: bool) -> Result<Vec<Output>> {
     let (Tensors { phi, omega, .. }, layout) = (&problem.upload(device)?, problem.layout);
     let grad = numbers(31, (layout.e + 1) * layout.e);
     let want = backward(&problem, &grad, plain);
-    let grad = &device.upload(&grad, &[layout.e + 1, layout.e])?;
+    let grad = &input(device, &grad, &[layout.e + 1, layout.e])?;
     let (dphi, domega) = (poisoned(device, &[layout.len()])?, poisoned(device, &[1, modules])?);
     device.run(&MeanMapBackward { phi, omega, grad, dphi: &dphi, domega: &domega, layout, modules, plain })?;
     let all = [("dphi", dphi), ("domega", domega)].into_iter().zip(want);
     all.map(|((name, tensor), want)| {
         check_oracle(device, &tensor, &want)?;
-        Ok(Output { name, tensor, bound: want.error })
+        Ok(output(name, tensor, want.error))
     })
     .collect()
 }

@@ -4,16 +4,16 @@ use minoise::device::Device;
 use minoise::kernels::mixture::Mixture;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 use crate::noise_mix::EPS;
 
 fn run(device: &Device, shape: &[usize], scale: f32) -> Result<Vec<Output>> {
     let logits: Vec<f32> = numbers(1, shape.iter().product()).iter().map(|x| x * scale).collect();
-    let (logits, omega) = (device.upload(&logits, shape)?, poisoned(device, shape)?);
+    let (logits, omega) = (input(device, &logits, shape)?, poisoned(device, shape)?);
     device.run(&Mixture { logits: &logits, omega: &omega })?;
     // Exponents below 2 scale carry that many eps, exp a few, the sum one for each module.
     let bound = (8.0 + 4.0 * f64::from(scale) + shape[shape.len() - 1] as f64) * EPS;
-    Ok(vec![Output { name: "omega", tensor: omega, bound: vec![bound] }])
+    Ok(vec![output("omega", omega, vec![bound])])
 }
 
 fn refusal(device: &Device) -> Result<Vec<Output>> {

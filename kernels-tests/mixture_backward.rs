@@ -5,19 +5,37 @@ use minoise::kernels::mixture::Mixture;
 use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, guarded, numbers, random};
+use crate::harness::{Case, Output, case, growth, guarded, input, numbers, output, rms, wide};
 use crate::noise_mix::EPS;
 
 fn run(device: &Device, groups: usize, layers: usize, modules: usize) -> Result<Vec<Output>> {
-    let logits = random(device, 1, &[layers, modules])?;
-    let omega = device.reals(&[layers, modules])?;
-    device.run(&Mixture { logits: &logits, omega: &omega })?;
-    let partials = random(device, 2, &[groups, modules])?;
-    let out = guarded(device, &numbers(3, layers * modules), &[layers, modules])?;
-    device.run(&MixtureBackward { partials: &partials, omega: &omega, out: &out, layer: layers - 1 })?;
-    // Sums of `groups` numbers below 1, their mean over the modules; omega is exact to a few eps and below 1.
-    let bound = (2.0 * groups as f64 * (groups + modules + 16) as f64) * EPS;
-    Ok(vec![Output { name: "da", tensor: out, bound: vec![bound] }])
+    let exps: Vec<f32> = numbers(1, layers * modules).into_iter().map(f32::exp).collect();
+    let omega: Vec<f32> = exps.chunks(modules).flat_map(|x| x.iter().map(|e| e / x.iter().sum::<f32>())).collect();
+    let (partials, before) = (numbers(2, groups * modules), numbers(3, layers * modules));
+    let out = guarded(device, &before, &[layers, modules])?;
+    let (p, w) = (input(device, &partials, &[groups, modules])?, input(device, &omega, &[layers, modules])?);
+    device.run(&MixtureBackward { partials: &p, omega: &w, out: &out, layer: layers - 1 })?;
+    // Only the last layer's row changes.
+    let first = (layers - 1) * modules;
+    let omega = wide(&omega[first..]);
+    let (mut sums, mut errors) = (vec![0.0; modules], vec![0.0; modules]);
+    for (i, x) in partials.iter().enumerate() {
+        sums[i % modules] += f64::from(*x);
+        errors[i % modules] += growth(groups) * EPS / 2.0 * f64::from(x.abs());
+    }
+    let mean: f64 = omega.iter().zip(&sums).map(|(w, d)| w * d).sum();
+    // Errors of the sums, and a product and a sum for each module.
+    let terms = omega.iter().zip(&sums).zip(&errors);
+    let mean_error: f64 = terms.map(|((w, d), e)| w * (e + (growth(modules) + 2.0) * EPS / 2.0 * d.abs())).sum();
+    let (mut naive, mut bound) = (wide(&before), vec![f64::MIN_POSITIVE; layers * modules]);
+    for i in 0..modules {
+        naive[first + i] = omega[i] * (sums[i] - mean);
+        bound[first + i] = omega[i] * (errors[i] + mean_error + EPS * (sums[i].abs() + mean.abs()));
+    }
+    // One module has no gradient: its sum less itself.
+    let size = rms(&omega.iter().zip(&sums).map(|(w, d)| w * d).collect::<Vec<_>>());
+    let output = output("da", out, bound).naive(|| naive);
+    Ok(vec![if modules == 1 { output.differences_of(size) } else { output }])
 }
 
 /// `a_i` moves the loss `sum_j omega_j domega_j` by da_i: central differences in f64.

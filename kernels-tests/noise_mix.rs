@@ -10,14 +10,15 @@ use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::kernels::philox_normal::Stream;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, as_gpu, case, numbers, poisoned, run_as};
+use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, run_as};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 /// Error of a normal number in f32, see `philox_normal`.
 pub const NORMAL: f64 = 4e-6;
 pub const SAMPLE: Noise = Noise::Sample { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77 };
 
-/// A matrix of numbers with a bound of the error that f32 arithmetic makes in each.
+/// A matrix of numbers with a bound of the error that f32 arithmetic makes in each. Errors of different origin are taken as
+/// independent: they add up in squares, as [`growth`] has it for the roundings of one sum.
 #[derive(Clone)]
 pub struct Bounded {
     pub cols: usize,
@@ -34,21 +35,26 @@ impl Bounded {
         self.value.len() / self.cols
     }
 
-    /// `self other`, sums of length k in any order: (k + 4) eps sum |a||b| beside what the operands bring.
+    /// `self other`, sums of length k in any order: (growth(k) + 4) eps sum |a||b| beside what the operands bring.
     pub fn times(&self, other: &Self) -> Self {
         let (m, k, n) = (self.rows(), self.cols, other.cols);
         assert_eq!(k, other.rows());
         let mut out = Self::exact(vec![0.0; m * n], n);
-        let c = (k + 4) as f64 * EPS;
+        let c = (growth(k) + 4.0) * EPS;
         for i in 0..m {
             let (value, error) = (&mut out.value[i * n..][..n], &mut out.error[i * n..][..n]);
+            let mut size = vec![0.0; n];
             for d in 0..k {
                 let (a, ea) = (self.value[i * k + d], self.error[i * k + d]);
                 let (b, eb) = (&other.value[d * n..][..n], &other.error[d * n..][..n]);
                 for j in 0..n {
                     value[j] += a * b[j];
-                    error[j] += (c * a.abs() + ea) * b[j].abs() + (a.abs() + ea) * eb[j];
+                    size[j] += (a * b[j]).abs();
+                    error[j] += (ea * b[j]).powi(2) + (a.abs() + ea).powi(2) * eb[j].powi(2);
                 }
+            }
+            for j in 0..n {
+                error[j] = error[j].sqrt().hypot(c * size[j]);
             }
         }
         out
@@ -67,18 +73,18 @@ impl Bounded {
         for i in 0..self.value.len() {
             let j = if rows == 1 { i % self.cols } else { i };
             let (v, e) = f((self.value[i], self.error[i]), (other.value[j], other.error[j]));
-            (out.value[i], out.error[i]) = (v, e + 2.0 * EPS * v.abs());
+            (out.value[i], out.error[i]) = (v, e.hypot(2.0 * EPS * v));
         }
         out
     }
 
     /// The sum; `other` may be one row.
     pub fn plus(&self, other: &Self) -> Self {
-        self.zip(other, |(a, ea), (b, eb)| (a + b, ea + eb + EPS * (a.abs() + b.abs())))
+        self.zip(other, |(a, ea), (b, eb)| (a + b, ea.hypot(eb).hypot(EPS * (a.abs() + b.abs()))))
     }
 
     pub fn hadamard(&self, other: &Self) -> Self {
-        self.zip(other, |(a, ea), (b, eb)| (a * b, ea * b.abs() + eb * (a.abs() + ea)))
+        self.zip(other, |(a, ea), (b, eb)| (a * b, (ea * b).hypot(eb * (a.abs() + ea))))
     }
 
     pub fn map(&self, f: impl Fn(f64, f64) -> (f64, f64)) -> Self {
@@ -177,10 +183,10 @@ impl Problem {
         let mut phi = self.phi.clone();
         phi.resize((modules + 1) * self.layout.len(), f32::NAN);
         Ok(Tensors {
-            x: device.upload(&self.x, &[rows, d1])?,
-            proj: device.upload(&self.proj, &[2, d1 * self.layout.e])?,
-            phi: device.upload(&phi, &[modules + 1, self.layout.len()])?,
-            omega: device.upload(&self.omega, &[modules])?,
+            x: input(device, &self.x, &[rows, d1])?,
+            proj: input(device, &self.proj, &[2, d1 * self.layout.e])?,
+            phi: input(device, &phi, &[modules + 1, self.layout.len()])?,
+            omega: input(device, &self.omega, &[modules])?,
         })
     }
 
@@ -276,7 +282,7 @@ fn forward(device: &Device, shape: Shape, noise: Noise, caps: &Caps) -> Result<V
     check_oracle(device, &y, &want)?;
     // Mixing the maps first is like `modules` more terms in each sum of the products with them.
     let longer = if mean.is_some() { 1.0 + (modules as f64) / (layout.d2 as f64) } else { 1.0 };
-    Ok(vec![Output { name: "y", tensor: y, bound: want.scaled(longer).error }])
+    Ok(vec![output("y", y, want.scaled(longer).error)])
 }
 
 /// The mixture of the one-layer maps of a problem.

@@ -6,7 +6,7 @@ use minoise::device::Device;
 use minoise::kernels::pair_product::PairProduct;
 use pollster::block_on;
 
-use crate::harness::{Case, Output, case, guarded, numbers, run_planned};
+use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output, run_planned};
 
 /// Rows of x, the tile's first row and rows, first column and columns; the matrix has 250.
 const CASES: [[usize; 5]; 8] = [
@@ -46,10 +46,10 @@ fn error(
         .map(|(i, y)| if i < rows * m { y } else { y * 1e-9 })
         .collect();
     let tensors = (
-        device.upload(&x, &[rows, m])?,
-        device.upload(&tile, &[2, height, width])?,
-        device.upload(&powers, &[m])?,
-        device.upload(&diagonal, &[2, m])?,
+        input(device, &x, &[rows, m])?,
+        input(device, &tile, &[2, height, width])?,
+        input(device, &powers, &[m])?,
+        input(device, &diagonal, &[2, m])?,
     );
     let y = guarded(device, &before, &[2, rows, m])?;
     let (x_t, tile_t, scale, diagonal_t) = (&tensors.0, &tensors.1, &tensors.2, &tensors.3);
@@ -82,10 +82,7 @@ fn error(
     }
     // Entries of x below 2^9 and of A below 2: four deviations of what the doc comment states, and a pair's own rounding.
     let bound = vec![1024.0 * (8.0 * f64::powi(2.0, -39) + 200.0 * f64::powi(2.0, -46))];
-    Ok(vec![
-        Output { name: "error", tensor: device.upload(&errors, &[rows, m])?, bound },
-        Output { name: "y", tensor: y, bound: vec![f64::MAX] },
-    ])
+    Ok(vec![output("error", device.upload(&errors, &[rows, m])?, bound).differences_of(512.0), canaries("y", y)])
 }
 
 pub fn cases() -> Vec<Case> {

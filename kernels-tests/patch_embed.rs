@@ -4,7 +4,7 @@ use minoise::device::Device;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, numbers, poisoned};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
 
 /// Batch, channels, patch rows, patch columns, patch size, columns: around 8 patches a lane, 8 and 64 lanes of 1 or 4
 /// columns, the 64 patches of a job of the twin.
@@ -28,26 +28,37 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
     let special = 1 + registers;
     // One rounding for cls + pos[0], none for registers, the sum's for patches.
     let mut bound = vec![f64::MIN_POSITIVE; b * (special + patches) * d];
+    let mut naive = vec![0.0; bound.len()];
     for image in 0..b {
         let token = |t: usize| (image * (special + patches) + t) * d;
         bound[token(0)..][..d].fill(f64::from(f32::EPSILON));
+        for j in 0..d {
+            naive[token(0) + j] = f64::from(cls[j]) + f64::from(pos[j]);
+            (0..registers).for_each(|r| naive[token(1 + r) + j] = extra[r * d + j].into());
+        }
         for t in 0..patches {
+            let to = token(special + t);
+            (0..d).for_each(|j| naive[to + j] = f64::from(bias[j]) + f64::from(pos[(1 + t) * d + j]));
             let mut size: Vec<_> = bias.iter().zip(&pos[(1 + t) * d..]).map(|(b, p)| b.abs() + p.abs()).collect();
             for k in 0..depth {
                 let (channel, i, j) = (k / (p * p), k / p % p, k % p);
                 let pixel = ((image * c + channel) * h + t / pw * p + i) * w + t % pw * p + j;
-                for (size, weight) in size.iter_mut().zip(&weight[k * d..]) {
+                let weights = &weight[k * d..][..d];
+                for (sum, weight) in naive[to..].iter_mut().zip(weights) {
+                    *sum += f64::from(images[pixel]) * f64::from(*weight);
+                }
+                for (size, weight) in size.iter_mut().zip(weights) {
                     *size += (images[pixel] * weight).abs();
                 }
             }
             let rounding = (depth + 2) as f64 * f64::from(f32::EPSILON) / 2.0;
             let sizes = size.iter().map(|s| rounding * f64::from(*s));
-            bound[token(special + t)..][..d].iter_mut().zip(sizes).for_each(|(b, s)| *b = s);
+            bound[to..][..d].iter_mut().zip(sizes).for_each(|(b, s)| *b = s);
         }
     }
-    let (images, weight) = (device.upload(&images, &[b, c, h, w])?, device.upload(&weight, &[depth, d])?);
-    let (bias, cls) = (device.upload(&bias, &[d])?, device.upload(&cls, &[d])?);
-    let (extra, pos) = (device.upload(&extra, &[registers, d])?, device.upload(&pos, &[1 + patches, d])?);
+    let (images, weight) = (input(device, &images, &[b, c, h, w])?, input(device, &weight, &[depth, d])?);
+    let (bias, cls) = (input(device, &bias, &[d])?, input(device, &cls, &[d])?);
+    let (extra, pos) = (input(device, &extra, &[registers, d])?, input(device, &pos, &[1 + patches, d])?);
     let out = poisoned(device, &[b, special + patches, d])?;
     let registers = (registers > 0).then_some(&extra);
     let kernel = PatchEmbed {
@@ -61,7 +72,7 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
         patch: p,
     };
     device.run(&kernel)?;
-    Ok(vec![Output { name: "out", tensor: out, bound }])
+    Ok(vec![output("out", out, bound).naive(|| naive)])
 }
 
 /// Images of 6 x 10 pixels have no whole patches of 4; the error names them.

@@ -1,10 +1,10 @@
 //! Noise: the integer stream bit for bit, the normals against the oracle and the golden files.
 
 use minoise::Result;
-use minoise::device::{DType, Device};
+use minoise::device::Device;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
 
-use crate::harness::{Case, Output, case, poisoned};
+use crate::harness::{Case, Output, case, output, poisoned, poisoned_u32};
 
 const STREAM: Stream = Stream { seed: 0x0123_4567_89ab_cdef, layer: 3, task: 5, step: 77 };
 /// A few ulp of the largest normal that 24 bits can give (5.9).
@@ -17,14 +17,14 @@ fn padded(d2: usize) -> usize {
 fn normals(device: &Device, stream: Stream, rows: usize, d2: usize) -> Result<Vec<Output>> {
     let out = poisoned(device, &[rows, padded(d2)])?;
     device.run(&PhiloxNormal { out: &out, d2, stream })?;
-    Ok(vec![Output { name: "eps", tensor: out, bound: vec![BOUND] }])
+    Ok(vec![output("eps", out, vec![BOUND])])
 }
 
 /// Bit equality of the words with the oracle, and of its first block with the published answer.
 fn words(device: &Device, stream: Stream, rows: usize, d2: usize) -> Result<Vec<Output>> {
-    let out = device.empty(&[rows, d2], DType::U32)?;
+    let out = poisoned_u32(device, &[rows, d2])?;
     device.run(&PhiloxNormal { out: &out, d2, stream })?;
-    Ok(vec![Output { name: "words", tensor: out, bound: vec![0.0] }])
+    Ok(vec![output("words", out, vec![0.0])])
 }
 
 fn known_answer(device: &Device) -> Result<Vec<Output>> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::scaled_tile::ScaledTile;
 
-use crate::harness::{Case, Output, case, numbers, poisoned, random};
+use crate::harness::{Case, Output, case, input, numbers, output, poisoned, random};
 
 /// Rows, columns and place of the tile in a matrix of 600.
 const CASES: [[usize; 4]; 5] = [[1, 1, 0, 0], [16, 17, 33, 5], [64, 64, 64, 64], [100, 100, 500, 500], [88, 96, 96, 0]];
@@ -13,12 +13,12 @@ fn tile(device: &Device, [rows, cols, row0, col0]: [usize; 4]) -> Result<Vec<Out
     let m = 600;
     let g = random(device, 1, &[2, rows, cols])?;
     let powers: Vec<f32> = numbers(2, m).iter().map(|x| f32::powi(2.0, (8.0 * x) as i32)).collect();
-    let (scale, diagonal) = (device.upload(&powers, &[m])?, random(device, 3, &[2, m])?);
+    let (scale, diagonal) = (input(device, &powers, &[m])?, random(device, 3, &[2, m])?);
     let f = poisoned(device, &[rows, cols])?;
     let kernel = ScaledTile { tile: &g, scale: &scale, diagonal: &diagonal, row0, col0, shift: 0.25, f: &f };
     device.run(&kernel)?;
     // Powers of two round nothing, and the shifted diagonal once.
-    Ok(vec![Output { name: "f", tensor: f, bound: vec![f64::from(f32::EPSILON)] }])
+    Ok(vec![output("f", f, vec![f64::from(f32::EPSILON)])])
 }
 
 pub fn cases() -> Vec<Case> {

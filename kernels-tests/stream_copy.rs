@@ -4,7 +4,7 @@ use minoise::device::Device;
 use minoise::kernels::stream_copy::StreamCopy;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, poisoned, random};
+use crate::harness::{Case, Output, case, output, poisoned, random};
 
 /// Around the workgroup of 256 threads, four elements each. More than 65,535 workgroups exceed the least binding.
 const SIZES: [usize; 6] = [4, 12, 1020, 1024, 1028, 40_028];
@@ -12,7 +12,7 @@ const SIZES: [usize; 6] = [4, 12, 1020, 1024, 1028, 40_028];
 fn copy(device: &Device, n: usize) -> Result<Vec<Output>> {
     let (x, y) = (random(device, 1, &[n])?, poisoned(device, &[n])?);
     device.run(&StreamCopy { x: &x, y: &y })?;
-    Ok(vec![Output { name: "y", tensor: y, bound: vec![0.0] }])
+    Ok(vec![output("y", y, vec![0.0])])
 }
 
 fn refuses(device: &Device) -> Result<Vec<Output>> {

@@ -5,7 +5,7 @@ use minoise::device::Device;
 use minoise::kernels::gemm::Mat;
 use minoise::kernels::triangular_rows::TriangularRows;
 
-use crate::harness::{Case, Output, case, guarded, numbers};
+use crate::harness::{Case, Output, case, guarded, input, numbers, output};
 
 /// Columns of the block.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ fn bound(size: usize) -> Vec<f64> {
 fn rows(device: &Device, m: usize, columns: Columns, rows: usize, transposed: bool) -> Result<Vec<Output>> {
     let Columns { start, size } = columns;
     let (offset, ld) = (3, m + 5);
-    let l = device.upload(&factor(m), &[m, m])?;
+    let l = input(device, &factor(m), &[m, m])?;
     let fill = numbers(2, offset + rows * ld);
     let rhs = guarded(device, &fill, &[fill.len()])?;
     let scratch = guarded(device, &numbers(3, rows * (m + 2)), &[rows, m + 2])?;
@@ -46,10 +46,7 @@ fn rows(device: &Device, m: usize, columns: Columns, rows: usize, transposed: bo
         scratch: &scratch,
         transposed,
     })?;
-    Ok(vec![
-        Output { name: "rhs", tensor: rhs, bound: bound(size) },
-        Output { name: "scratch", tensor: scratch, bound: bound(size) },
-    ])
+    Ok(vec![output("rhs", rhs, bound(size)), output("scratch", scratch, bound(size))])
 }
 
 /// The panel below the block, inside the matrix that holds L.
@@ -67,10 +64,7 @@ fn panel(device: &Device, m: usize, Columns { start, size }: Columns) -> Result<
         scratch: &scratch,
         transposed: false,
     })?;
-    Ok(vec![
-        Output { name: "g", tensor: g, bound: bound(size) },
-        Output { name: "scratch", tensor: scratch, bound: bound(size) },
-    ])
+    Ok(vec![output("g", g, bound(size)), output("scratch", scratch, bound(size))])
 }
 
 pub fn cases() -> Vec<Case> {

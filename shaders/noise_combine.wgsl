@@ -1,6 +1,6 @@
 // Forward:   mixed = [keep] mixed + omega_i z,  z = mu + eps s
 // BACKWARD:  dmaps = omega_i (dz | dz eps);  with SCORES domega[group][i] = the group's part of <dz, z>
-//   maps = mu | s (SIGMA, else mu alone: z = mu); eps = 1 without SAMPLE.
+//   maps = mu | s (BOTH), s alone (SAMPLE: z = eps s) or mu alone (z = mu); eps = 1 without SAMPLE.
 // One thread makes four neighbouring units of a row.
 import package::lib::math::{linear_group};
 import package::plan::{WG};
@@ -27,9 +27,10 @@ struct Params {
 
 @if(!BACKWARD || SCORES)
 fn sampled(i: u32, at: u32) -> vec4<f32> {
-    @if(SAMPLE) { return fma(eps[i], maps[at + params.quads], maps[at]); }
-    @if(SIGMA && !SAMPLE) { return maps[at] + maps[at + params.quads]; }
-    @if(!SIGMA) { return maps[at]; }
+    @if(BOTH && SAMPLE) { return fma(eps[i], maps[at + params.quads], maps[at]); }
+    @if(BOTH && !SAMPLE) { return maps[at] + maps[at + params.quads]; }
+    @if(!BOTH && SAMPLE) { return eps[i] * maps[at]; }
+    @if(!BOTH && !SAMPLE) { return maps[at]; }
 }
 
 @compute @workgroup_size(WG)
@@ -50,9 +51,10 @@ fn main(
     }
     @if(BACKWARD) if i < n {
         let dm = weight * dz[i];
-        dmaps[at] = dm;
-        @if(SAMPLE) { dmaps[at + params.quads] = dm * eps[i]; }
-        @if(SIGMA && !SAMPLE) { dmaps[at + params.quads] = dm; }
+        @if(BOTH || !SAMPLE) { dmaps[at] = dm; }
+        @if(BOTH && SAMPLE) { dmaps[at + params.quads] = dm * eps[i]; }
+        @if(BOTH && !SAMPLE) { dmaps[at + params.quads] = dm; }
+        @if(!BOTH && SAMPLE) { dmaps[at] = dm * eps[i]; }
     }
     @if(SCORES) {
         var sum = 0.0;

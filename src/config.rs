@@ -10,6 +10,15 @@ use crate::{Error, Result};
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
 const MAX_COUNT: usize = 1 << 20;
 
+/// The widest noise: the weights of one module then take 256 MiB.
+pub const MAX_NOISE_HIDDEN: usize = 1 << 12;
+
+/// The most random features, [`MAX_FEATURES`](crate::model::head::MAX_FEATURES).
+const MAX_BUFFER: usize = 1 << 15;
+
+/// The most epochs of a task, whose batches are all drawn before the first.
+const MAX_EPOCHS: usize = 10_000;
+
 /// Which algorithm runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
@@ -300,19 +309,18 @@ impl Config {
         check((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "from 0 to below 1")?;
         let decay = self.weight_decay;
         check((decay as f32).is_finite() && decay >= 0.0, "weight_decay", decay, "0 or a positive number")?;
-        for (key, value) in [
-            ("noise_hidden", self.noise_hidden),
-            ("buffer_size", self.buffer_size),
-            ("batch_size", self.batch_size),
-            ("fit_batch", self.fit_batch),
-            ("epochs", self.epochs),
-            ("init_epochs", self.init_epochs),
-            ("init_classes", self.init_classes),
+        for (key, value, least, most) in [
+            ("noise_hidden", self.noise_hidden, 1, MAX_NOISE_HIDDEN),
+            ("buffer_size", self.buffer_size, 1, MAX_BUFFER),
+            ("batch_size", self.batch_size, 1, MAX_COUNT),
+            ("fit_batch", self.fit_batch, 1, MAX_COUNT),
+            ("epochs", self.epochs, 1, MAX_EPOCHS),
+            ("init_epochs", self.init_epochs, 1, MAX_EPOCHS),
+            ("init_classes", self.init_classes, 1, MAX_COUNT),
+            ("fit_epochs", self.fit_epochs, 0, MAX_EPOCHS),
+            ("increment", self.increment, 0, MAX_COUNT),
         ] {
-            check((1..=MAX_COUNT).contains(&value), key, value, &format!("from 1 to {MAX_COUNT}"))?;
-        }
-        for (key, value) in [("fit_epochs", self.fit_epochs), ("increment", self.increment)] {
-            check(value <= MAX_COUNT, key, value, &format!("from 0 to {MAX_COUNT}"))?;
+            check((least..=most).contains(&value), key, value, &format!("from {least} to {most}"))?;
         }
         let first_fit = self.pipeline == Pipeline::ThreeStep || self.refit == Refit::Replace;
         check(
@@ -490,6 +498,9 @@ mod tests {
             refused(&[&format!("{key}=0")], &[&format!("`{key}` must be from 1")]);
             refused(&[&format!("{key}=1048577")], &[&format!("`{key}` must be from 1")]);
         }
+        refused(&["noise_hidden=4097"], &["`noise_hidden` must be from 1 to 4096"]);
+        refused(&["epochs=10001"], &["`epochs` must be from 1 to 10000"]);
+        assert_eq!(MAX_BUFFER, crate::model::head::MAX_FEATURES);
         refused(&["momentum=1"], &["`momentum`"]);
         refused(&["weight_decay=-0.1"], &["`weight_decay`"]);
         refused(&["phi_layers=3"], &["`phi_layers` must be 1 or 2, got 3"]);

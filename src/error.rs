@@ -51,6 +51,9 @@ pub enum Error {
     /// Model weights are missing, extra, misshapen or unreadable.
     #[error("weights {file}: {message}")]
     Weights { file: String, message: String },
+    /// A golden file is damaged or none, or what it holds cannot be replayed.
+    #[error("golden file {file}: {message}")]
+    Golden { file: String, message: String },
     /// A file of statistics is damaged or none.
     #[error("statistics {file}: {message}")]
     Statistics { file: String, message: String },

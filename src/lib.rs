@@ -11,6 +11,7 @@ pub mod device;
 pub mod error;
 mod host;
 pub mod kernels;
+mod linalg;
 pub mod method;
 pub mod model;
 pub mod protocol;

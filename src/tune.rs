@@ -27,8 +27,12 @@ trait Problem {
     fn operands(&self, device: &Device) -> Result<Vec<Tensor>>;
     /// One pass; `None`: the variant that runs without a table.
     fn pass(&self, device: &Device, operands: &[Tensor], variant: Option<&str>) -> Result<Vec<Tensor>>;
+    /// Whether a variant rounds operands more than their storage does: it is measured, never chosen.
+    fn rounds(&self, _: &Device, _variant: &str) -> Result<bool> {
+        Ok(false)
+    }
     /// Largest error of results that a variant may have, relative to their largest entry.
-    fn bound(&self, variant: &str) -> f64;
+    fn bound(&self, rounds: bool) -> f64;
 }
 
 /// A variant, measured.
@@ -42,6 +46,8 @@ pub struct Measured {
     pub error: f64,
     /// What the error may be; a variant above is never chosen.
     pub bound: f64,
+    /// Whether operands are rounded more than their storage does; no run asks for that, so it is never chosen.
+    pub rounds: bool,
     /// Whether it runs without a table.
     pub default: bool,
     seconds: f64,
@@ -80,7 +86,7 @@ pub async fn tune(device: &Device, watch: &mut dyn Watch) -> Result<Tuned> {
         choices.push(tried.choice);
         device.trim();
     }
-    Ok(Tuned::new(choices))
+    Ok(Tuned::new(choices).with_resident(roofline.resident))
 }
 
 async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) -> Result<Tried> {
@@ -93,12 +99,14 @@ async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) ->
     for variant in names {
         let pass = || problem.pass(device, &operands, Some(&variant));
         let error = error(&results::<f32>(device, &pass()?).await?, &want);
+        let rounds = problem.rounds(device, &variant)?;
         let seconds = fastest(device, BUDGET, || pass().map(drop)).await?;
         variants.push(Measured {
             gflops: flops / seconds * 1e-9,
             percent: roofline.percent(flops, bytes, seconds),
             error,
-            bound: problem.bound(&variant),
+            bound: problem.bound(rounds),
+            rounds,
             default: variant == default,
             seconds,
             variant,
@@ -115,9 +123,9 @@ async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) ->
     Ok(Tried { choice: Choice { kernel, class, size: problem.size(), variant }, variants })
 }
 
-/// The fastest of those that are right; the default where none is clearly faster.
+/// The fastest of those that are right and round nothing; the default where none is clearly faster.
 fn chosen(variants: &[Measured]) -> Option<&Measured> {
-    let right = || variants.iter().filter(|v| v.error <= v.bound);
+    let right = || variants.iter().filter(|v| v.error <= v.bound && !v.rounds);
     let best = right().min_by(|a, b| a.seconds.total_cmp(&b.seconds))?;
     Some(right().find(|v| v.default && v.seconds < GAIN * best.seconds).unwrap_or(best))
 }
@@ -148,7 +156,8 @@ mod tests {
     use super::*;
 
     fn measured(variant: &str, seconds: f64, error: f64, default: bool) -> Measured {
-        Measured { variant: variant.into(), gflops: 0.0, percent: 0.0, error, bound: 1e-5, default, seconds }
+        let (gflops, percent, bound, rounds) = (0.0, 0.0, 1e-5, false);
+        Measured { variant: variant.into(), gflops, percent, error, bound, rounds, default, seconds }
     }
 
     #[test]
@@ -157,6 +166,8 @@ mod tests {
         let default = measured("default", 1.0, 1e-6, true);
         assert_eq!(pick(&[measured("fast", 0.5, 1e-6, false), default.clone()]), Some("fast".into()));
         assert_eq!(pick(&[measured("wrong", 0.5, 1e-3, false), default.clone()]), Some("default".into()));
+        let rounding = Measured { bound: 4e-3, rounds: true, ..measured("half", 0.1, 1e-3, false) };
+        assert_eq!(pick(&[rounding, default.clone()]), Some("default".into()));
         assert_eq!(pick(&[measured("near", 0.98, 1e-6, false), default]), Some("default".into()));
         assert_eq!(pick(&[measured("wrong", 0.5, f64::INFINITY, true)]), None);
     }

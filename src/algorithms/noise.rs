@@ -1,13 +1,14 @@
 //! The noise layer: parameters, and its two equal paths (fused kernels, or a chain of products).
 
-mod affine;
+mod one_layer;
 mod unfused;
 
-use crate::device::{Device, DeviceClass, Tensor};
+use crate::device::{Caps, Device, DeviceClass, Tensor};
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::kernels::noise_mix::{Noise, NoiseMix, PhiLayout, rows_per_lane};
 use crate::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
+use crate::kernels::{noise_mix, noise_mix_backward};
 use crate::{Error, Result};
 
 /// How a noise layer is computed; both give the same up to rounding.
@@ -21,6 +22,12 @@ pub enum Path {
 
 /// Units from which the chain is faster than fused kernels whose lanes cannot take rows.
 const WIDE: usize = 64;
+
+/// Whether the device has a fused kernel for so many units.
+fn fits(layout: PhiLayout, backward: bool, caps: &Caps) -> bool {
+    caps.class == DeviceClass::Cpu
+        || if backward { noise_mix_backward::tile(layout, caps).is_ok() } else { noise_mix::tile(layout, caps).is_ok() }
+}
 
 /// Gradients of a noise layer.
 #[derive(Clone, Debug)]
@@ -67,9 +74,11 @@ impl NoiseLayer<'_> {
     }
 
     /// The faster path for tokens `x`, as it was measured on this device, or in general: the fused one, but for many
-    /// wide modules on software devices, where lanes cannot take rows. Affine layers are always fused: the chain alone
-    /// goes through their modules.
+    /// wide modules on software devices, where lanes cannot take rows, and for units that a workgroup cannot hold.
     pub fn path(&self, device: &Device, x: &Tensor, backward: bool) -> Path {
+        if !fits(self.layout, backward, device.caps()) {
+            return Path::Unfused;
+        }
         if self.affine() {
             return Path::Fused;
         }
@@ -128,9 +137,9 @@ impl NoiseLayer<'_> {
             return Err(Error::shape("noise", "dy", x.shape(), dy.shape()));
         }
         match path {
-            Path::Fused if self.affine() => self.backward_affine(device, x, dy, want_params),
-            Path::Fused => self.backward_fused(device, x, dy, want_params),
-            Path::Unfused => self.backward_unfused(device, x, dy, want_params),
+            Path::Fused if !self.affine() => self.backward_fused(device, x, dy, want_params),
+            Path::Unfused if self.layout.layers == 2 => self.backward_unfused(device, x, dy, want_params),
+            _ => self.backward_one_layer(device, x, dy, want_params),
         }
     }
 
@@ -205,7 +214,7 @@ impl NoiseLayer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Caps, Choice, Tuned};
+    use crate::device::{Choice, Tuned};
 
     fn path([d1, d2, modules]: [usize; 3], backward: bool, caps: Caps) -> Path {
         let device = Device::planner(caps);
@@ -223,6 +232,15 @@ mod tests {
             assert_eq!(path([768, 192, 64], backward, software()), Path::Unfused);
             assert_eq!(path([768, 192, 4], backward, software()), Path::Fused);
             assert_eq!(path([96, 48, 64], backward, software()), Path::Fused);
+        }
+    }
+
+    #[test]
+    fn units_that_no_workgroup_holds_take_the_chain() {
+        for backward in [false, true] {
+            assert_eq!(path([2048, 256, 4], backward, Caps::floor()), Path::Fused);
+            assert_eq!(path([2048, 1200, 4], backward, Caps::floor()), Path::Unfused);
+            assert_eq!(path([2048, 1200, 4], backward, Caps::cpu()), Path::Fused);
         }
     }
 

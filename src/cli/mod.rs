@@ -175,9 +175,14 @@ pub fn main() -> ExitCode {
         Command::Tune(args) => tune::run(args),
     };
     outcome.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        eprintln!("error: {}", one_line(&error.to_string()));
         ExitCode::from(2)
     })
+}
+
+/// What files and arguments bring into a message must not break its line or reach the terminal as a command.
+fn one_line(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 /// Prints a line to standard output; a closed pipe ends the program quietly.

@@ -34,9 +34,13 @@ impl Watch for Printer {
         for v in variants {
             let mark = if v.variant == choice.variant { '*' } else { ' ' };
             let default = if v.default { ", taken without a table" } else { "" };
-            let wrong = if v.error <= v.bound { String::new() } else { format!(", refused: above {:.1e}", v.bound) };
+            let refused = match (v.error <= v.bound, v.rounds) {
+                (false, _) => format!(", refused: above {:.1e}", v.bound),
+                (true, true) => ", not taken: rounds operands to halves".into(),
+                (true, false) => String::new(),
+            };
             self.print(&format!(
-                "{mark} {:<14} {:>9.1} GFLOP/s {:>6.1} % of the roof, error {:.1e}{wrong}{default}",
+                "{mark} {:<14} {:>9.1} GFLOP/s {:>6.1} % of the roof, error {:.1e}{refused}{default}",
                 v.variant, v.gflops, v.percent, v.error
             ));
             self.gains += usize::from(mark == '*' && !v.default);

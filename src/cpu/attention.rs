@@ -3,10 +3,10 @@
 use faer::Accum;
 use rayon::prelude::*;
 
-use super::SharedMut;
-use super::gemm::{matrix, matrix_mut, product};
+use super::BlockMut;
 use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::attention::{Attention, Sizes};
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Independent partial results of a reduction, so that it runs in vector registers.
 const LANES: usize = 16;
@@ -95,16 +95,20 @@ impl Head {
         let w = if transposed { w.transpose() } else { w };
         product(matrix_mut(out, n, dim, dim), Accum::Replace, w, matrix(b, n, dim, ldb), R::of(alpha));
     }
+}
 
-    /// Writes `rows` [tokens, dim] to this head's place, which starts at element `at` with rows `ld` apart.
-    ///
-    /// # Safety
-    /// No other thread may touch that place.
-    pub unsafe fn store<R: Real>(&self, to: &SharedMut<'_, R>, at: usize, ld: usize, rows: &[R]) {
-        for (i, row) in rows.chunks_exact(self.sizes.dim).enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { to.slice(at + i * ld, self.sizes.dim) }.copy_from_slice(row);
-        }
+/// The places of all heads of all images in x [batch * tokens, parts * heads * dim], those of a head for each part.
+pub(super) fn head_blocks<R>(sizes: Sizes, x: &mut [R]) -> Vec<BlockMut<'_, R>> {
+    let width = x.len() / sizes.rows().max(1);
+    let images = BlockMut::new(x, [sizes.rows(), width], width).split_rows(sizes.tokens);
+    images.flat_map(|image| image.split_cols(sizes.dim)).collect()
+}
+
+/// Writes `rows` [tokens, dim] to a head's place.
+pub(super) fn store<R: Real>(to: &mut BlockMut<'_, R>, rows: &[R]) {
+    for i in 0..to.rows() {
+        let row = to.row(i);
+        row.copy_from_slice(&rows[i * row.len()..][..row.len()]);
     }
 }
 
@@ -113,24 +117,26 @@ impl Twin for Attention<'_> {
         let sizes = self.sizes();
         let qkv = io.real(0);
         let mut outs = io.outs.into_iter().map(|o| match o {
-            Out::Real(x) => SharedMut::new(x),
+            Out::Real(x) => x,
             Out::U32(_) => unreachable!("attention writes reals"),
         });
-        let (out, lse) = (outs.next().expect("out"), outs.next());
+        let (out, lse) = (outs.next().expect("out"), outs.next().unwrap_or_default());
         let (n, width) = (sizes.tokens, sizes.width());
         let scratch = || (vec![R::default(); n * n], vec![R::default(); n], vec![R::default(); n * sizes.dim]);
-        Head::all(sizes).for_each_init(scratch, |(p, row_lse, rows), head| {
+        if n == 0 {
+            return;
+        }
+        // Without log-sum-exps every head has an empty place for them.
+        let lse = lse.chunks_mut(n).chain(std::iter::repeat_with(<&mut [R]>::default));
+        let places: Vec<_> = head_blocks(sizes, out).into_iter().zip(lse).collect();
+        Head::all(sizes).zip(places).for_each_init(scratch, |(p, row_lse, rows), (head, (mut out, lse))| {
             let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
             head.scores(p, q, k, sizes.scale());
             vectorise!(softmax(p, row_lse));
             head.combine(rows, (p, false), v, 1.0);
-            // SAFETY: heads own disjoint columns of `out` and disjoint parts of `lse`.
-            unsafe {
-                head.store(&out, head.row * width + head.col, width, rows);
-                if let Some(lse) = &lse {
-                    lse.slice(head.score, n).copy_from_slice(row_lse);
-                }
-            }
+            store(&mut out, rows);
+            let kept = lse.len();
+            lse.copy_from_slice(&row_lse[..kept]);
         });
     }
 }

@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::SharedMut;
-use super::attention::Head;
+use super::attention::{Head, head_blocks, store};
 use super::attention_backward_query::score_gradients;
 use crate::device::{Io, Real, Twin};
 use crate::kernels::attention_backward_key::AttentionBackwardKey;
@@ -12,22 +11,27 @@ impl Twin for AttentionBackwardKey<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let sizes = self.sizes();
         let [qkv, dy, lse, delta] = [0, 1, 2, 3].map(|i| io.real(i));
-        let [dqkv] = io.outs().map(SharedMut::new);
+        let [dqkv] = io.outs();
         let (n, width) = (sizes.tokens, sizes.width());
         let zeros = |len| vec![R::default(); len];
         let scratch = || (zeros(n * n), zeros(n * n), zeros(n * sizes.dim));
-        Head::all(sizes).for_each_init(scratch, |(p, ds, rows), head| {
+        // Of every image first the queries of all heads, then the keys, then the values.
+        let mut places = head_blocks(sizes, dqkv).into_iter();
+        let mut parts = Vec::new();
+        for _ in 0..sizes.batch {
+            let [_, dk, dv] = [0; 3].map(|_| places.by_ref().take(sizes.heads).collect::<Vec<_>>());
+            parts.extend(dk.into_iter().zip(dv));
+        }
+        Head::all(sizes).zip(parts).for_each_init(scratch, |(p, ds, rows), (head, (mut dk, mut dv))| {
             let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
             let dy = (&dy[head.row * width + head.col..], width);
             head.scores(p, q, k, sizes.scale());
             head.scores(ds, dy, v, 1.0);
             score_gradients(p, ds, &lse[head.score..][..n], &delta[head.score..][..n]);
-            let parts = [(1, (&ds[..], true), q, sizes.scale()), (2, (&p[..], true), dy, 1.0)];
-            for (part, weights, values, alpha) in parts {
-                head.combine(rows, weights, values, alpha);
-                // SAFETY: heads own disjoint columns of the k and v parts of `dqkv`.
-                unsafe { head.store(&dqkv, head.at(part), 3 * width, rows) };
-            }
+            head.combine(rows, (ds, true), q, sizes.scale());
+            store(&mut dk, rows);
+            head.combine(rows, (p, true), dy, 1.0);
+            store(&mut dv, rows);
         });
     }
 }

@@ -2,8 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::SharedMut;
-use super::attention::{Head, lanes};
+use super::attention::{Head, head_blocks, lanes, store};
 use crate::device::{Io, Real, Twin};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 
@@ -26,15 +25,20 @@ impl Twin for AttentionBackwardQuery<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let sizes = self.sizes();
         let [qkv, out, dy, lse] = [0, 1, 2, 3].map(|i| io.real(i));
-        let [delta, dqkv] = io.outs().map(SharedMut::new);
+        let [delta, dqkv] = io.outs();
         let (n, width) = (sizes.tokens, sizes.width());
         let zeros = |len| vec![R::default(); len];
         let scratch = || (zeros(n * n), zeros(n * n), zeros(n * sizes.dim));
-        Head::all(sizes).for_each_init(scratch, |(p, ds, rows), head| {
+        if n == 0 {
+            return;
+        }
+        // Of every image the queries of all heads come before keys and values.
+        let dq = head_blocks(sizes, dqkv).into_iter().enumerate();
+        let dq = dq.filter(|(i, _)| i % (3 * sizes.heads) < sizes.heads).map(|(_, block)| block);
+        let places: Vec<_> = dq.zip(delta.chunks_mut(n)).collect();
+        Head::all(sizes).zip(places).for_each_init(scratch, |(p, ds, rows), (head, (mut dq, delta))| {
             let [q, k, v] = [0, 1, 2].map(|part| (&qkv[head.at(part)..], 3 * width));
             let first = head.row * width + head.col;
-            // SAFETY: heads own disjoint parts of `delta`.
-            let delta = unsafe { delta.slice(head.score, n) };
             for (i, delta) in delta.iter_mut().enumerate() {
                 let at = first + i * width;
                 rows[..sizes.dim].iter_mut().zip(&dy[at..]).zip(&out[at..]).for_each(|((x, a), b)| *x = *a * *b);
@@ -44,8 +48,7 @@ impl Twin for AttentionBackwardQuery<'_> {
             head.scores(ds, (&dy[first..], width), v, 1.0);
             score_gradients(p, ds, &lse[head.score..][..n], delta);
             head.combine(rows, (ds, false), k, sizes.scale());
-            // SAFETY: heads own disjoint columns of the q part of `dqkv`.
-            unsafe { head.store(&dqkv, head.at(0), 3 * width, rows) };
+            store(&mut dq, rows);
         });
     }
 }

@@ -2,9 +2,9 @@
 
 use faer::{Accum, Mat, MatRef};
 
-use super::gemm::product;
 use crate::device::{Io, Real, Twin};
 use crate::kernels::gram::Gram;
+use crate::linalg::product;
 
 impl Twin for Gram<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {

@@ -2,23 +2,25 @@
 
 use rayon::prelude::*;
 
-use super::{SharedMut, blocks, two_sum};
+use super::{BlockMut, two_sum};
 use crate::device::{Io, Real, Twin};
 use crate::kernels::label_sum::LabelSum;
+
+/// Columns of a job.
+const COLS: usize = 1024;
 
 impl Twin for LabelSum<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let (p, labels) = (io.real(0), io.ints(1));
         let [q] = io.outs();
         let (high, low) = q.split_at_mut(q.len() / 2);
-        let (high, low) = (SharedMut::new(high), SharedMut::new(low));
         let cols = self.p.cols();
-        blocks(cols, 1024).into_par_iter().for_each(|block| {
+        let columns = |x| BlockMut::new(x, [self.q.shape()[1], cols], cols).split_cols(COLS);
+        let jobs: Vec<_> = columns(high).zip(columns(low)).zip((0..cols).step_by(COLS)).collect();
+        jobs.into_par_iter().for_each(|((mut high, mut low), first)| {
             for (row, &label) in labels.iter().enumerate() {
-                let at = label as usize * cols + block.start;
-                // SAFETY: jobs own disjoint columns, and the slices of the last row are gone.
-                let (high, low) = unsafe { (high.slice(at, block.len()), low.slice(at, block.len())) };
-                let p = &p[row * cols..][block.clone()];
+                let (high, low) = (high.row(label as usize), low.row(label as usize));
+                let p = &p[row * cols + first..];
                 vectorise!({
                     for ((high, low), p) in high.iter_mut().zip(low).zip(p) {
                         let (sum, error) = two_sum(*high, *p);

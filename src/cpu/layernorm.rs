@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use super::{SharedMut, blocks};
 use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::layernorm::LayerNorm;
 
@@ -29,20 +28,22 @@ impl Twin for LayerNorm<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let (x, gamma, beta) = (io.real(0), io.real(1), io.real(2));
         let mut outs = io.outs.into_iter().map(|o| match o {
-            Out::Real(x) => SharedMut::new(x),
+            Out::Real(x) => x,
             Out::U32(_) => unreachable!("layernorm writes reals"),
         });
-        let (out, stats) = (outs.next().expect("out"), outs.next());
-        let (rows, cols) = (self.x.rows(), self.x.cols());
+        let (out, stats) = (outs.next().expect("out"), outs.next().unwrap_or_default());
+        let cols = self.x.cols();
         let (n, eps) = (R::of(cols as f64), R::of(self.eps.into()));
         if cols == 0 {
             return;
         }
-        blocks(rows, (BLOCK / cols).max(1)).into_par_iter().for_each(|block| {
-            for row in block {
-                let x = &x[row * cols..][..cols];
-                // SAFETY: jobs own disjoint rows.
-                let out = unsafe { out.slice(row * cols, cols) };
+        let rows = (BLOCK / cols).max(1);
+        // Without stats every block of rows has an empty one.
+        let stats = stats.chunks_mut(2 * rows).chain(std::iter::repeat_with(<&mut [R]>::default));
+        let jobs: Vec<_> = out.chunks_mut(rows * cols).zip(x.chunks(rows * cols)).zip(stats).collect();
+        jobs.into_par_iter().for_each(|((out, x), stats)| {
+            let mut stats = stats.chunks_exact_mut(2);
+            for (out, x) in out.chunks_exact_mut(cols).zip(x.chunks_exact(cols)) {
                 let (mut mean, mut rstd) = (n, n);
                 vectorise!({
                     mean = sum_pairs(x, x, |x, _| x) / n;
@@ -51,9 +52,8 @@ impl Twin for LayerNorm<'_> {
                         *out = (*x - mean) * rstd * *gamma + *beta;
                     }
                 });
-                if let Some(stats) = &stats {
-                    // SAFETY: as above.
-                    unsafe { stats.slice(2 * row, 2) }.copy_from_slice(&[mean, rstd]);
+                if let Some(stats) = stats.next() {
+                    stats.copy_from_slice(&[mean, rstd]);
                 }
             }
         });

@@ -28,6 +28,7 @@ pub mod argmax;
 pub mod attention;
 pub mod attention_backward_key;
 pub mod attention_backward_query;
+mod block;
 pub mod cg_direction;
 pub mod cg_step;
 pub mod cholesky_block;
@@ -61,10 +62,10 @@ pub mod sgd;
 pub mod stream_copy;
 pub mod triangular_rows;
 
-use std::marker::PhantomData;
 use std::ops::Range;
 
 use crate::device::Real;
+use block::BlockMut;
 
 /// `(s, e)` with `s = fl(a + b)` and `s + e = a + b` (Knuth, The Art of Computer Programming 2, 4.2.2).
 #[inline(always)]
@@ -84,36 +85,4 @@ fn pair<R: Real>(x: f64) -> (R, R) {
 /// Splits `0..n` into blocks of at most `size`, the same on every run.
 pub fn blocks(n: usize, size: usize) -> Vec<Range<usize>> {
     (0..n.div_ceil(size)).map(|i| i * size..n.min((i + 1) * size)).collect()
-}
-
-/// A slice whose disjoint parts are written by several threads.
-#[derive(Clone, Copy)]
-pub struct SharedMut<'a, R> {
-    start: *mut R,
-    len: usize,
-    lifetime: PhantomData<&'a mut [R]>,
-}
-
-// SAFETY: access goes through `slice`, whose caller promises disjointness.
-unsafe impl<R: Send> Send for SharedMut<'_, R> {}
-// SAFETY: as for Send.
-unsafe impl<R: Send> Sync for SharedMut<'_, R> {}
-
-impl<'a, R> SharedMut<'a, R> {
-    pub fn new(slice: &'a mut [R]) -> Self {
-        Self { start: slice.as_mut_ptr(), len: slice.len(), lifetime: PhantomData }
-    }
-
-    /// Elements `at .. at + len`.
-    ///
-    /// # Safety
-    /// No two live slices may overlap.
-    ///
-    /// # Panics
-    /// Where the range leaves the slice.
-    pub unsafe fn slice(&self, at: usize, len: usize) -> &'a mut [R] {
-        assert!(at + len <= self.len, "{at} + {len} > {}", self.len);
-        // SAFETY: in bounds by the assertion, disjoint by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
-    }
 }

@@ -2,18 +2,18 @@
 
 use rayon::prelude::*;
 
-use super::SharedMut;
 use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
 
 /// Rows of a job.
 const ROWS: usize = 64;
 
-/// z of one row from its (mu | s).
+/// z of one row from its (mu | s), or one of them.
 #[inline(always)]
 fn sample<R: Real>(maps: &[R], eps: Option<&[R]>, z: &mut [R]) {
     let (mu, s) = maps.split_at(z.len());
     match eps {
+        Some(eps) if s.is_empty() => (0..z.len()).for_each(|j| z[j] = eps[j] * mu[j]),
         Some(eps) => (0..z.len()).for_each(|j| z[j] = mu[j] + eps[j] * s[j]),
         None if s.is_empty() => z.copy_from_slice(mu),
         None => (0..z.len()).for_each(|j| z[j] = mu[j] + s[j]),
@@ -65,12 +65,13 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
     let (dmaps, domega) = (outs.next().expect("dmaps"), outs.next());
     // There are as many partial sums as the GPU has workgroups; jobs write the first ones, the others stay zero.
     let n = groups(rows, e);
-    let domega = domega.map(|domega| {
-        (0..n).for_each(|group| domega[group * k.modules + k.module] = R::of(0.0));
-        SharedMut::new(domega)
-    });
+    let mut sums: Vec<_> =
+        domega.unwrap_or_default().chunks_exact_mut(k.modules).map(|row| &mut row[k.module]).collect();
+    sums.iter_mut().for_each(|sum| **sum = R::of(0.0));
+    let mut sums = sums.into_iter();
     let job = rows.div_ceil(n.max(1)).max(ROWS);
-    dmaps.par_chunks_mut(job * ld).enumerate().for_each(|(i, dmaps)| {
+    let jobs: Vec<_> = dmaps.chunks_mut(job * ld).map(|dmaps| (dmaps, sums.next())).collect();
+    jobs.into_par_iter().enumerate().for_each(|(i, (dmaps, sum))| {
         let (mut z, mut columns) = (vec![R::of(0.0); e], vec![R::of(0.0); e]);
         vectorise!({
             for (row, dmaps) in (i * job..).zip(dmaps.chunks_mut(ld)) {
@@ -80,6 +81,11 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
                     *dmu = weight * *dz;
                 }
                 match eps {
+                    Some(eps) if ds.is_empty() => {
+                        for (ds, eps) in dmu.iter_mut().zip(eps) {
+                            *ds *= *eps;
+                        }
+                    }
                     Some(eps) => {
                         for ((ds, dmu), eps) in ds.iter_mut().zip(dmu).zip(eps) {
                             *ds = *dmu * *eps;
@@ -99,10 +105,8 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
                 }
             }
         });
-        if let Some(domega) = domega {
-            // SAFETY: jobs own disjoint rows.
-            let to = unsafe { domega.slice(i * k.modules + k.module, 1) };
-            to[0] = columns.iter().copied().sum();
+        if let Some(sum) = sum {
+            *sum = columns.iter().copied().sum();
         }
     });
 }

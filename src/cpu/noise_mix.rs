@@ -4,12 +4,12 @@ use faer::Accum;
 use rayon::prelude::*;
 
 use super::activation::gelu;
-use super::gemm::{matrix, matrix_mut, product};
 use super::philox;
 use crate::device::{Io, Real, Twin};
 use crate::kernels::noise_mix::Noise;
 use crate::kernels::noise_mix::NoiseMix;
 use crate::kernels::noise_mix_backward::job_rows;
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Copies `row` to every row of a matrix, for a product to be added.
 pub(super) fn spread<R: Real>(row: &[R], to: &mut [R]) {

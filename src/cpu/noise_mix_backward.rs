@@ -4,13 +4,13 @@ use faer::Accum;
 use rayon::prelude::*;
 
 use super::activation::gelu_with_slope;
-use super::gemm::{matrix, matrix_mut, product};
 use super::layernorm::sum_pairs;
 use super::noise_mix::spread;
-use super::{SharedMut, philox};
+use super::philox;
 use crate::device::{Io, Out, Real, Twin};
 use crate::kernels::noise_mix::Noise;
 use crate::kernels::noise_mix_backward::{NoiseMixBackward, job_rows, operand_cols};
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Buffers of one job.
 struct Scratch<R> {
@@ -27,11 +27,12 @@ struct Scratch<R> {
     unpadded: Vec<R>,
 }
 
-/// Outputs for the newest module.
-#[derive(Clone, Copy)]
+/// Outputs of a job for the newest module.
 struct Newest<'a, R> {
-    operands: SharedMut<'a, R>,
-    domega: SharedMut<'a, R>,
+    /// Those of its rows.
+    operands: &'a mut [R],
+    /// Its part of the gradient of omega, for all modules.
+    domega: &'a mut [R],
 }
 
 /// Turns u into g = gelu(u) and dg into du = omega dg gelu'(u); returns g dg.
@@ -88,11 +89,9 @@ impl Twin for NoiseMixBackward<'_> {
             Out::U32(_) => unreachable!("noise_mix_backward writes reals"),
         });
         let dx = outs.next().expect("dx");
-        let newest = outs.next().zip(outs.next()).map(|(operands, domega)| {
-            // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
-            domega.fill(R::of(0.0));
-            Newest { operands: SharedMut::new(operands), domega: SharedMut::new(domega) }
-        });
+        let (operands, domega) = (outs.next().unwrap_or_default(), outs.next().unwrap_or_default());
+        // A GPU's groups are not larger than these jobs: there are sums enough, and some stay zero.
+        domega.fill(R::of(0.0));
         let (d1, e) = (self.x.cols(), self.layout.e);
         let (down, up) = proj.split_at(d1 * e);
         let one = R::of(1.0);
@@ -114,8 +113,13 @@ impl Twin for NoiseMixBackward<'_> {
         for (row, omega) in phi.chunks(self.layout.len()).zip(omega).take(self.modules) {
             mean.iter_mut().zip(&row[self.layout.w2()..]).for_each(|(sum, w)| *sum += *omega * *w);
         }
-        let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1)).enumerate();
-        jobs.for_each_init(scratch, |t, (i, ((dx, x), dy))| {
+        let operands = operands.chunks_mut(job * operand_cols(self.layout));
+        let newest =
+            operands.zip(domega.chunks_mut(self.modules)).map(|(operands, domega)| Newest { operands, domega });
+        let newest: Vec<_> =
+            newest.map(Some).chain(std::iter::repeat_with(|| None)).take(x.len().div_ceil(job * d1)).collect();
+        let jobs = dx.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(dy.par_chunks(job * d1));
+        jobs.zip(newest).enumerate().for_each_init(scratch, |t, (i, (((dx, x), dy), mut newest))| {
             let rows = x.len() / d1;
             let down = matrix(down, d1, e, e);
             product(matrix_mut(&mut t.h, rows, e, e), Accum::Replace, matrix(x, rows, d1, d1), down, one);
@@ -140,7 +144,7 @@ impl Twin for NoiseMixBackward<'_> {
                     module,
                     i * job,
                     rows,
-                    newest,
+                    newest.as_mut(),
                 );
             }
             dx.copy_from_slice(dy);
@@ -159,7 +163,7 @@ fn through_module<R: Real>(
     module: usize,
     first: usize,
     rows: usize,
-    newest: Option<Newest<'_, R>>,
+    newest: Option<&mut Newest<'_, R>>,
 ) {
     let (e, layout, one) = (k.layout.e, k.layout, R::of(1.0));
     let (two, kinds) = (layout.layers == 2, if k.noise == Noise::Mean { 1 } else { 2 });
@@ -204,18 +208,14 @@ fn through_module<R: Real>(
             domega += through_map(dg, h, dh, omega);
         }
     }
-    let Some(Newest { operands, domega: sums }) = newest else { return };
-    // SAFETY: jobs own disjoint rows.
-    let sum = unsafe { sums.slice(first / job_rows(k.x.rows()) * k.modules + module, 1) };
-    sum[0] = domega;
+    let Some(newest) = newest else { return };
+    newest.domega[module] = domega;
     if module + 1 < k.modules {
         return;
     }
     let ld = operand_cols(layout);
     let fields = ld / e;
-    // SAFETY: as above.
-    let kept = unsafe { operands.slice(first * ld, rows * ld) };
-    for (row, kept) in kept.chunks_mut(ld).enumerate() {
+    for (row, kept) in newest.operands.chunks_mut(ld).enumerate() {
         // With the mean, sigma has no gradient: its fields are zero.
         kept.fill(R::of(0.0));
         kept[..e].copy_from_slice(&h[row * e..][..e]);

@@ -2,10 +2,10 @@
 
 use faer::{Accum, Mat};
 
-use super::gemm::product;
 use super::pair;
 use crate::device::{Io, Real, Twin};
 use crate::kernels::pair_product::PairProduct;
+use crate::linalg::product;
 
 impl Twin for PairProduct<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {

@@ -3,10 +3,10 @@
 use faer::Accum;
 use rayon::prelude::*;
 
-use super::gemm::{matrix, matrix_mut, product};
-use super::{SharedMut, blocks};
+use super::blocks;
 use crate::device::{Io, Real, Twin};
 use crate::kernels::patch_embed::PatchEmbed;
+use crate::linalg::{matrix, matrix_mut, product};
 
 /// Patches that one job takes.
 const PATCHES: usize = 64;
@@ -17,20 +17,18 @@ impl Twin for PatchEmbed<'_> {
         let registers = self.registers.map_or(&[][..], |_| io.real(4));
         let pos = io.real(4 + usize::from(self.registers.is_some()));
         let [out] = io.outs();
-        let ([b, c, h, w], p, d) = (self.image_shape(), self.patch, self.weight.cols());
+        let ([_, c, h, w], p, d) = (self.image_shape(), self.patch, self.weight.cols());
         let (patches, special) = (self.tokens().0, 1 + self.tokens().1);
         let (depth, across) = (c * p * p, w / p);
-        let out = SharedMut::new(out);
-        let token = |image: usize, token: usize| (image * (special + patches) + token) * d;
-        for image in 0..b {
-            // SAFETY: no other slice of `out` is live.
-            let (first, rest) = unsafe { out.slice(token(image, 0), special * d) }.split_at_mut(d);
+        let mut jobs = Vec::new();
+        for (image, out) in out.chunks_mut((special + patches) * d).enumerate() {
+            let (tokens, out) = out.split_at_mut(special * d);
+            let (first, rest) = tokens.split_at_mut(d);
             first.iter_mut().zip(cls).zip(pos).for_each(|((out, cls), pos)| *out = *cls + *pos);
             rest.copy_from_slice(registers);
+            jobs.extend(blocks(patches, PATCHES).into_iter().zip(out.chunks_mut(PATCHES * d)).map(|job| (image, job)));
         }
-        let ranges = blocks(patches, PATCHES);
-        let jobs: Vec<_> = (0..b).flat_map(|image| ranges.iter().map(move |r| (image, r.clone()))).collect();
-        jobs.into_par_iter().for_each(|(image, range)| {
+        jobs.into_par_iter().for_each(|(image, (range, dst))| {
             let mut rows = Vec::with_capacity(range.len() * depth);
             for t in range.clone() {
                 let corner = (t / across * w + t % across) * p;
@@ -38,8 +36,6 @@ impl Twin for PatchEmbed<'_> {
                     rows.extend_from_slice(&images[((image * c + channel) * h + i) * w + corner..][..p]);
                 }
             }
-            // SAFETY: jobs own disjoint tokens.
-            let dst = unsafe { out.slice(token(image, special + range.start), range.len() * d) };
             let (lhs, rhs) = (matrix(&rows, range.len(), depth, depth), matrix(weight, depth, d, d));
             product(matrix_mut(dst, range.len(), d, d), Accum::Replace, lhs, rhs, R::of(1.0));
             for (dst, pos) in dst.chunks_exact_mut(d).zip(pos[(1 + range.start) * d..].chunks_exact(d)) {

@@ -1,5 +1,6 @@
 //! A data set as five files: IDX images and labels for training and test, and the class names.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -76,16 +77,16 @@ fn view((name, bytes): &(String, Vec<u8>)) -> File<'_> {
 
 fn class_names(File { name, bytes }: File) -> Result<Vec<String>> {
     let text = std::str::from_utf8(bytes).map_err(|e| bad(name, format!("not UTF-8: {e}")))?;
-    let mut classes: Vec<String> = Vec::new();
+    let (mut classes, mut known) = (Vec::new(), HashSet::new());
     for (i, line) in text.lines().enumerate() {
         let class = line.trim();
         if class.is_empty() {
             return Err(bad(name, format!("line {} is empty; write one class name a line", i + 1)));
         }
-        if classes.iter().any(|known| known == class) {
+        if !known.insert(class) {
             return Err(bad(name, format!("line {} repeats the class `{class}`", i + 1)));
         }
-        classes.push(class.into());
+        classes.push(String::from(class));
     }
     if classes.is_empty() {
         return Err(bad(name, "no class names; write one a line".into()));

@@ -76,6 +76,12 @@ impl Caps {
         Self { class: DeviceClass::Cpu, max_binding: u64::MAX, max_buffer: u64::MAX, ..Self::floor() }
     }
 
+    /// Workgroups that the device is taken to run at once: fewer leave a part of it idle. As measured, else that of a
+    /// medium GPU.
+    pub fn resident(&self) -> usize {
+        self.tuned.resident().unwrap_or(64)
+    }
+
     /// What is left of an adapter's caps once it is opened as a device: features that no kernel uses are not requested.
     pub fn opened(self) -> Self {
         let matrix = self.matrix.filter(|_| self.f16 && self.subgroup.1 > 0);

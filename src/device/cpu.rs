@@ -78,3 +78,52 @@ pub(super) fn run<R: Stored, K: Twin>(kernel: &K, operands: &[Operand<'_>]) {
     let ins = ins.collect();
     kernel.twin(Io { ins, outs: outs.into_iter().map(|out| out.1).collect() });
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Error;
+    use crate::device::{DType, Device, Precision};
+    use crate::kernels::add::Add;
+
+    #[test]
+    fn threads_with_crossed_operands_do_not_wait_for_each_other() {
+        let device = Device::cpu(Precision::F32);
+        let (a, b) = (device.zeros(&[64]).unwrap(), device.zeros(&[64]).unwrap());
+        let (done, waiting) = std::sync::mpsc::channel();
+        for (x, y) in [(a.clone(), b.clone()), (b, a)] {
+            let (device, done) = (device.clone(), done.clone());
+            std::thread::spawn(move || {
+                for _ in 0..20_000 {
+                    device.run(&Add { x: &x, y: &y }).unwrap();
+                    device.copy(&x, 0, &y, 0, 64).unwrap();
+                }
+                done.send(()).unwrap();
+            });
+        }
+        for _ in 0..2 {
+            waiting.recv_timeout(std::time::Duration::from_secs(60)).expect("the threads wait for each other");
+        }
+    }
+
+    #[test]
+    fn a_tensor_is_not_read_and_written_at_once() {
+        let device = Device::cpu(Precision::F32);
+        let x = device.zeros(&[8]).unwrap();
+        assert!(matches!(device.run(&Add { x: &x, y: &x }), Err(Error::Aliasing { .. })));
+        assert!(matches!(device.copy(&x, 0, &x, 4, 4), Err(Error::Aliasing { .. })));
+    }
+
+    #[test]
+    fn element_types_are_known_to_copies_and_reads() {
+        let device = Device::cpu(Precision::F32);
+        let (reals, words) = (device.zeros(&[8]).unwrap(), device.empty(&[8], DType::U32).unwrap());
+        assert!(matches!(device.copy(&reals, 0, &words, 0, 8), Err(Error::DType { .. })));
+        assert!(matches!(device.write(&words, &[0.0f32; 8]), Err(Error::DType { .. })));
+        assert!(matches!(pollster::block_on(device.read::<f32>(&words)), Err(Error::DType { .. })));
+        assert!(matches!(pollster::block_on(device.read_u32(&reals)), Err(Error::DType { .. })));
+        assert!(matches!(
+            device.copy(&reals, 4, &device.zeros(&[8]).unwrap(), 0, 5),
+            Err(Error::Shape { arg: "from", .. })
+        ));
+    }
+}

@@ -11,16 +11,20 @@ pub fn polynomial<const N: usize>(x: f32, c: [f32; N]) -> f32 {
     sum
 }
 
-/// `e^x`, error below 3e-7; saturates at 2^-126 and just under 2^128.
+/// Where `exp` saturates: at 1.4 * 2^-126 and just under 2^128.
+const EXP_RANGE: [f32; 2] = [-86.98, 88.722];
+
+/// `e^x`, error below 3e-7; saturates at 1.4 * 2^-126 and just under 2^128.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    let x = x.clamp(-87.3, 88.7);
+    let x = x.clamp(EXP_RANGE[0], EXP_RANGE[1]);
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the low mantissa bits.
     let shifted = x.mul_add(std::f32::consts::LOG2_E, 12_582_912.0);
     let n = shifted - 12_582_912.0;
     let r = n.mul_add(2.121_944_4e-4, n.mul_add(-0.693_359_4, x));
-    let p = polynomial(r, [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0]);
-    let scale = f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    // 2 e^r times 2^(n - 1), as 2^128 is no f32.
+    let p = polynomial(r, [2.0 / 5040.0, 2.0 / 720.0, 2.0 / 120.0, 2.0 / 24.0, 2.0 / 6.0, 1.0, 2.0, 2.0]);
+    let scale = f32::from_bits(shifted.to_bits().wrapping_add(126) << 23);
     p * scale
 }
 
@@ -82,11 +86,6 @@ mod tests {
 
     #[test]
     fn errors_are_as_documented() {
-        let exp = worst(-87.0..88.0, |x| {
-            let want = f64::from(x).exp();
-            (f64::from(super::exp(x)) - want).abs() / want
-        });
-        assert!(exp < 3e-7, "exp {exp:e}");
         let ln = worst(1e-7..4.0, |x| {
             let want = f64::from(x).ln();
             (f64::from(super::ln(x)) - want).abs() / want.abs().max(1.0)
@@ -106,6 +105,33 @@ mod tests {
         });
         // That of exp and the rounding of x^2 / 2 <= 85.
         assert!(pdf < 6e-6, "density {pdf:e}");
-        assert_eq!(super::exp(-1e9), super::exp(-87.3));
+    }
+
+    fn exp_error(x: f32) -> f64 {
+        let want = f64::from(x).exp();
+        (f64::from(super::exp(x)) - want).abs() / want
+    }
+
+    #[test]
+    fn exp_is_exact_to_its_ends_and_saturates_beyond() {
+        let [low, high] = super::EXP_RANGE;
+        let between = worst(low.into()..high.into(), exp_error);
+        assert!(between < 3e-7, "{between:e}");
+        // Every number near the ends, where the power of two is the smallest and the largest.
+        for (from, to) in [(-86.0f32, low), (88.0f32, high)] {
+            let (error, x) = (from.to_bits()..=to.to_bits())
+                .map(f32::from_bits)
+                .map(|x| (exp_error(x), x))
+                .max_by(|a, b| a.0.total_cmp(&b.0))
+                .expect("numbers");
+            assert!(error < 3e-7, "{x}: {error:e}");
+        }
+        let beyond = |from: f32, to: f32| (from.to_bits()..=to.to_bits()).step_by(101).map(f32::from_bits);
+        assert!(beyond(high, 90.0).chain([1e9, f32::MAX, f32::INFINITY]).all(|x| super::exp(x) == super::exp(high)));
+        assert!(beyond(low, -90.0).chain([-1e9, f32::MIN, -f32::INFINITY]).all(|x| super::exp(x) == super::exp(low)));
+        assert!(super::exp(high) < f32::MAX && super::exp(low) > f32::MIN_POSITIVE);
+        let tiny = [0u32, 1, 0x007f_ffff, 0x0080_0000].map(f32::from_bits);
+        assert!(tiny.into_iter().all(|x| super::exp(x) == 1.0 && super::exp(-x) == 1.0));
+        assert!(super::exp(f32::NAN).is_nan());
     }
 }

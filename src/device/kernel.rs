@@ -72,6 +72,9 @@ pub struct Plan {
     pub groups: [u32; 3],
 }
 
+/// Shapes and flags of a plan, in a kernel's own order.
+pub type PlanKey = [usize; 6];
+
 /// Spreads `n` workgroups over x and y, near-square once x alone does not suffice. The kernel rebuilds
 /// `wid.y * num_workgroups.x + wid.x` and compares it with `n`.
 pub fn grid(n: usize, caps: &Caps) -> [u32; 3] {
@@ -96,6 +99,10 @@ pub trait Kernel {
     /// # Errors
     /// What a view cannot state, as [`crate::Error::Shape`] or [`crate::Error::Unsupported`].
     fn operands(&self) -> Result<Vec<Operand<'_>>>;
+    /// What the plan depends on beside the device, where making it costs more than looking it up.
+    fn key(&self) -> Option<PlanKey> {
+        None
+    }
     /// Chooses tile constants and dispatch size.
     ///
     /// # Errors

@@ -16,21 +16,26 @@ mod select;
 mod shader;
 mod tensor;
 mod tuned;
+mod variant;
 mod view;
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
-pub use kernel::{Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, Planned, Scalar, Twin, grid};
+pub use kernel::{
+    Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Planned, Scalar, Twin, grid,
+};
 pub use open::Options;
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
 pub use tensor::{DType, Tensor};
 pub use tuned::{Choice, Tuned};
+pub use variant::{Form, Varied};
 pub use view::{Operand, View, read, write};
 
 use crate::{Error, Result, host};
@@ -99,6 +104,8 @@ struct Inner {
     dispatches: AtomicU64,
     /// Executes nothing.
     planner: bool,
+    /// Finished plans by kernel and key.
+    plans: Mutex<HashMap<(&'static str, PlanKey), Plan>>,
 }
 
 impl Inner {
@@ -167,8 +174,7 @@ impl Device {
             }
             return Ok(());
         }
-        let plan = kernel.plan(&self.0.caps)?;
-        self.check(K::NAME, &plan)?;
+        let plan = self.plan(kernel)?;
         if capturing {
             let bindings = operands.iter().map(Binding::from).collect();
             let seen = Captured { kernel: K::NAME, plan, fields: K::Params::FIELDS, bindings };
@@ -184,6 +190,22 @@ impl Device {
             Backend::Gpu(gpu) => gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands),
             Backend::Cpu(_) => unreachable!("handled above"),
         }
+    }
+
+    /// The plan of a kernel for this device, chosen once for every key.
+    fn plan<K: Kernel>(&self, kernel: &K) -> Result<Plan> {
+        let made = || {
+            let plan = kernel.plan(&self.0.caps)?;
+            self.check(K::NAME, &plan)?;
+            Ok(plan)
+        };
+        let Some(key) = kernel.key() else { return made() };
+        if let Some(plan) = self.0.plans.lock().expect("plans").get(&(K::NAME, key)) {
+            return Ok(plan.clone());
+        }
+        let plan = made()?;
+        self.0.plans.lock().expect("plans").insert((K::NAME, key), plan.clone());
+        Ok(plan)
     }
 
     /// Runs the twin in place of a GPU kernel (`MINOISE_TWIN=name,...`), to find a wrong kernel by switching it off.

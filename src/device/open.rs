@@ -3,8 +3,8 @@
 use super::buffer::Pool;
 use super::{AdapterReport, Backend, Caps, Device, Inner, Precision, Selector, Tuned, gpu, select};
 use crate::Result;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 /// How a device is opened, besides which.
 #[derive(Clone, Debug)]
@@ -77,6 +77,14 @@ impl Device {
 
     fn from_backend(name: String, caps: Caps, backend: Backend, limit: u64) -> Self {
         let pool = Pool::new(limit);
-        Self(Arc::new(Inner { name, caps, pool, backend, dispatches: AtomicU64::new(0), planner: false }))
+        Self(Arc::new(Inner {
+            name,
+            caps,
+            pool,
+            backend,
+            dispatches: AtomicU64::new(0),
+            planner: false,
+            plans: Mutex::default(),
+        }))
     }
 }

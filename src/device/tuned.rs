@@ -20,13 +20,18 @@ pub struct Choice {
 
 /// The choices of one adapter; empty where nothing was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tuned(Arc<[Choice]>);
+pub struct Tuned {
+    choices: Arc<[Choice]>,
+    resident: Option<usize>,
+}
 
 #[derive(Serialize, Deserialize)]
 struct File {
     /// Of this crate: another version has other variants.
     version: String,
     adapter: String,
+    /// Workgroups that the adapter runs at once.
+    resident: Option<usize>,
     choices: Vec<Choice>,
 }
 
@@ -34,11 +39,21 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Tuned {
     pub fn new(choices: Vec<Choice>) -> Self {
-        Self(choices.into())
+        Self { choices: choices.into(), resident: None }
+    }
+
+    /// With the number of workgroups that the adapter runs at once.
+    pub fn with_resident(self, resident: usize) -> Self {
+        Self { resident: Some(resident), ..self }
+    }
+
+    /// That number, where it was measured.
+    pub fn resident(&self) -> Option<usize> {
+        self.resident
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.choices.is_empty()
     }
 
     /// The variant of the nearest measured problem, by the sum of |log2| of the ratios of the sizes; none where a ratio
@@ -49,7 +64,7 @@ impl Tuned {
             let logs = choice.size.iter().zip(size).map(|(&a, &b)| (a as f64 / b as f64).log2().abs());
             logs.clone().all(|log| same && log <= 1.0).then(|| logs.sum::<f64>())
         };
-        let near = self.0.iter().filter_map(|choice| Some((distance(choice)?, choice)));
+        let near = self.choices.iter().filter_map(|choice| Some((distance(choice)?, choice)));
         near.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, choice)| choice.variant.as_str())
     }
 
@@ -72,7 +87,7 @@ impl Tuned {
             message: format!("no table of `minoise tune` ({e}); delete it, or tune again"),
         })?;
         let current = file.version == VERSION && file.adapter == label;
-        Ok(if current { Self::new(file.choices) } else { Self::default() })
+        Ok(if current { Self { choices: file.choices.into(), resident: file.resident } } else { Self::default() })
     }
 
     /// Saves the table for the adapter with this label and returns where.
@@ -88,7 +103,12 @@ impl Tuned {
     }
 
     fn store(&self, path: &Path, label: &str) -> Result<()> {
-        let file = File { version: VERSION.into(), adapter: label.into(), choices: self.0.to_vec() };
+        let file = File {
+            version: VERSION.into(),
+            adapter: label.into(),
+            resident: self.resident,
+            choices: self.choices.to_vec(),
+        };
         let text = serde_json::to_string_pretty(&file).map_err(|e| Error::Unsupported(e.to_string()))?;
         let dir = path.parent().expect("a file in a directory");
         let io = |e: std::io::Error| Error::io("writing", path, &e);
@@ -130,7 +150,7 @@ mod tests {
     fn a_saved_table_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("not/yet/there/a.json");
-        let tuned = Tuned::new(vec![choice([64, 64, 64], "small")]);
+        let tuned = Tuned::new(vec![choice([64, 64, 64], "small")]).with_resident(80);
         tuned.store(&path, "gpu (driver 2)").unwrap();
         assert_eq!(Tuned::load(&path, "gpu (driver 2)").unwrap(), tuned);
         let blocked = path.join("below a file.json");
@@ -142,7 +162,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         let write = |version: &str, adapter: &str| {
-            let file = File { version: version.into(), adapter: adapter.into(), choices: vec![choice([1, 2, 3], "x")] };
+            let file = File {
+                version: version.into(),
+                adapter: adapter.into(),
+                resident: Some(80),
+                choices: vec![choice([1, 2, 3], "x")],
+            };
             std::fs::write(&path, serde_json::to_string(&file).unwrap()).unwrap();
             Tuned::load(&path, "gpu (driver 2)").unwrap()
         };

@@ -69,6 +69,16 @@ impl<'a> View<'a> {
         (!self.exact || exact()) && self.end().is_some_and(|end| end <= self.tensor.len())
     }
 
+    /// Whether no element belongs to two rows or matrices: they stand one behind the other, or matrices side by side in the
+    /// same rows.
+    fn apart(&self) -> bool {
+        let [count, stride] = self.batch;
+        let size = self.rows.saturating_sub(1) * self.ld + self.cols;
+        let side_by_side = || stride >= self.cols && (count - 1) * stride + self.cols <= self.ld;
+        self.end() == Some(0)
+            || (self.rows == 1 || self.ld >= self.cols) && (count == 1 || stride >= size || side_by_side())
+    }
+
     /// What a tensor needs to hold this view, in words.
     fn wanted(&self) -> String {
         if self.exact {
@@ -131,6 +141,14 @@ pub(super) fn check(op: &'static str, operands: &[Operand<'_>]) -> Result<()> {
                 got: format!("{:?}", view.tensor.shape()),
             });
         }
+        if access == Access::Write && !view.apart() {
+            return Err(Error::Shape {
+                op,
+                arg: name,
+                expected: "rows and matrices that do not overlap".into(),
+                got: format!("rows {} apart, matrices {}", view.ld, view.batch[1]),
+            });
+        }
         let twice = operands[..i].iter().find(|other| {
             other.view.tensor.id() == view.tensor.id() && (access == Access::Write || other.access == Access::Write)
         });
@@ -184,6 +202,17 @@ mod tests {
         for pair in [[read(1, "a", a), write(2, "b", b)], [write(1, "a", a), write(2, "b", b)]] {
             assert!(matches!(check("test", &pair), Err(Error::Aliasing { a: "a", b: "b", .. })));
         }
+    }
+
+    #[test]
+    fn results_do_not_overlap_themselves() {
+        let x = cpu().reals(&[100]).unwrap();
+        let written = |view| check("test", &[write(1, "x", view)]).is_ok();
+        assert!(written(View::part(&x, 0, [4, 5], 5)) && !written(View::part(&x, 0, [4, 5], 4)));
+        let columns = View::part(&x, 0, [4, 5], 10);
+        assert!(written(columns.every(2, 5)) && !written(columns.every(2, 4)) && !written(columns.every(2, 6)));
+        assert!(written(columns.every(2, 35)) && !written(columns.every(2, 30)) && !written(columns.every(2, 0)));
+        assert!(check("test", &[read(1, "x", columns.every(2, 0))]).is_ok());
     }
 
     #[test]

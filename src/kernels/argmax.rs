@@ -1,6 +1,6 @@
 //! Index of the largest element of each row.
 
-use super::layernorm::rowwise;
+use super::layernorm::workgroup_a_row;
 use crate::device::{Caps, DType, Kernel, Operand, Plan, Tensor, View, read, write};
 use crate::{Error, Result, params};
 
@@ -39,6 +39,6 @@ impl Kernel for ArgMax<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(rowwise("argmax", [self.x.rows(), self.x.cols()], 8, caps))
+        Ok(workgroup_a_row("argmax", [self.x.rows(), self.x.cols()], 8, caps))
     }
 }

@@ -1,6 +1,6 @@
 //! Multi-head self-attention without an N x N matrix in memory.
 
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, grid, read, write};
 use crate::{Error, Result, params};
 
 params! {
@@ -48,16 +48,36 @@ impl Kernel for Attention<'_> {
         Ok(all)
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        Some(self.sizes().key(self.lse.is_some().into()))
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let flags = [("LSE", self.lse.is_some())];
-        Ok(match caps.class {
-            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_rows", &flags),
-            _ => {
+        self.chosen(caps)
+    }
+}
+
+impl Varied for Attention<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
+        let (sizes, flags) = (self.sizes(), [("LSE", self.lse.is_some())]);
+        Some(match form {
+            Form::Rows => sizes.rows_plan(caps, "attention_rows", &flags),
+            Form::Tiles => {
                 // More tokens of a thread save loads; the sums of wide heads leave no registers to them.
-                let [rows, quads] = if self.sizes().dim <= 96 { [2, 1] } else { [1, 2] };
-                self.sizes().plan(caps, Self::NAME, Division { results: 1, rows, quads, kept: 2 }, &flags)
+                let [rows, quads] = if sizes.dim <= 96 { [2, 1] } else { [1, 2] };
+                sizes.plan(caps, Self::NAME, Division { results: 1, rows, quads, kept: 2 }, &flags)
             }
         })
+    }
+
+    fn class(&self) -> &'static str {
+        if self.lse.is_some() { "lse" } else { "" }
+    }
+
+    fn size(&self) -> Vec<usize> {
+        self.sizes().all()
     }
 }
 
@@ -127,6 +147,16 @@ impl Sizes {
     /// Rows of qkv.
     pub fn rows(&self) -> usize {
         self.batch * self.tokens
+    }
+
+    /// Images, tokens, heads, and columns of a head.
+    pub fn all(&self) -> Vec<usize> {
+        vec![self.batch, self.tokens, self.heads, self.dim]
+    }
+
+    /// What a plan depends on.
+    pub fn key(&self, flags: usize) -> PlanKey {
+        [self.batch, self.tokens, self.heads, self.dim, flags, 0]
     }
 
     /// Columns of q, k or v.

@@ -2,7 +2,7 @@
 
 use super::attention::{AttentionParams, Division, Sizes};
 use crate::Result;
-use crate::device::{Caps, DeviceClass, Kernel, Operand, Plan, Tensor, read, write};
+use crate::device::{Caps, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, read, write};
 
 /// `delta_i = dy_i . out_i` and `dq_i = sum_j ds_ij k_j / sqrt(dh)` with `ds_ij = p_ij (dy_i . v_j - delta_i)` and
 /// `p_ij = exp(q_i . k_j / sqrt(dh) - lse_i)`, for every head of every image.
@@ -51,13 +51,31 @@ impl Kernel for AttentionBackwardQuery<'_> {
         ])
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        Some(self.sizes().key(0))
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(match caps.class {
-            DeviceClass::SoftwareGpu => self.sizes().rows_plan(caps, "attention_backward_query_rows", &[]),
-            _ => {
-                let work = Division::backward(&self.sizes(), 1, 2);
-                self.sizes().plan(caps, Self::NAME, work, &[])
-            }
+        self.chosen(caps)
+    }
+}
+
+impl Varied for AttentionBackwardQuery<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
+        let sizes = self.sizes();
+        Some(match form {
+            Form::Rows => sizes.rows_plan(caps, "attention_backward_query_rows", &[]),
+            Form::Tiles => sizes.plan(caps, Self::NAME, Division::backward(&sizes, 1, 2), &[]),
         })
+    }
+
+    fn class(&self) -> &'static str {
+        ""
+    }
+
+    fn size(&self) -> Vec<usize> {
+        self.sizes().all()
     }
 }

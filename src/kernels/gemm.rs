@@ -5,10 +5,9 @@ mod shuffle;
 mod variants;
 
 pub use halves::{MATRIX_TILES, MatrixTile};
-pub(crate) use variants::RESIDENT;
 pub use variants::{TILES, Tile, Variant};
 
-use crate::device::{Caps, DType, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, DType, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
 use crate::{Error, Result, params};
 
 /// Which operand is stored transposed.
@@ -183,7 +182,24 @@ impl Kernel for Gemm<'_> {
         Ok(all)
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        let [m, n, k] = self.mnk;
+        let kinds = [self.layout as usize, self.activation as usize];
+        let [a, rest] = self.divisors().map(|x| x.is_multiple_of(4));
+        let flags = [
+            self.b.tensor.dtype() == DType::F16,
+            self.bias.is_some(),
+            self.residual.is_some(),
+            self.pre.is_some(),
+            self.lower,
+            a,
+            rest,
+        ];
+        let bits = flags.into_iter().fold(0, |bits, flag| 2 * bits + usize::from(flag));
+        Some([m, n, k, self.batch, kinds[0] * 3 + kinds[1], bits])
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(self.planned(self.variant(caps), caps).expect("a variant that can run it"))
+        self.chosen(caps)
     }
 }

@@ -1,7 +1,7 @@
 //! Gram matrix of a batch, added to one tile of pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
 use crate::{Error, Result, params};
 
 /// Samples of one dispatch: their integers sum to at most `2^(2 BITS + 9)`, far inside i32.
@@ -59,21 +59,21 @@ impl Gram<'_> {
         (self.p.cols() | self.col0 | self.size()[1]).is_multiple_of(4)
     }
 
-    fn tiled(&self) -> Plan {
+    fn by_tiles(&self) -> Plan {
         const SIDE: usize = 64;
-        Plan { shared_bytes: 4 * 16 * SIDE as u32 * 4, ..self.planned("gram", [SIDE; 2], 256) }
+        Plan { shared_bytes: 4 * 16 * SIDE as u32 * 4, ..self.plan_parts("gram", [SIDE; 2], 256) }
     }
 
-    fn rowwise(&self) -> Plan {
+    fn by_rows(&self) -> Plan {
         let (rows, quads, wg) = (4, 2, 8);
-        let mut plan = self.planned("gram_rows", [rows * wg, 4 * quads], wg);
+        let mut plan = self.plan_parts("gram_rows", [rows * wg, 4 * quads], wg);
         plan.constants
             .extend([("ROWS", rows), ("QUADS", quads), ("WG", wg)].map(|(n, x)| (n, Constant::U32(x as u32))));
         plan
     }
 
     /// A workgroup for each `part` [rows, cols] of the tile.
-    fn planned(&self, shader: &'static str, part: [usize; 2], workgroup: usize) -> Plan {
+    fn plan_parts(&self, shader: &'static str, part: [usize; 2], workgroup: usize) -> Plan {
         let [rows, cols] = self.size();
         let groups = [cols.div_ceil(part[1]), rows.div_ceil(part[0]), usize::from(self.samples > 0)];
         Plan {
@@ -123,8 +123,32 @@ impl Kernel for Gram<'_> {
         ])
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        let [rows, cols] = self.size();
+        Some([rows, cols, self.samples, self.rows_apply().into(), 0, 0])
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let rowwise = caps.class == DeviceClass::SoftwareGpu && self.rows_apply();
-        Ok(if rowwise { self.rowwise() } else { self.tiled() })
+        self.chosen(caps)
+    }
+}
+
+impl Varied for Gram<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, _: &Caps) -> Option<Plan> {
+        match form {
+            Form::Rows => self.rows_apply().then(|| self.by_rows()),
+            Form::Tiles => Some(self.by_tiles()),
+        }
+    }
+
+    fn class(&self) -> &'static str {
+        ""
+    }
+
+    fn size(&self) -> Vec<usize> {
+        let [rows, cols] = self.size();
+        vec![rows, cols, self.samples]
     }
 }

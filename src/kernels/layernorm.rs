@@ -1,6 +1,8 @@
 //! Layer normalisation over rows.
 
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
+use crate::device::{
+    Caps, Constant, DeviceClass, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, grid, read, write,
+};
 use crate::{Result, params};
 
 params! {
@@ -46,7 +48,7 @@ pub(super) fn lanes_for_row(cols: usize, caps: &Caps) -> u32 {
 }
 
 /// Plan of a kernel that gives each row a workgroup and each lane `shared` bytes of workgroup memory.
-pub(super) fn rowwise(shader: &'static str, [rows, cols]: [usize; 2], shared: u32, caps: &Caps) -> Plan {
+pub(super) fn workgroup_a_row(shader: &'static str, [rows, cols]: [usize; 2], shared: u32, caps: &Caps) -> Plan {
     let lanes = lanes_for_row(cols, caps);
     Plan {
         shader,
@@ -57,11 +59,26 @@ pub(super) fn rowwise(shader: &'static str, [rows, cols]: [usize; 2], shared: u3
     }
 }
 
-/// Plan for software devices: a lane makes a row of `cols` elements, 8 lanes a workgroup. `None` where rows do not consist
-/// of quads.
-pub(super) fn row_a_lane(shader: &'static str, [rows, cols]: [usize; 2], caps: &Caps) -> Option<Plan> {
+/// The plan of a kernel that has both forms for the rows of x.
+pub(super) fn planned(
+    tiles: &'static str,
+    rows: &'static str,
+    form: Form,
+    x: &Tensor,
+    shared: u32,
+    caps: &Caps,
+) -> Option<Plan> {
+    let shape = [x.rows(), x.cols()];
+    match form {
+        Form::Rows => row_a_lane(rows, shape, caps),
+        Form::Tiles => Some(workgroup_a_row(tiles, shape, shared, caps)),
+    }
+}
+
+/// A lane makes a row of `cols` elements, 8 lanes a workgroup. `None` where rows do not consist of quads.
+fn row_a_lane(shader: &'static str, [rows, cols]: [usize; 2], caps: &Caps) -> Option<Plan> {
     const WG: u32 = 8;
-    if caps.class != DeviceClass::SoftwareGpu || cols == 0 || !cols.is_multiple_of(4) {
+    if cols == 0 || !cols.is_multiple_of(4) {
         return None;
     }
     // Quads that a lane takes at a time must divide the row.
@@ -95,10 +112,29 @@ impl Kernel for LayerNorm<'_> {
         Ok(all)
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        Some([self.x.rows(), self.x.cols(), self.stats.is_some().into(), 0, 0, 0])
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let shape = [self.x.rows(), self.x.cols()];
-        let mut plan = row_a_lane("layernorm_rows", shape, caps).unwrap_or_else(|| rowwise(Self::NAME, shape, 4, caps));
+        self.chosen(caps)
+    }
+}
+
+impl Varied for LayerNorm<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
+        let mut plan = planned(Self::NAME, "layernorm_rows", form, self.x, 4, caps)?;
         plan.constants.push(("STATS", Constant::Flag(self.stats.is_some())));
-        Ok(plan)
+        Some(plan)
+    }
+
+    fn class(&self) -> &'static str {
+        if self.stats.is_some() { "stats" } else { "" }
+    }
+
+    fn size(&self) -> Vec<usize> {
+        vec![self.x.rows(), self.x.cols()]
     }
 }

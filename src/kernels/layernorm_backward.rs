@@ -1,7 +1,7 @@
 //! Gradient of layer normalisation with respect to its input.
 
-use super::layernorm::{row_a_lane, rowwise};
-use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use super::layernorm::planned;
+use crate::device::{Caps, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
 use crate::{Result, params};
 
 params! {
@@ -51,9 +51,27 @@ impl Kernel for LayerNormBackward<'_> {
         ])
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        Some([self.x.rows(), self.x.cols(), 0, 0, 0, 0])
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        let shape = [self.x.rows(), self.x.cols()];
-        let rows = row_a_lane("layernorm_backward_rows", shape, caps);
-        Ok(rows.unwrap_or_else(|| rowwise(Self::NAME, shape, 8, caps)))
+        self.chosen(caps)
+    }
+}
+
+impl Varied for LayerNormBackward<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
+        planned(Self::NAME, "layernorm_backward_rows", form, self.x, 8, caps)
+    }
+
+    fn class(&self) -> &'static str {
+        ""
+    }
+
+    fn size(&self) -> Vec<usize> {
+        vec![self.x.rows(), self.x.cols()]
     }
 }

@@ -1,6 +1,21 @@
 //! One file per kernel: typed params, shape check, plan and bindings. What it computes stands in its doc comment,
 //! its shader (`shaders/NAME.wgsl`) and its twin (`src/cpu/NAME.rs`).
 
+/// What kernels with a shader for each [`Form`](crate::device::Form) have in common.
+macro_rules! varied_by_form {
+    () => {
+        type Variant = crate::device::Form;
+
+        fn all() -> Vec<Self::Variant> {
+            crate::device::Form::ALL.into()
+        }
+
+        fn cost(&self, form: Self::Variant, caps: &crate::device::Caps) -> Option<f64> {
+            form.cost(caps)
+        }
+    };
+}
+
 pub mod activation_backward;
 pub mod adamw;
 pub mod add;

@@ -30,10 +30,11 @@ pub enum Direction<'a> {
     Backward { dz: &'a Tensor, dmaps: &'a Tensor, scores: Option<(&'a Tensor, &'a Tensor)> },
 }
 
-/// One module's step from `maps` = (mu | s) to the mixture of `z = mu + eps s`, or back.
+/// One module's step from `maps` = (mu | s) to the mixture of `z = mu + eps s`, or back; from mu alone to that of `z = mu`,
+/// and where there is eps, from s alone to that of `z = eps s`.
 ///
 /// # Shapes
-/// maps, dmaps [rows, 2e] or, without sigma, [rows, e]; eps, mixed, dz [rows, e], e a multiple of 4; omega [>= modules];
+/// maps, dmaps [rows, 2e] or, one of the two alone, [rows, e]; eps, mixed, dz [rows, e], e a multiple of 4; omega [>= modules];
 /// domega [[`groups`], modules]. Without `eps`, sigma (where there is one) counts once.
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseCombine<'a> {
@@ -59,7 +60,8 @@ impl NoiseCombine<'_> {
         }
     }
 
-    pub(crate) fn sigma(&self) -> bool {
+    /// Whether mu and s are both there.
+    pub(crate) fn both(&self) -> bool {
         self.maps().cols() > self.e
     }
 }
@@ -111,7 +113,7 @@ impl Kernel for NoiseCombine<'_> {
         Ok(Plan {
             shader: "noise_combine",
             constants: vec![
-                ("SIGMA", Constant::Flag(self.sigma())),
+                ("BOTH", Constant::Flag(self.both())),
                 ("SAMPLE", Constant::Flag(self.eps.is_some())),
                 ("BACKWARD", Constant::Flag(backward)),
                 ("SCORES", Constant::Flag(scores)),

@@ -73,7 +73,7 @@ impl NoiseMixParams {
 
 /// How a workgroup covers token rows: a thread owns four neighbouring units of `per_thread` rows of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tile {
+pub(crate) struct Tile {
     /// Rows that are computed together.
     rows: usize,
     per_thread: usize,
@@ -85,7 +85,7 @@ pub(super) struct Tile {
 
 /// What the choice of a tile depends on.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Demand {
+pub(crate) struct Demand {
     pub kernel: &'static str,
     pub layout: PhiLayout,
     /// Vectors of e elements that each row keeps while modules pass, and those of one module.
@@ -247,6 +247,12 @@ fn rows_bytes(per_lane: usize, layout: PhiLayout) -> usize {
     per_lane * LANES * layout.e * 4
 }
 
+/// Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
+pub(crate) fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
+    let passing = (layout.layers == 2).into();
+    Tile::new(&Demand { kernel: NoiseMix::NAME, layout, kept: 2, passing, in_registers: 1 }, caps)
+}
+
 impl NoiseMix<'_> {
     /// Modules that are gone through one by one: none where all maps are in the mean.
     pub(crate) fn passes(&self) -> usize {
@@ -286,9 +292,6 @@ impl Kernel for NoiseMix<'_> {
             let plan = rows_plan("noise_mix_rows", per_lane, rows, layout, self.noise, caps);
             return Ok(Plan { shared_bytes: rows_bytes(per_lane, layout) as u32, ..plan });
         }
-        // Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
-        let two = layout.layers == 2;
-        let demand = Demand { kernel: Self::NAME, layout, kept: 2, passing: two.into(), in_registers: 1 };
-        Ok(Tile::new(&demand, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
+        Ok(tile(layout, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
     }
 }

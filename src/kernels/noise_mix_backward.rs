@@ -75,7 +75,7 @@ pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, modules: usize, caps: &
 }
 
 /// Kept: h, dz, dh. Passing: dz eps, and du where there are two layers.
-fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
+pub(crate) fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
     let kernel = NoiseMixBackward::NAME;
     Tile::new(&Demand { kernel, layout, kept: 3, passing: layout.layers, in_registers: 2 }, caps)
 }

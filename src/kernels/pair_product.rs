@@ -1,7 +1,7 @@
 //! Rows times one tile of a scaled Gram matrix, in pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
 use crate::{Error, Result, params};
 
 /// Terms whose products of integers below `2^BITS` sum to at most 2^24, which f32 holds exactly.
@@ -88,29 +88,53 @@ impl Kernel for PairProduct<'_> {
         ])
     }
 
+    fn key(&self) -> Option<PlanKey> {
+        let [_, _, cols, depth] = self.places();
+        Some([self.x.rows(), cols, depth, self.transposed.into(), 0, 0])
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
+        self.chosen(caps)
+    }
+}
+
+impl Varied for PairProduct<'_> {
+    varied_by_form!();
+
+    fn planned(&self, form: Form, _: &Caps) -> Option<Plan> {
         let number = |(name, x): (&'static str, usize)| (name, Constant::U32(x as u32));
         let constants = vec![("CHUNK", Constant::U32(CHUNK)), ("TRANSPOSED", Constant::Flag(self.transposed))];
         let [_, _, cols, _] = self.places();
         let groups =
             |width: usize, height: usize| [cols.div_ceil(width) as u32, self.x.rows().div_ceil(height) as u32, 1];
-        if caps.class == DeviceClass::SoftwareGpu {
-            let (rows, width, wg) = (16, 2, 8);
-            let own = [("ROWS", rows), ("COLS", width), ("WG", wg)].map(number);
-            return Ok(Plan {
-                shader: "pair_product_rows",
-                constants: constants.into_iter().chain(own).collect(),
-                workgroup: wg as u32,
-                shared_bytes: 0,
-                groups: groups(width * wg, rows),
-            });
-        }
-        Ok(Plan {
-            shader: "pair_product",
-            constants,
-            workgroup: 128,
-            shared_bytes: 16 * (2 * 32 + 3 * 64) * 4,
-            groups: groups(64, 32),
+        Some(match form {
+            Form::Rows => {
+                let (rows, width, wg) = (16, 2, 8);
+                let own = [("ROWS", rows), ("COLS", width), ("WG", wg)].map(number);
+                Plan {
+                    shader: "pair_product_rows",
+                    constants: constants.into_iter().chain(own).collect(),
+                    workgroup: wg as u32,
+                    shared_bytes: 0,
+                    groups: groups(width * wg, rows),
+                }
+            }
+            Form::Tiles => Plan {
+                shader: "pair_product",
+                constants,
+                workgroup: 128,
+                shared_bytes: 16 * (2 * 32 + 3 * 64) * 4,
+                groups: groups(64, 32),
+            },
         })
+    }
+
+    fn class(&self) -> &'static str {
+        if self.transposed { "transposed" } else { "" }
+    }
+
+    fn size(&self) -> Vec<usize> {
+        let [_, _, cols, depth] = self.places();
+        vec![self.x.rows(), cols, depth]
     }
 }

@@ -1,13 +1,11 @@
 //! What both profiles share: the network, the additive statistics, the classifier, passes over data.
 
-use crate::autograd::{Linear, Tape};
+use crate::autograd::Tape;
 use crate::config::Gamma;
-use crate::device::{DType, Device, Tensor};
-use crate::kernels::argmax::ArgMax;
-use crate::kernels::column_sum::ColumnSum;
+use crate::device::{Device, Tensor};
 use crate::method::{Observer, Phase, Samples};
 use crate::model::fold::{Folded, fold};
-use crate::model::head::Statistics;
+use crate::model::head::{self, Statistics};
 use crate::model::network::{Behind, Drawn, Network, sampled};
 use crate::model::noise::Noise;
 use crate::{Error, Result};
@@ -47,10 +45,13 @@ pub struct Scores {
 
 impl Core {
     /// # Errors
-    /// Allocation failures.
+    /// [`Error::Config`] for a `fit_batch` of 0; allocation failures.
     pub fn new(network: Network, gamma: Gamma, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
         let device = network.device.clone();
         let m = network.random.cols();
+        if fit_batch == 0 {
+            return Err(Error::Config("`fit_batch` must be at least 1, got 0".into()));
+        }
         Ok(Self {
             statistics: Statistics::new(&device, m)?,
             gamma,
@@ -133,23 +134,10 @@ impl Core {
         batch: usize,
         fit: bool,
     ) -> Result<Option<Tensor>> {
-        let device = self.device();
-        let mut tape = Tape::new(device, []);
+        let mut tape = Tape::new(self.device(), []);
         let f = self.network.features(&mut tape, images, self.behind(batch))?;
         let p = if fit { Some(self.network.random_features(&mut tape, &f)?.value().clone()) } else { None };
-        let f = f.value();
-        device.run(&ColumnSum {
-            x: f,
-            out: prototype,
-            out_offset: 0,
-            cols: f.cols(),
-            x_offset: 0,
-            x_ld: f.cols(),
-            rows: f.rows(),
-            normalised: None,
-            scale,
-            accumulate: true,
-        })?;
+        self.network.add_features(f.value(), scale, prototype)?;
         Ok(p)
     }
 
@@ -174,9 +162,8 @@ impl Core {
         let mut tape = Tape::new(self.device(), []);
         let f = self.network.features(&mut tape, images, self.behind(batch))?;
         let p = self.network.random_features(&mut tape, &f)?;
-        let w = tape.var(&self.weights);
-        let logits = tape.linear(&p, Linear { transposed: true, ..Linear::new(&w) })?;
-        Ok(Scores { features: f.value().clone(), logits: logits.value().clone() })
+        let logits = head::logits(self.device(), p.value(), &self.weights)?;
+        Ok(Scores { features: f.value().clone(), logits })
     }
 
     /// Predicted classes: argmax over the classes seen.
@@ -189,10 +176,7 @@ impl Core {
         let all: Vec<usize> = (0..samples.len()).collect();
         for (i, idx) in all.chunks(self.fit_batch).enumerate() {
             let (images, _) = self.images(samples, idx)?;
-            let logits = self.scores(&images, i)?.logits;
-            let out = device.empty(&[idx.len()], DType::U32)?;
-            device.run(&ArgMax { x: &logits, out: &out })?;
-            pending.push(out);
+            pending.push(head::predicted(device, &self.scores(&images, i)?.logits)?);
         }
         let mut classes = Vec::with_capacity(samples.len());
         for out in pending {
@@ -222,8 +206,7 @@ impl Core {
                 if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
                     self.statistics.plan(device, &p)?;
                 }
-                let logits = self.scores(&images, 0)?.logits;
-                device.run(&ArgMax { x: &logits, out: &device.empty(&[size], DType::U32)? })?;
+                head::predicted(device, &self.scores(&images, 0)?.logits)?;
             }
             if trial == 0 && self.network.noise.modules > 0 {
                 // Where nobody can wait, these pipelines are compiled when they are first needed.

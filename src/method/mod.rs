@@ -7,9 +7,9 @@ mod training;
 
 use std::future::Future;
 
-use crate::Result;
-use crate::autograd::Gradients;
+pub use crate::autograd::Gradients;
 use crate::device::Tensor;
+use crate::{Error, Result};
 
 pub use self::core::{Core, Init, Scores};
 pub use official::Official;
@@ -49,6 +49,29 @@ pub struct Task<'a> {
     pub classes: usize,
     /// Batches of all training steps, as indices into `samples`.
     pub schedule: &'a [Vec<usize>],
+}
+
+impl Task<'_> {
+    /// # Errors
+    /// [`Error::Shape`] where there is no image, pixels and labels do not fit together, a label is not below the number of
+    /// classes, or a batch is empty or names an image that is not there.
+    fn check(&self) -> Result<()> {
+        let refuse = |arg, expected: String, got: String| Err(Error::Shape { op: "task", arg, expected, got });
+        let (n, shape) = (self.samples.len(), self.samples.shape);
+        let pixels = shape.iter().try_fold(n, |size, &x| size.checked_mul(x));
+        if pixels != Some(self.samples.pixels.len()) || self.samples.pixels.is_empty() {
+            let got = format!("{} numbers", self.samples.pixels.len());
+            return refuse("pixels", format!("[{n}, {}, {}, {}], not empty", shape[0], shape[1], shape[2]), got);
+        }
+        if let Some(y) = self.samples.labels.iter().find(|&&y| y as usize >= self.classes) {
+            return refuse("labels", format!("below {}", self.classes), y.to_string());
+        }
+        let whole = |batch: &&Vec<usize>| !batch.is_empty() && batch.iter().all(|&i| i < n);
+        match self.schedule.iter().find(|batch| !whole(batch)) {
+            None => Ok(()),
+            Some(batch) => refuse("schedule", format!("batches of images below {n}"), format!("{batch:?}")),
+        }
+    }
 }
 
 /// Which part of a task is running.

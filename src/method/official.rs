@@ -84,6 +84,7 @@ impl Official {
 
 impl Method for Official {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
+        task.check()?;
         let device = self.core.device().clone();
         let first = self.core.network.noise.modules == 0;
         self.core.statistics.widen(task.classes)?;

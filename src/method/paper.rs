@@ -103,6 +103,7 @@ impl Paper {
 
 impl Method for Paper {
     async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
+        task.check()?;
         self.core.statistics.widen(task.classes)?;
         if self.settings.noise {
             let prototype = match self.settings.pipeline {

@@ -5,10 +5,10 @@ use faer::Accum;
 
 use crate::Result;
 use crate::autograd::{Linear, Tape, Var};
-use crate::cpu::gemm::{matrix, matrix_mut, product};
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::noise_mix::Noise;
+use crate::linalg::{matrix, matrix_mut, product};
 use crate::model::noise::NoiseLayers;
 
 /// One noise layer, ready for inference.

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::autograd::{Linear, Tape, Var};
 use crate::device::{Device, Tensor};
+use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::Activation;
 use crate::kernels::noise_mix::Noise;
 use crate::model::fold::Folded;
@@ -54,6 +55,25 @@ impl Network {
         self.vit.features(tape, images, |tape, j, x| match behind {
             Behind::Folded(layers) => layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x)),
             Behind::Layers { noise, drawn } => self.noise.apply(tape, j, &x, noise(drawn, j as u32)),
+        })
+    }
+
+    /// `sum += scale sum_b f[b]` for features f [B, d1]: a part of a prototype.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn add_features(&self, f: &Tensor, scale: f64, sum: &Tensor) -> Result<()> {
+        self.device.run(&ColumnSum {
+            x: f,
+            out: sum,
+            out_offset: 0,
+            cols: f.cols(),
+            x_offset: 0,
+            x_ld: f.cols(),
+            rows: f.rows(),
+            normalised: None,
+            scale,
+            accumulate: true,
         })
     }
 

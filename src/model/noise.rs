@@ -5,6 +5,8 @@ pub use crate::algorithms::noise::Path;
 use crate::autograd::{NoiseOp, Tape, Var, Weights};
 use crate::device::{Device, Tensor};
 pub use crate::kernels::noise_mix::{Noise, PhiLayout};
+use crate::kernels::philox_normal::PhiloxNormal;
+pub use crate::kernels::philox_normal::Stream;
 
 /// How mixture weights are made.
 #[derive(Clone, Debug)]
@@ -158,6 +160,16 @@ impl NoiseLayers {
             Some(Mixture::Logits(a)) => Ok(softmax(&self.device.read::<f64>(a).await?)),
         }
     }
+}
+
+/// The normals of a stream for `rows` tokens [rows, e], as a noise layer samples them.
+///
+/// # Errors
+/// Device errors.
+pub fn normals(device: &Device, layout: PhiLayout, rows: usize, stream: Stream) -> Result<Tensor> {
+    let out = device.reals(&[rows, layout.e])?;
+    device.run(&PhiloxNormal { out: &out, d2: layout.d2, stream })?;
+    Ok(out)
 }
 
 /// `exp(a_i) / sum_j exp(a_j)`, on the host.

@@ -8,6 +8,9 @@ use crate::model::fingerprint::Hasher;
 use crate::model::weights::Weights;
 use crate::{Error, Result};
 
+/// Pixels along an image at most: sizes of tensors stay far from the end of their integers.
+pub const MAX_IMAGE: usize = 1 << 14;
+
 /// Sizes of a ViT.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VitConfig {
@@ -42,11 +45,21 @@ impl VitConfig {
         let mlp = w.shape("blocks.0.mlp.fc1.weight")?.first().copied().unwrap_or(0);
         let registers = if w.has("reg_token") { w.shape("reg_token")?.get(1).copied().unwrap_or(0) } else { 0 };
         let layer_scale = w.has("blocks.0.ls1.gamma");
-        if patch != *p2 || patch == 0 || !image.is_multiple_of(patch) {
-            return Err(w.error(format!("images of {image} pixels do not divide into patches of {patch}")));
+        if patch != *p2 || patch == 0 || image == 0 || image > MAX_IMAGE || !image.is_multiple_of(patch) {
+            return Err(w.error(format!(
+                "images of {image} pixels do not divide into patches of {patch} (pixels from 1 to {MAX_IMAGE})"
+            )));
         }
-        if heads == 0 || dim % heads != 0 || dim % 4 != 0 {
+        if heads == 0 || dim == 0 || dim % heads != 0 || dim % 4 != 0 {
             return Err(w.error(format!("width {dim} does not divide into {heads} heads (and by 4)")));
+        }
+        if channels == 0 || mlp == 0 || depth == 0 {
+            return Err(
+                w.error(format!("{channels} channels, {depth} blocks and an MLP of width {mlp}: 1 is the least"))
+            );
+        }
+        if !(eps.is_finite() && eps > 0.0) {
+            return Err(w.error(format!("`layernorm_eps` is {eps}, a positive number is needed")));
         }
         Ok(Self { image, patch, channels, dim, depth, heads, mlp, registers, layer_scale, eps })
     }
@@ -66,7 +79,11 @@ impl VitConfig {
                 return Err(w.error(format!("its `{key}` is {text}; images are normalised with 0.5, so 0.5 is needed")));
             }
         }
-        Self::infer(w, field("image_size")? as usize, field("num_heads")? as usize, field("layernorm_eps")? as f32)
+        let whole = |key: &str| match field(key)? {
+            x if x >= 0.0 && x < f64::from(u32::MAX) && x.fract() == 0.0 => Ok(x as usize),
+            x => Err(w.error(format!("its metadata has `{key}` = {x}, a whole number is needed"))),
+        };
+        Self::infer(w, whole("image_size")?, whole("num_heads")?, field("layernorm_eps")? as f32)
     }
 }
 
@@ -119,6 +136,24 @@ pub fn transpose(data: &[f64], outs: usize, ins: usize) -> Vec<f64> {
     t
 }
 
+/// Numbers as halves; `name` is the tensor that they come from.
+///
+/// # Errors
+/// [`Error::Weights`] where one is above what a half holds and would become infinite.
+fn in_halves(w: &Weights, name: &str, numbers: &[f64]) -> Result<Vec<half::f16>> {
+    let packed: Vec<_> = numbers.iter().map(|&x| half::f16::from_f64(x)).collect();
+    if packed.iter().all(|x| x.is_finite()) {
+        return Ok(packed);
+    }
+    // NaN must not vanish in a maximum.
+    let largest =
+        numbers.iter().fold(0.0f64, |top, x| if x.is_nan() || top.is_nan() { f64::NAN } else { top.max(x.abs()) });
+    Err(w.error(format!(
+        "`{name}.weight` holds {largest:e}, and a half holds at most {}: use f16_weights = false",
+        half::f16::MAX
+    )))
+}
+
 impl Vit {
     /// Takes every tensor of a ViT out of `w` and refuses leftovers. LayerScale is folded into the projections that it
     /// follows; with `halves` the matrices stay packed as f16 on a GPU.
@@ -144,8 +179,7 @@ impl Vit {
                 bias.iter_mut().zip(&gamma).for_each(|(x, g)| *x *= g);
             }
             let weight = if halves && name.starts_with("blocks") {
-                let packed: Vec<_> = weight.iter().map(|&x| half::f16::from_f64(x)).collect();
-                device.upload_f16(&packed, &[ins, outs])?
+                device.upload_f16(&in_halves(w, name, &weight)?, &[ins, outs])?
             } else {
                 device.upload(&weight, &[ins, outs])?
             };

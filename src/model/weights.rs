@@ -56,9 +56,13 @@ impl Weights {
 
     /// The tensors below `prefix`, with the prefix cut off, as weights of their own.
     pub fn below(&self, prefix: &str) -> Self {
-        let tensors = self.tensors.iter();
-        let tensors = tensors.filter_map(|(k, v)| Some((k.strip_prefix(prefix)?.to_string(), v.clone()))).collect();
-        Self { tensors, ..self.clone() }
+        let inside = |name: &str| name.strip_prefix(prefix).map(str::to_string);
+        Self {
+            file: self.file.clone(),
+            tensors: self.tensors.iter().filter_map(|(name, tensor)| Some((inside(name)?, tensor.clone()))).collect(),
+            narrow: self.narrow.iter().filter_map(|name| inside(name)).collect(),
+            metadata: self.metadata.clone(),
+        }
     }
 
     pub fn error(&self, message: impl Into<String>) -> Error {
@@ -92,11 +96,61 @@ impl Weights {
     /// # Errors
     /// [`Error::Weights`] where it is missing or has another shape.
     pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<Vec<f64>> {
+        self.shaped(name, shape)?;
+        Ok(self.tensors.remove(name).expect("its shape is known").1)
+    }
+
+    /// The same, left where it is.
+    ///
+    /// # Errors
+    /// See [`Weights::take`].
+    pub fn shaped(&self, name: &str, shape: &[usize]) -> Result<&[f64]> {
         let found = self.shape(name)?;
         if found != shape {
             return Err(self.error(format!("`{name}` has shape {found:?}, {shape:?} is needed")));
         }
-        Ok(self.tensors.remove(name).expect("its shape is known").1)
+        Ok(&self.tensors[name].1)
+    }
+
+    /// Rows and columns of a matrix.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where it is missing, empty, or of other dimensions.
+    pub fn matrix(&self, name: &str) -> Result<[usize; 2]> {
+        match self.shape(name)? {
+            &[rows, cols] if rows > 0 && cols > 0 => Ok([rows, cols]),
+            found => Err(self.error(format!("`{name}` has shape {found:?}, a matrix that is not empty is needed"))),
+        }
+    }
+
+    /// A vector of labels, counts or indices.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where it is missing or no vector, or an entry is no whole number below `end`.
+    pub fn integers(&self, name: &str, end: u64) -> Result<Vec<usize>> {
+        let &[n] = self.shape(name)? else {
+            return Err(self.error(format!("`{name}` has shape {:?}, a vector is needed", self.shape(name)?)));
+        };
+        let data = self.shaped(name, &[n])?;
+        match data.iter().position(|&x| !(x >= 0.0 && x < end as f64 && x.fract() == 0.0)) {
+            None => Ok(data.iter().map(|&x| x as usize).collect()),
+            Some(i) => {
+                Err(self.error(format!("`{name}`[{i}] is {}, a whole number from 0 to below {end} is needed", data[i])))
+            }
+        }
+    }
+
+    /// Refuses NaN and infinities.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] naming the first tensor that holds one.
+    pub fn finite(&self) -> Result<()> {
+        for (name, _, data) in self.iter() {
+            if let Some(i) = data.iter().position(|x| !x.is_finite()) {
+                return Err(self.error(format!("entry {i} of `{name}` is {}, finite numbers are needed", data[i])));
+            }
+        }
+        Ok(())
     }
 
     /// A tensor of known name and any shape.

@@ -1,6 +1,6 @@
 //! Statistics as a file: with the names of their classes, what made their features, and the settings that did.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use safetensors::Dtype;
@@ -15,6 +15,8 @@ use crate::report::replace;
 use crate::{Error, Result};
 
 const FORMAT: &str = "minoise statistics 1";
+/// Samples of a class are fewer, so that the sum over all classes and files stays an integer.
+const MAX_SAMPLES: u64 = 1 << 40;
 
 /// Statistics that can be kept, joined and solved without the data they are of.
 ///
@@ -103,11 +105,14 @@ impl Archive {
         let fingerprint = serde_json::from_str(&text("fingerprint")?).map_err(|e| bad("fingerprint", e))?;
         let config: Config = serde_json::from_str(&text("config")?).map_err(|e| bad("config", e))?;
         config.validate()?;
-        if let Some(twice) = (1..classes.len()).find(|&i| classes[..i].contains(&classes[i])) {
-            return Err(tensors.error(format!("class `{}` stands in it twice", classes[twice])));
+        let mut known = HashSet::new();
+        if let Some(twice) = classes.iter().find(|name| !known.insert(*name)) {
+            return Err(tensors.error(format!("class `{twice}` stands in it twice")));
         }
+        tensors.finite()?;
         let m = config.buffer_size;
-        let counts = tensors.take("counts", &[classes.len()])?.iter().map(|&n| n as u64).collect();
+        let counts: Vec<u64> = tensors.integers("counts", MAX_SAMPLES)?.into_iter().map(|n| n as u64).collect();
+        tensors.take("counts", &[classes.len()])?;
         let sums = tensors.take("sums", &[classes.len(), m])?;
         let by_class = config.keep_class_statistics;
         let gram = tensors.take("gram", &[if by_class { classes.len() } else { 1 }, m * (m + 1) / 2])?;

@@ -4,15 +4,19 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use crate::config::{Gamma, Mixture, Pipeline, Profile, Refit};
+use crate::Result;
+use crate::config::{Gamma, MAX_NOISE_HIDDEN, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Samples, Settings};
+use crate::model::head::MAX_FEATURES;
 use crate::model::network::Network;
 use crate::model::noise::{NoiseLayers, PhiLayout};
 use crate::model::optimizer::Rule;
-use crate::model::vit::{Vit, VitConfig};
+use crate::model::vit::{MAX_IMAGE, Vit, VitConfig};
 use crate::model::weights::Weights;
-use crate::{Error, Result};
+
+/// Analytic passes at most.
+const MAX_PASSES: usize = 100;
 
 fn one() -> usize {
     1
@@ -74,8 +78,11 @@ pub(super) struct Golden {
 }
 
 impl Golden {
+    /// Reads a file and refuses one that a replay would stumble over: settings out of range, tensors that are missing or
+    /// of other sizes than the settings say. What the replay takes is bounded by what the file holds.
+    ///
     /// # Errors
-    /// [`Error::Weights`] where the file is no golden file.
+    /// [`Error::Io`]; [`Error::Weights`] where the file is no golden file or a damaged one.
     pub fn read(path: &Path) -> Result<Self> {
         let tensors = Weights::read(path)?;
         let text = tensors.metadata.get("case");
@@ -89,10 +96,85 @@ impl Golden {
             other => return Err(tensors.error(format!("its `case` is of unknown kind {other:?}"))),
         };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        Ok(Self { name, case, tensors })
+        let golden = Self { name, case, tensors };
+        golden.tensors.finite()?;
+        match &golden.case {
+            Case::Run(case) => golden.check_run(case)?,
+            Case::Ridge(case) => golden.check_ridge(case)?,
+            Case::Other(_) => {}
+        }
+        Ok(golden)
+    }
+
+    /// Refuses a setting of the case that is not as `expected`.
+    fn require(&self, holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) -> Result<()> {
+        if holds {
+            Ok(())
+        } else {
+            Err(self.tensors.error(format!("its `case` has {key} = {got}, {expected} is needed")))
+        }
+    }
+
+    fn check_ridge(&self, case: &RidgeCase) -> Result<()> {
+        let tensors = &self.tensors;
+        let [m, classes] = tensors.matrix("W")?;
+        let [[samples, _], [tests, _]] = [tensors.matrix("p")?, tensors.matrix("test.p")?];
+        self.require(case.classes == classes, "classes", case.classes, &format!("{classes}, as in `W`,"))?;
+        self.require(case.gamma.is_normal() && case.gamma > 0.0, "gamma", case.gamma, "a positive number")?;
+        self.require(m <= MAX_FEATURES, "m", m, &format!("at most {MAX_FEATURES}"))?;
+        tensors.shaped("p", &[samples, m])?;
+        tensors.shaped("test.p", &[tests, m])?;
+        tensors.shaped("test.logits", &[tests, classes])?;
+        tensors.shaped("y", &[samples])?;
+        tensors.integers("y", classes as u64).map(drop)
+    }
+
+    fn check_run(&self, case: &RunCase) -> Result<()> {
+        for (key, value, top) in [
+            ("img_size", case.img_size, MAX_IMAGE),
+            ("in_chans", case.in_chans, MAX_IMAGE),
+            ("noise_hidden", case.noise_hidden, MAX_NOISE_HIDDEN),
+            ("buffer_size", case.buffer_size, MAX_FEATURES),
+            ("fit_batch", case.fit_batch, usize::MAX),
+            ("fit_epochs", case.fit_epochs, MAX_PASSES),
+            ("phi_layers", case.phi_layers, if case.profile == Profile::Paper { 2 } else { 1 }),
+        ] {
+            self.require((1..=top).contains(&value), key, value, &format!("a number from 1 to {top}"))?;
+        }
+        let mut positive = vec![("gamma", case.gamma), ("lr", case.lr)];
+        positive.extend((case.profile == Profile::Paper).then_some(("temperature", case.temperature)));
+        for (key, value) in positive {
+            self.require((value as f32).is_normal() && value > 0.0, key, value, "a positive number")?;
+        }
+        for (key, value) in [("momentum", case.momentum), ("weight_decay", case.weight_decay)] {
+            self.require((value as f32).is_finite() && value >= 0.0, key, value, "0 or a positive number")?;
+        }
+        let mut seen = 0usize;
+        for (t, &classes) in case.task_classes.iter().enumerate() {
+            seen = seen.checked_add(classes).filter(|_| classes > 0).ok_or_else(|| {
+                self.tensors.error(format!("its `case` has {classes} classes in task {t}, at least 1 is needed"))
+            })?;
+            self.tensors.shaped(&format!("task{t}.W"), &[case.buffer_size, seen])?;
+        }
+        self.require(seen > 0, "task_classes", "[]", "a task")?;
+        for split in ["train", "test"] {
+            let n = self.tensors.integers(&format!("{split}.y"), seen as u64)?.len();
+            self.tensors.shaped(&format!("{split}.x"), &[n, case.in_chans, case.img_size, case.img_size])?;
+        }
+        Ok(())
+    }
+
+    /// Name of a recorded part of a noise module, such as `mu.fc2.weight`.
+    pub fn part(&self, prefix: &str, part: &str) -> String {
+        let full = format!("{prefix}.{part}");
+        // Profile `official` knows one layer and does not name it.
+        if self.tensors.has(&full) { full } else { format!("{prefix}.{}", part.replace("fc2.", "")) }
     }
 
     /// Images of a split whose labels lie in `classes`, and their indices in the file.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) where there is none.
     pub fn samples(
         &self,
         case: &RunCase,
@@ -102,29 +184,39 @@ impl Golden {
         let shape = [case.in_chans, case.img_size, case.img_size];
         let size: usize = shape.iter().product();
         let (x, y) = (self.tensors.get(&format!("{split}.x"))?, self.tensors.get(&format!("{split}.y"))?);
-        if x.len() != y.len() * size {
-            return Err(self.tensors.error(format!("`{split}.x` is not {} images of {shape:?}", y.len())));
-        }
         let idx: Vec<usize> = (0..y.len()).filter(|&i| classes.contains(&(y[i] as usize))).collect();
+        if idx.is_empty() {
+            return Err(self.tensors.error(format!("`{split}.y` has no image of the classes {classes:?}")));
+        }
         let pixels = idx.iter().flat_map(|&i| &x[i * size..(i + 1) * size]).map(|&v| v as f32).collect();
         Ok((Samples { shape, pixels, labels: idx.iter().map(|&i| y[i] as u32).collect() }, idx))
     }
 
     /// The recorded batches of task `t`, as positions in `idx`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where the sizes of the batches are not those of the order, or an image is not in `idx`.
     pub fn schedule(&self, t: usize, idx: &[usize]) -> Result<Vec<Vec<usize>>> {
-        let order = self.tensors.get(&format!("task{t}.run.order"))?;
-        let sizes = self.tensors.get(&format!("task{t}.run.batch_sizes"))?;
-        let mut at = 0;
+        let [order, sizes] = ["order", "batch_sizes"].map(|what| format!("task{t}.run.{what}"));
+        let images = self.tensors.get("train.y")?.len();
+        let steps = self.tensors.integers(&order, images as u64)?;
+        let position = |i: &usize| {
+            let found = idx.binary_search(i);
+            found.map_err(|_| self.tensors.error(format!("`{order}` names image {i}, which is of another task")))
+        };
+        let mut rest: &[usize] = &steps.iter().map(position).collect::<Result<Vec<_>>>()?;
         let mut batches = Vec::new();
-        for &size in sizes {
-            let batch = order.get(at..at + size as usize);
-            let batch = batch.ok_or_else(|| self.tensors.error(format!("`task{t}.run.order` is too short")))?;
-            let position = |&i: &f64| {
-                let found = idx.binary_search(&(i as usize));
-                found.map_err(|_| self.tensors.error(format!("`task{t}.run.order` names image {i} of another task")))
-            };
-            batches.push(batch.iter().map(position).collect::<Result<_>>()?);
-            at += size as usize;
+        for size in self.tensors.integers(&sizes, 1 + steps.len() as u64)? {
+            let cut = rest.split_at_checked(size).filter(|_| size > 0);
+            let (batch, more) = cut.ok_or_else(|| {
+                self.tensors
+                    .error(format!("`{sizes}` has a batch of {size}, where {} of `{order}` are left", rest.len()))
+            })?;
+            batches.push(batch.to_vec());
+            rest = more;
+        }
+        if batches.is_empty() || !rest.is_empty() {
+            return Err(self.tensors.error(format!("`{sizes}` leaves {} of `{order}` over", rest.len())));
         }
         Ok(batches)
     }
@@ -134,11 +226,13 @@ impl Golden {
         let backbone = self.tensors.below("backbone.");
         let vit = VitConfig::infer(&backbone, case.img_size, case.num_heads, case.layernorm_eps)?;
         let (d1, d2, m) = (vit.dim, case.noise_hidden, case.buffer_size);
+        self.require(case.in_chans == vit.channels, "in_chans", case.in_chans, &format!("{}", vit.channels))?;
         let mut tensors = self.tensors.clone();
         let mut projections = Vec::new();
         for j in 0..vit.depth {
             let down = tensors.take(&format!("noise.{j}.w_down"), &[d1, d2])?;
             projections.push((down, tensors.take(&format!("noise.{j}.w_up"), &[d2, d1])?));
+            self.tensors.shaped(&self.part(&format!("task0.noise.{j}"), "mu.fc2.weight"), &[d2, d2])?;
         }
         let layout = PhiLayout::new(d2, case.phi_layers)?;
         let official = case.profile == Profile::Official;
@@ -163,7 +257,9 @@ impl Golden {
             let mut row = vec![0.0; layout.len()];
             for kind in ["mu", "sigma"].iter().filter(|_| layout.layers == 2) {
                 let name = format!("{kind}.fc1.weight");
-                layout.pack(&name, tensors.get(&format!("init.task{task}.noise.{layer}.{name}"))?, &mut row)?;
+                let recorded =
+                    tensors.shaped(&format!("init.task{task}.noise.{layer}.{name}"), &layout.shape(&name))?;
+                layout.pack(&name, recorded, &mut row)?;
             }
             Ok(row)
         }))
@@ -185,22 +281,5 @@ impl Golden {
 
     pub fn official(&self, case: &RunCase, core: Core) -> Result<Official> {
         Ok(Official::new(core, Self::rule(case), case.fit_epochs, self.init(case)?))
-    }
-}
-
-impl Golden {
-    /// Refuses case values that would make no sense to a learner.
-    pub fn check(&self, case: &RunCase) -> Result<()> {
-        let sane = case.gamma > 0.0
-            && case.fit_batch > 0
-            && match case.profile {
-                Profile::Paper => case.temperature > 0.0 && (1..=2).contains(&case.phi_layers),
-                Profile::Official => case.phi_layers == 1,
-            };
-        if sane {
-            Ok(())
-        } else {
-            Err(Error::Weights { file: self.name.clone(), message: "its `case` is out of range".into() })
-        }
     }
 }

@@ -10,9 +10,9 @@ mod run;
 mod split;
 mod verify;
 
+pub use crate::report::Metrics;
 pub use archive::Archive;
 pub use gather::{Judged, gather, judge, save_classifier};
-pub use metrics::Metrics;
 pub use order::class_order;
 pub use run::{Watch, run};
 pub use split::Tasks;

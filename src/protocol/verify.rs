@@ -4,17 +4,14 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::autograd::Gradients;
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
-use crate::kernels::gemm::{Gemm, Layout};
-use crate::kernels::philox_normal::{PhiloxNormal, Stream};
-use crate::method::{Core, Method, Observer, Phase, Point, Task};
-use crate::model::head::Statistics;
-use crate::model::noise::{Mixture, NoiseLayers};
+use crate::method::{Core, Gradients, Method, Observer, Phase, Point, Task};
+use crate::model::head::{self, Statistics};
+use crate::model::noise::{Mixture, NoiseLayers, Stream, normals};
 use crate::model::vit::transpose;
 use crate::protocol::golden::{Case, Golden, RidgeCase, RunCase};
-use crate::{Result, host};
+use crate::{Error, Result, host};
 
 /// Largest error of a group of tensors, relative to the largest entry of each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,15 +57,27 @@ impl Replay {
 /// file stores in f32).
 ///
 /// # Errors
-/// An unreadable file, device errors.
+/// [`Error::Io`]; [`Error::Golden`] where the file is damaged or cannot be replayed; device errors.
 pub async fn verify(path: &Path, device: &Device, oracle: bool) -> Result<Replay> {
+    replayed(path, device, oracle).await.map_err(|e| match e {
+        // These say nothing of the file.
+        Error::Io { .. }
+        | Error::Shader { .. }
+        | Error::DeviceLost { .. }
+        | Error::OutOfMemory { .. }
+        | Error::Validation { .. } => e,
+        Error::Weights { file, message } => Error::Golden { file, message },
+        e => Error::Golden { file: path.display().to_string(), message: e.to_string() },
+    })
+}
+
+async fn replayed(path: &Path, device: &Device, oracle: bool) -> Result<Replay> {
     let start = host::Instant::now();
     let golden = Golden::read(path)?;
     let outcome = match &golden.case {
         Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
         Case::Ridge(case) => Outcome::Checked(ridge(&golden, case, device, oracle).await?),
         Case::Run(case) => {
-            golden.check(case)?;
             let core = golden.core(case, device)?;
             let checks = match case.profile {
                 Profile::Paper => replay(&golden, case, golden.paper(case, core)?, oracle).await?,
@@ -160,11 +169,7 @@ impl Judge<'_> {
     /// The newest module's parameters (or their gradients): every phi tensor that the file records below `prefix`.
     fn module(&mut self, group: &str, prefix: &str, noise: &NoiseLayers, row: &[f64]) -> Result<()> {
         for part in noise.layout.names() {
-            // Profile `official` knows one layer and does not name it.
-            let plain = format!("{prefix}.{}", part.replace("fc2.", ""));
-            let full = format!("{prefix}.{part}");
-            let recorded = if self.golden.tensors.has(&full) { full } else { plain };
-            self.compare(group, &recorded, &noise.layout.unpack(&part, row)?, 1e-3)?;
+            self.compare(group, &self.golden.part(prefix, &part), &noise.layout.unpack(&part, row)?, 1e-3)?;
         }
         Ok(())
     }
@@ -297,9 +302,8 @@ impl Judge<'_> {
         }
         let rows = self.golden.tensors.get(name)?.len() / noise.layout.d2;
         let layout = noise.layout;
-        let eps = device.reals(&[rows, layout.e])?;
         let stream = Stream { seed: case.seed, layer: 1, task: 0, step: 0 };
-        device.run(&PhiloxNormal { out: &eps, d2: layout.d2, stream })?;
+        let eps = normals(device, layout, rows, stream)?;
         let got: Vec<f64> = device.read(&eps).await?;
         let got: Vec<f64> = got.chunks(layout.e).flat_map(|row| &row[..layout.d2]).copied().collect();
         self.compare("normals", name, &got, 1e-5)
@@ -338,21 +342,19 @@ const RIDGE_BATCH: usize = 97;
 async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool) -> Result<Vec<Check>> {
     let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
     let tensors = &golden.tensors;
-    let m = tensors.shape("W")?[0];
+    let [m, classes] = tensors.matrix("W")?;
     let labels: Vec<u32> = tensors.get("y")?.iter().map(|&y| y as u32).collect();
     let mut statistics = Statistics::new(device, m)?;
-    statistics.widen(case.classes)?;
+    statistics.widen(classes)?;
     for (p, y) in tensors.get("p")?.chunks(RIDGE_BATCH * m).zip(labels.chunks(RIDGE_BATCH)) {
         statistics.add(device, &device.upload(p, &[y.len(), m])?, y).await?;
     }
     let w = statistics.solve(device, case.gamma, &mut |_| ()).await?.weights;
     let p = device.upload(tensors.get("test.p")?, tensors.shape("test.p")?)?;
-    let logits = device.reals(&[p.rows(), case.classes])?;
-    device.run(&Gemm::new(Layout::NT, &p, &w, &logits)?)?;
-    let logits: Vec<f64> = device.read(&logits).await?;
+    let logits: Vec<f64> = device.read(&head::logits(device, &p, &w)?).await?;
     let (of_w, of_logits) = if case.condition < 1e6 { (1e-4, 5e-5) } else { (1e-3, 1e-3) };
     judge.transposed("W", "W", &w, of_w).await?;
     judge.compare("logits", "test.logits", &logits, of_logits)?;
-    judge.predictions("test.logits", &logits, case.classes)?;
+    judge.predictions("test.logits", &logits, classes)?;
     Ok(judge.checks)
 }

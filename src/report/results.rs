@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use crate::config::{Config, Profile};
-use crate::protocol::Metrics;
+use crate::report::Metrics;
 use crate::report::replace::{check_replaceable, replace};
 use crate::{Error, Result};
 

@@ -1,6 +1,6 @@
 //! The table of accuracies, line by line as the run goes. Percent throughout.
 
-use crate::protocol::Metrics;
+use crate::report::Metrics;
 
 /// The most per-task accuracies in a line; more are cut in the middle.
 const MAX_TASKS: usize = 10;

@@ -5,8 +5,8 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Problem;
 use crate::algorithms::noise::{NoiseLayer, Path};
-use crate::device::{Caps, DType, Device, Planned, Tensor};
-use crate::kernels::gemm::{Gemm, Layout, Mat};
+use crate::device::{Caps, DType, Device, Planned, Tensor, Varied};
+use crate::kernels::gemm::{Gemm, Layout, Mat, Variant};
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::{Error, Result};
 
@@ -113,8 +113,8 @@ impl Problem for Product {
 
     fn variants(&self, device: &Device) -> Result<(Vec<String>, String)> {
         self.probe(|gemm| {
-            let names = gemm.variants(device.caps()).map(|v| v.to_string()).collect();
-            (names, gemm.variant(device.caps()).to_string())
+            let names = gemm.variants(device.caps()).iter().map(Variant::to_string).collect();
+            (names, gemm.variant(device.caps()).expect("tiles always serve").to_string())
         })
     }
 
@@ -137,7 +137,7 @@ impl Problem for Product {
         match variant {
             None => device.run(&gemm)?,
             Some(name) => {
-                let variant = gemm.variants(device.caps()).find(|v| v.to_string() == name);
+                let variant = gemm.variants(device.caps()).into_iter().find(|v| v.to_string() == name);
                 let plan = variant.and_then(|v| gemm.planned(v, device.caps()));
                 let plan = plan.ok_or_else(|| Error::Unsupported(format!("gemm has no variant `{name}`")))?;
                 device.run(&Planned(gemm, plan))?;
@@ -146,10 +146,13 @@ impl Problem for Product {
         Ok(vec![out])
     }
 
+    fn rounds(&self, device: &Device, variant: &str) -> Result<bool> {
+        self.probe(|gemm| gemm.variants(device.caps()).into_iter().any(|v| Gemm::rounds(v) && v.to_string() == variant))
+    }
+
     /// Variants that round operands to halves have 2^-11 of every term, and as much of short partial sums.
-    fn bound(&self, variant: &str) -> f64 {
-        let halves = variant.starts_with("half") || variant.starts_with("matrix");
-        rounding(self.mnk[2]) + if halves { 4.0 * f64::from(half::f16::EPSILON) } else { 0.0 }
+    fn bound(&self, rounds: bool) -> f64 {
+        rounding(self.mnk[2]) + if rounds { 4.0 * f64::from(half::f16::EPSILON) } else { 0.0 }
     }
 }
 
@@ -225,7 +228,7 @@ impl Problem for Layer {
     }
 
     /// Normals and GELU agree to 4e-6 between devices; the gradients of weights are sums over rows.
-    fn bound(&self, _: &str) -> f64 {
+    fn bound(&self, _: bool) -> f64 {
         1e-5 + rounding(self.rows)
     }
 }

@@ -1,4 +1,4 @@
-//! The noise layer as a chain of dispatches: the reference of the fused kernels and the other arm of their benchmark.
+//! The noise layer of two-layer maps as a chain of dispatches: the reference of the fused kernels and the other arm of their benchmark.
 
 use super::{Gradients, NoiseLayer, Operands};
 use crate::Result;
@@ -12,8 +12,8 @@ use crate::kernels::philox_normal::PhiloxNormal;
 struct Module {
     /// Values before GELU [rows, width], for the backward pass.
     u: Option<Tensor>,
-    /// Input of the last layer [rows, width]; with one layer that is h.
-    g: Option<Tensor>,
+    /// Input of the last layer [rows, width].
+    g: Tensor,
     /// (mu | sigma) [rows, width].
     maps: Tensor,
     eps: Option<Tensor>,
@@ -27,10 +27,9 @@ impl NoiseLayer<'_> {
 
     fn buffers(&self, device: &Device, rows: usize, backward: bool) -> Result<Module> {
         let wide = || device.reals(&[rows, self.width()]);
-        let two = self.layout.layers == 2;
         Ok(Module {
-            u: (two && backward).then(wide).transpose()?,
-            g: two.then(wide).transpose()?,
+            u: backward.then(wide).transpose()?,
+            g: wide()?,
             maps: wide()?,
             eps: self.noise.samples().then(|| device.reals(&[rows, self.layout.e])).transpose()?,
         })
@@ -65,53 +64,62 @@ impl NoiseLayer<'_> {
 
     /// g = gelu(h W1 + b1) of both maps in one product.
     fn hidden(&self, device: &Device, h: &Tensor, module: usize, to: &Module) -> Result<()> {
-        let Some(g) = &to.g else { return Ok(()) };
         let (layout, e, at) = (self.layout, self.layout.e, module * self.layout.len());
         let mnk = [h.rows(), self.width(), e];
         device.run(&Gemm {
             bias: Some(Mat::at(self.phi, at + layout.b1(), 0)),
             activation: Activation::Gelu,
             pre: to.u.as_ref(),
-            ..Gemm::of(Layout::NN, mnk, Mat::of(h), Mat::at(self.phi, at, 2 * e), Mat::of(g))
+            ..Gemm::of(Layout::NN, mnk, Mat::of(h), Mat::at(self.phi, at, 2 * e), Mat::of(&to.g))
         })
     }
 
     /// (mu | sigma) = g W2 + b2.
-    fn last(&self, device: &Device, h: &Tensor, module: usize, to: &Module) -> Result<()> {
+    fn last(&self, device: &Device, module: usize, to: &Module) -> Result<()> {
         let (layout, e, at) = (self.layout, self.layout.e, module * self.layout.len());
-        let g = to.g.as_ref().map_or(Mat::of(h), |g| Mat::of(g).every(e));
+        let g = Mat::of(&to.g).every(e);
         let w2 = Mat::at(self.phi, at + layout.w2(), e).every(e * e);
         device.run(&Gemm {
             bias: Some(Mat::at(self.phi, at + layout.b2(), 0).every(e)),
             batch: self.noise.kinds(),
-            ..Gemm::of(Layout::NN, [h.rows(), e, e], g, w2, Mat::of(&to.maps).every(e))
+            ..Gemm::of(Layout::NN, [to.maps.rows(), e, e], g, w2, Mat::of(&to.maps).every(e))
         })
     }
 
-    fn draw(&self, device: &Device, module: usize, to: &Module) -> Result<()> {
-        let Some(eps) = &to.eps else { return Ok(()) };
-        device.run(&PhiloxNormal { out: eps, d2: self.layout.d2, stream: self.noise.stream(module) })
+    pub(super) fn draw(&self, device: &Device, module: usize, eps: Option<&Tensor>) -> Result<()> {
+        let Some(out) = eps else { return Ok(()) };
+        device.run(&PhiloxNormal { out, d2: self.layout.d2, stream: self.noise.stream(module) })
     }
 
-    fn combine<'a>(&'a self, buffers: &'a Module, module: usize, direction: Direction<'a>) -> NoiseCombine<'a> {
-        let (e, modules) = (self.layout.e, self.modules);
-        NoiseCombine { omega: self.omega, eps: buffers.eps.as_ref(), direction, e, module, modules }
+    pub(super) fn combine<'a>(
+        &'a self,
+        module: usize,
+        eps: Option<&'a Tensor>,
+        direction: Direction<'a>,
+    ) -> NoiseCombine<'a> {
+        NoiseCombine { omega: self.omega, eps, direction, e: self.layout.e, module, modules: self.modules }
     }
 
     pub(super) fn forward_unfused(&self, device: &Device, x: &Tensor, y: &Tensor) -> Result<()> {
         let (rows, d1, e) = (x.rows(), x.cols(), self.layout.e);
         let h = self.down(device, x)?;
-        let (m, mixed) = (self.buffers(device, rows, false)?, device.reals(&[rows, e])?);
-        for i in 0..self.modules {
-            self.hidden(device, &h, i, &m)?;
-            self.last(device, &h, i, &m)?;
-            self.draw(device, i, &m)?;
-            let direction = Direction::Forward { maps: &m.maps, mixed: &mixed, keep: i > 0 };
-            device.run(&self.combine(&m, i, direction))?;
-        }
+        let mixed = if self.layout.layers == 1 { self.mixed_one_layer(device, &h)? } else { self.mixed(device, &h)? };
         let up = Mat::at(self.proj, d1 * e, d1);
         let product = Gemm::of(Layout::NN, [rows, d1, e], Mat::of(&mixed), up, Mat::of(y));
         device.run(&Gemm { residual: Some(x), ..product })
+    }
+
+    /// The mixture, module by module.
+    fn mixed(&self, device: &Device, h: &Tensor) -> Result<Tensor> {
+        let (m, mixed) = (self.buffers(device, h.rows(), false)?, device.reals(&[h.rows(), self.layout.e])?);
+        for i in 0..self.modules {
+            self.hidden(device, h, i, &m)?;
+            self.last(device, i, &m)?;
+            self.draw(device, i, m.eps.as_ref())?;
+            let direction = Direction::Forward { maps: &m.maps, mixed: &mixed, keep: i > 0 };
+            device.run(&self.combine(i, m.eps.as_ref(), direction))?;
+        }
+        Ok(mixed)
     }
 
     pub(super) fn backward_unfused(
@@ -131,34 +139,27 @@ impl NoiseLayer<'_> {
             let at = i * self.layout.len();
             self.hidden(device, &h, i, &m)?;
             if want_params {
-                self.last(device, &h, i, &m)?;
+                self.last(device, i, &m)?;
             }
-            self.draw(device, i, &m)?;
+            self.draw(device, i, m.eps.as_ref())?;
             let scores = domega.as_ref().map(|domega| (&m.maps, domega));
-            device.run(&self.combine(&m, i, Direction::Backward { dz: &dz, dmaps: &dmaps, scores }))?;
-            let w2 = |kind: usize| Mat::at(self.phi, at + self.layout.w2() + kind * e * e, e).every(e * e);
-            if let Some(u) = &m.u {
-                let (from, to) = (Mat::of(&dmaps).every(e), Mat::of(&dg).every(e));
-                let product = Gemm::of(Layout::NT, [rows, e, e], from, w2(0), to);
-                device.run(&Gemm { batch: self.noise.kinds(), ..product })?;
-                device.run(&ActivationBackward { activation: Activation::Gelu, saved: u, dy: &dg, dx: &du })?;
-                let w1 = Mat::at(self.phi, at, 2 * e);
-                let product = Gemm::of(Layout::NT, [rows, e, width], Mat::of(&du), w1, Mat::of(&dh));
-                device.run(&Gemm { accumulate: i > 0, ..product })?;
-            } else {
-                for kind in 0..self.noise.kinds() {
-                    let from = Mat::at(&dmaps, kind * e, width);
-                    let product = Gemm::of(Layout::NT, [rows, e, e], from, w2(kind), Mat::of(&dh));
-                    device.run(&Gemm { accumulate: i + kind > 0, ..product })?;
-                }
-            }
+            device.run(&self.combine(i, m.eps.as_ref(), Direction::Backward { dz: &dz, dmaps: &dmaps, scores }))?;
+            let w2 = Mat::at(self.phi, at + self.layout.w2(), e).every(e * e);
+            let (from, to) = (Mat::of(&dmaps).every(e), Mat::of(&dg).every(e));
+            let product = Gemm::of(Layout::NT, [rows, e, e], from, w2, to);
+            device.run(&Gemm { batch: self.noise.kinds(), ..product })?;
+            let saved = m.u.as_ref().expect("kept for the backward pass");
+            device.run(&ActivationBackward { activation: Activation::Gelu, saved, dy: &dg, dx: &du })?;
+            let w1 = Mat::at(self.phi, at, 2 * e);
+            let product = Gemm::of(Layout::NT, [rows, e, width], Mat::of(&du), w1, Mat::of(&dh));
+            device.run(&Gemm { accumulate: i > 0, ..product })?;
         }
         let dx = self.down_backward(device, &dh, dy)?;
         if !want_params {
             return Ok(Gradients { dx, phi: None, domega: None });
         }
         // The buffers still hold the newest module's values.
-        let g = m.g.as_ref().map_or(Mat::of(&h), |g| Mat::of(g).every(e));
+        let g = Mat::of(&m.g).every(e);
         let newest =
             Operands { h: Mat::of(&h), g, du: Mat::of(&du), dmaps: Mat::of(&dmaps), kinds: self.noise.kinds() };
         Ok(Gradients { dx, phi: Some(self.phi_gradient(device, rows, newest)?), domega })

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Activation, Gemm, Layout, MATRIX_TILES, MatrixTile};
-use crate::device::{Caps, Constant, DType, DeviceClass, Kernel, Plan};
+use crate::device::{Caps, Constant, DType, DeviceClass, Plan, Varied};
 
 /// What one workgroup and one thread of `gemm.wgsl` make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +26,6 @@ pub const TILES: [Tile; 6] = [
     Tile { rows: 16, cols: 64, thread: [4, 4], cost: 150 },
 ];
 const SMALL: usize = 3;
-
-/// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-pub(crate) const RESIDENT: usize = 64;
 
 /// One way to run a product; all give the same up to rounding, the last two up to that of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,50 +68,61 @@ impl Layout {
     }
 }
 
-impl Gemm<'_> {
-    /// The variants that can run this product on a device with `caps`, but for those that it merely emulates.
-    pub fn variants<'a>(&'a self, caps: &'a Caps) -> impl Iterator<Item = Variant> + 'a {
-        let shuffle = caps.row_share.then_some(Variant::Shuffle(16));
+impl Varied for Gemm<'_> {
+    type Variant = Variant;
+
+    fn all() -> Vec<Variant> {
         let halves = TILES.map(Variant::Half).into_iter().chain(MATRIX_TILES.map(Variant::Matrix));
-        let halves = halves.filter(|_| caps.class == DeviceClass::Gpu);
-        let all = TILES.map(Variant::Tile).into_iter().chain([Variant::Rows]).chain(shuffle).chain(halves);
-        all.filter(|&variant| self.planned(variant, caps).is_some())
+        TILES.map(Variant::Tile).into_iter().chain([Variant::Rows, Variant::Shuffle(16)]).chain(halves).collect()
     }
 
-    /// The variant that a device runs: the one measured for it, else by a model of costs, which knows none that rounds
-    /// operands.
-    pub fn variant(&self, caps: &Caps) -> Variant {
-        let class = self.layout.class(self.b.tensor.dtype() == DType::F16);
-        let measured = caps.tuned.variant(Self::NAME, class, &self.size());
-        let measured = measured.and_then(|name| self.variants(caps).find(|v| v.to_string() == name));
-        measured.unwrap_or_else(|| match (caps.class, self.rows_apply()) {
-            (DeviceClass::SoftwareGpu, true) => Variant::Rows,
-            // Small tiles compile fast.
-            (DeviceClass::SoftwareGpu, false) => Variant::Tile(TILES[SMALL]),
-            _ => Variant::Tile(self.tile()),
-        })
-    }
-
-    /// m, n, k, and the batch.
-    pub fn size(&self) -> [usize; 4] {
-        let [m, n, k] = self.mnk;
-        [m, n, k, self.batch]
-    }
-
-    /// The plan of a variant, where it can run this product on a device with `caps`.
-    pub fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
+    /// Real GPUs alone multiply halves, and exchange operands where that is free: others would merely emulate it.
+    fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
+        let gpu = caps.class == DeviceClass::Gpu;
         match variant {
             Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4)),
             Variant::Rows => self.rows_apply().then(|| self.rowwise()),
-            Variant::Shuffle(lanes) => self.shuffle(lanes, caps),
-            Variant::Half(tile) => self.half(&tile, caps),
-            Variant::Matrix(tile) => self.matrix(&tile, caps),
+            Variant::Shuffle(lanes) if caps.row_share => self.shuffle(lanes, caps),
+            Variant::Half(tile) if gpu => self.half(&tile, caps),
+            Variant::Matrix(tile) if gpu => self.matrix(&tile, caps),
+            _ => None,
         }
     }
 
+    fn cost(&self, variant: Variant, caps: &Caps) -> Option<f64> {
+        match (variant, caps.class) {
+            (Variant::Rows, DeviceClass::SoftwareGpu) => Some(0.0),
+            // Small tiles compile fast.
+            (Variant::Tile(tile), DeviceClass::SoftwareGpu) => (tile == TILES[SMALL]).then_some(1.0),
+            // A device that runs so many workgroups at once has work for all, what lies beyond the edges included.
+            (Variant::Tile(Tile { rows, cols, cost, .. }), _) => {
+                Some((self.groups(rows, cols).max(caps.resident()) * rows * cols * cost) as f64)
+            }
+            _ => None,
+        }
+    }
+
+    /// A is rounded to halves as B is stored. No run asks for that, `f16_weights` included: it stores the backbone in halves,
+    /// and its fingerprint says no more.
+    fn rounds(variant: Variant) -> bool {
+        matches!(variant, Variant::Half(_) | Variant::Matrix(_))
+    }
+
+    fn class(&self) -> &'static str {
+        self.layout.class(self.b.tensor.dtype() == DType::F16)
+    }
+
+    /// m, n, k, and the batch.
+    fn size(&self) -> Vec<usize> {
+        let [m, n, k] = self.mnk;
+        vec![m, n, k, self.batch]
+    }
+}
+
+impl Gemm<'_> {
     /// Offset and strides of A, and those of B and the result with its width, by their bits: 4 divides all that it
     /// divides together.
-    fn divisors(&self) -> [usize; 2] {
+    pub(super) fn divisors(&self) -> [usize; 2] {
         let [a, b, out] = [&self.a, &self.b, &self.out].map(|x| x.offset | x.ld | x.batch);
         [a, b | out | self.mnk[1]]
     }
@@ -132,13 +140,6 @@ impl Gemm<'_> {
         let [a, rest] = self.divisors();
         let a_fits = self.layout == Layout::TN || (a | k).is_multiple_of(4);
         a_fits && rest.is_multiple_of(4) && k > 0
-    }
-
-    /// The tile that is least work for a device that runs [`RESIDENT`] workgroups at once, what lies beyond the edges
-    /// included.
-    fn tile(&self) -> Tile {
-        let work = |t: &Tile| self.groups(t.rows, t.cols).max(RESIDENT) * t.rows * t.cols * t.cost;
-        TILES.into_iter().min_by_key(work).expect("a table")
     }
 
     fn groups(&self, rows: usize, cols: usize) -> usize {
@@ -205,14 +206,14 @@ pub(super) fn number((name, x): (&'static str, usize)) -> (&'static str, Constan
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Choice, Device, Tuned};
+    use crate::device::{Choice, Device, Kernel, Tuned};
     use crate::kernels::gemm::Mat;
 
     fn variant(m: usize, n: usize, caps: &Caps) -> String {
         let device = Device::planner(caps.clone());
         let x = device.reals(&[1]).unwrap();
         let mat = |ld| Mat::at(&x, 0, ld);
-        Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).variant(caps).to_string()
+        Gemm::of(Layout::NN, [m, n, 64], mat(64), mat(n), mat(n)).variant(caps).unwrap().to_string()
     }
 
     #[test]
@@ -227,13 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_runs_more_workgroups_at_once_takes_smaller_tiles() {
+        let caps = |resident| Caps { tuned: Tuned::default().with_resident(resident), ..Caps::floor() };
+        assert_eq!(variant(512, 512, &caps(16)), "128x128");
+        assert_eq!(variant(512, 512, &caps(200)), "32x32");
+    }
+
+    #[test]
     fn halves_have_more_variants_where_the_device_has_the_means() {
         let gpu = Caps { f16: true, matrix: Some(16), subgroup: (32, 64), workgroup_memory: 64 << 10, ..Caps::floor() };
         let names = |caps: &Caps, dtype| {
             let device = Device::planner(caps.clone());
             let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], dtype).unwrap());
             let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
-            gemm.variants(caps).map(|v| v.to_string()).collect::<Vec<_>>()
+            gemm.variants(caps).iter().map(|v| v.to_string()).collect::<Vec<_>>()
         };
         let all = names(&gpu, DType::F16);
         for name in ["128x128", "rows", "half 128x128", "matrix 64x64"] {
@@ -242,6 +250,37 @@ mod tests {
         assert_eq!(names(&gpu, DType::Real).len(), TILES.len() + 1);
         let software = Caps { class: DeviceClass::SoftwareGpu, ..gpu };
         assert_eq!(names(&software, DType::F16).len(), TILES.len() + 1);
+    }
+
+    #[test]
+    fn a_table_does_not_bring_in_rounding() {
+        let gpu = Caps { f16: true, matrix: Some(16), subgroup: (32, 64), workgroup_memory: 64 << 10, ..Caps::floor() };
+        for (named, taken) in [("128x128", "128x128"), ("half 128x128", "32x32"), ("matrix 64x64", "32x32")] {
+            let (kernel, class) = ("gemm".into(), "NN halves".into());
+            let choice = Choice { kernel, class, size: vec![64, 64, 64, 1], variant: named.into() };
+            let caps = Caps { tuned: Tuned::new(vec![choice]), ..gpu.clone() };
+            let device = Device::planner(caps.clone());
+            let (a, b) = (device.reals(&[64, 64]).unwrap(), device.empty(&[64, 64], DType::F16).unwrap());
+            let gemm = Gemm::new(Layout::NN, &a, &b, &a).unwrap();
+            assert!(gemm.variants(&caps).iter().any(|v| v.to_string() == named));
+            assert_eq!(gemm.variant(&caps).unwrap().to_string(), taken);
+        }
+    }
+
+    #[test]
+    fn products_of_one_key_have_one_plan() {
+        let device = Device::planner(Caps::floor());
+        let x = device.reals(&[1]).unwrap();
+        let gemm = |offset, ld| {
+            Gemm::of(Layout::NN, [64, 64, 64], Mat::at(&x, offset, ld), Mat::at(&x, 0, 64), Mat::at(&x, 0, 64))
+        };
+        let plan = |gemm: &Gemm<'_>| gemm.plan(&Caps::floor()).unwrap();
+        let (plain, moved, odd) = (gemm(0, 64), gemm(128, 68), gemm(1, 64));
+        assert!(plain.key() == moved.key() && plan(&plain) == plan(&moved));
+        let relu = Gemm { activation: Activation::Relu, ..plain };
+        for other in [odd, relu, Gemm { lower: true, ..plain }, Gemm { bias: Some(plain.a), ..plain }] {
+            assert!(plain.key() != other.key() && plan(&plain) != plan(&other));
+        }
     }
 
     #[test]

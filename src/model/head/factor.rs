@@ -7,7 +7,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use super::tiles::{Tiles, update};
-use crate::cpu::gemm::product;
+use crate::linalg::product;
 use crate::{Error, Result};
 
 /// The factor L of `G = L L^T`.

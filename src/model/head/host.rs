@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::factor::{Columns, Factor, residual};
 use super::tiles::{Tiles, update};
-use crate::cpu::gemm::matrix;
+use crate::linalg::matrix;
 use crate::{Error, Result};
 
 /// Residual at which refinement ends: what float64 reaches on a well-conditioned matrix.
@@ -53,7 +53,10 @@ impl Host {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn widen(&mut self, classes: usize) -> Result<()> {
-        self.sums.resize(classes * self.features, 0.0);
+        let room = |n: usize| self.sums.try_reserve(n.saturating_sub(self.sums.len())).ok().map(|()| n);
+        let numbers = classes.checked_mul(self.features).and_then(room);
+        let lacking = || Error::OutOfMemory { during: format!("sums [{classes}, {}]", self.features) };
+        self.sums.resize(numbers.ok_or_else(lacking)?, 0.0);
         while self.by_class && self.grams.len() < classes {
             self.grams.push(Tiles::zeros(self.features)?);
         }

@@ -10,13 +10,35 @@ use std::borrow::Cow;
 
 use crate::algorithms::exact_pairs::pairs_are_exact;
 pub use crate::algorithms::ridge::Solution;
-use crate::device::{Device, Tensor};
+use crate::device::{DType, Device, Tensor};
+use crate::kernels::argmax::ArgMax;
+use crate::kernels::gemm::{Gemm, Layout};
 use crate::{Error, Result};
 use host::Host;
 use pairs::Pairs;
 
 /// Most random features; the lower triangle of a larger Gram matrix would exceed 4 GiB in float64.
 pub const MAX_FEATURES: usize = 1 << 15;
+
+/// `p W` [B, C] of random features p [B, m], with W^T [C, m].
+///
+/// # Errors
+/// [`Error::Shape`], device errors.
+pub fn logits(device: &Device, p: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let logits = device.reals(&[p.rows(), weights.rows()])?;
+    device.run(&Gemm::new(Layout::NT, p, weights, &logits)?)?;
+    Ok(logits)
+}
+
+/// The class of the largest logit of each row of [B, C], as integers `[B]`.
+///
+/// # Errors
+/// [`Error::Shape`] without classes, device errors.
+pub fn predicted(device: &Device, logits: &Tensor) -> Result<Tensor> {
+    let classes = device.empty(&[logits.rows()], DType::U32)?;
+    device.run(&ArgMax { x: logits, out: &classes })?;
+    Ok(classes)
+}
 
 /// `G = sum p^T p` [m, m], `Q^T = sum onehot(y)^T p` [C, m] and the number of samples of every class. They are sums over
 /// samples, so they can be gathered in any order, in parts and in many places; gamma comes in when they are solved.
@@ -43,7 +65,7 @@ impl Statistics {
     /// No sample and no class.
     ///
     /// # Errors
-    /// [`Error::Limit`] above [`MAX_FEATURES`], [`Error::OutOfMemory`].
+    /// [`Error::Shape`] without features, [`Error::Limit`] above [`MAX_FEATURES`], [`Error::OutOfMemory`].
     pub fn new(_: &Device, features: usize) -> Result<Self> {
         Self::on_host(features, false)
     }
@@ -58,6 +80,9 @@ impl Statistics {
     }
 
     fn on_host(features: usize, by_class: bool) -> Result<Self> {
+        if features == 0 {
+            return Err(Error::shape("statistics", "features", "at least 1", features));
+        }
         if features > MAX_FEATURES {
             return Err(Error::Limit {
                 what: "the Gram matrix".into(),

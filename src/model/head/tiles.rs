@@ -6,7 +6,7 @@ use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::{Accum, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use crate::cpu::gemm::product;
+use crate::linalg::product;
 use crate::{Error, Result};
 
 /// Side of a tile: two of them fill half a second-level cache, and packing them costs little beside their product.

@@ -1,0 +1,218 @@
+//! Small valid files of every kind, with their structure in view.
+
+use minoise::config::Config;
+use serde_json::json;
+
+/// A safetensors file before it is written; what the header says need not fit the data.
+#[derive(Clone)]
+pub struct File {
+    pub metadata: Vec<(String, String)>,
+    pub tensors: Vec<Entry>,
+}
+
+#[derive(Clone)]
+pub struct Entry {
+    pub name: String,
+    pub dtype: &'static str,
+    pub shape: Vec<u64>,
+    pub data: Vec<u8>,
+}
+
+impl Entry {
+    pub fn width(&self) -> usize {
+        match self.dtype {
+            "F64" | "I64" | "U64" => 8,
+            "F32" | "I32" => 4,
+            "F16" | "BF16" => 2,
+            _ => 1,
+        }
+    }
+
+    /// Makes the data as long as shape and type say, where that is not much.
+    pub fn fit(&mut self) {
+        let size = self.shape.iter().try_fold(self.width() as u64, |size, &x| size.checked_mul(x));
+        if let Some(size) = size.filter(|&size| size <= 1 << 14) {
+            let old = if self.data.is_empty() { vec![0] } else { std::mem::take(&mut self.data) };
+            self.data = old.into_iter().cycle().take(size as usize).collect();
+        }
+    }
+}
+
+impl File {
+    fn new(metadata: &[(&str, String)]) -> Self {
+        let metadata = metadata.iter().map(|(key, text)| (key.to_string(), text.clone())).collect();
+        Self { metadata, tensors: Vec::new() }
+    }
+
+    fn put(&mut self, name: impl Into<String>, dtype: &'static str, shape: &[u64], data: Vec<u8>) {
+        self.tensors.push(Entry { name: name.into(), dtype, shape: shape.to_vec(), data });
+    }
+
+    /// Numbers in (-1, 1) that differ.
+    fn reals(&mut self, name: impl Into<String>, shape: &[u64]) {
+        let (n, salt) = (shape.iter().product::<u64>(), 31 * self.tensors.len() as u64);
+        let number = |i: u64| ((i * 37 + salt) % 199) as f32 / 100.0 - 0.99;
+        self.put(name, "F32", shape, (0..n).flat_map(|i| number(i).to_le_bytes()).collect());
+    }
+
+    /// Takes the place of a tensor of this name.
+    pub fn integers(&mut self, name: impl Into<String>, values: &[i64]) {
+        let name = name.into();
+        self.tensors.retain(|tensor| tensor.name != name);
+        self.put(name, "I64", &[values.len() as u64], values.iter().flat_map(|x| x.to_le_bytes()).collect());
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut header = serde_json::Map::new();
+        let metadata: serde_json::Map<_, _> = self.metadata.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+        header.insert("__metadata__".into(), metadata.into());
+        let mut at = 0;
+        for Entry { name, dtype, shape, data } in &self.tensors {
+            let offsets = [at, at + data.len()];
+            at = offsets[1];
+            header.insert(name.clone(), json!({ "dtype": dtype, "shape": shape, "data_offsets": offsets }));
+        }
+        let mut text = serde_json::Value::from(header).to_string().into_bytes();
+        text.resize(text.len().next_multiple_of(8), b' ');
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.append(&mut text);
+        self.tensors.iter().for_each(|tensor| bytes.extend(&tensor.data));
+        bytes
+    }
+}
+
+/// Side of an image, widths of the network and of its noise, random features.
+const SIDE: u64 = 4;
+const D1: u64 = 8;
+const D2: u64 = 3;
+const M: u64 = 6;
+
+fn backbone(file: &mut File, prefix: &str) {
+    let mut put = |name: &str, shape: &[u64]| file.reals(format!("{prefix}{name}"), shape);
+    put("patch_embed.proj.weight", &[D1, 1, 2, 2]);
+    put("patch_embed.proj.bias", &[D1]);
+    put("cls_token", &[1, 1, D1]);
+    put("pos_embed", &[1, 5, D1]);
+    for (name, rows, cols) in [("attn.qkv", 3 * D1, D1), ("attn.proj", D1, D1), ("mlp.fc1", 5, D1), ("mlp.fc2", D1, 5)]
+    {
+        put(&format!("blocks.0.{name}.weight"), &[rows, cols]);
+        put(&format!("blocks.0.{name}.bias"), &[rows]);
+    }
+    for name in ["blocks.0.norm1", "blocks.0.norm2", "norm"] {
+        put(&format!("{name}.weight"), &[D1]);
+        put(&format!("{name}.bias"), &[D1]);
+    }
+}
+
+/// A ViT with a register and LayerScale.
+pub fn vit() -> File {
+    let keys =
+        [("image_size", "4"), ("num_heads", "2"), ("layernorm_eps", "1e-6"), ("mean", "0.5"), ("std", "0.5,0.5")];
+    let mut file = File::new(&keys.map(|(key, text)| (key, text.to_string())));
+    backbone(&mut file, "");
+    file.reals("reg_token", &[1, 1, D1]);
+    file.reals("blocks.0.ls1.gamma", &[D1]);
+    file.reals("blocks.0.ls2.gamma", &[D1]);
+    file
+}
+
+/// Statistics of three classes, as a whole or by class.
+pub fn statistics(by_class: bool) -> File {
+    let (m, parts) = (5, if by_class { 3 } else { 1 });
+    let config = Config { buffer_size: m, keep_class_statistics: by_class, noise: false, ..Config::default() };
+    let mut file = File::new(&[
+        ("format", "minoise statistics 1".into()),
+        ("classes", json!(["ant", "bee", "cat"]).to_string()),
+        ("fingerprint", json!({ "backbone": "a", "noise": "none", "random": "b" }).to_string()),
+        ("config", serde_json::to_string(&config).expect("settings")),
+    ]);
+    // Dominant on the diagonal, so that it can be solved.
+    let row = |r: usize| (0..=r).map(move |c| if r == c { 9.0 } else { 0.25 * r as f64 - c as f64 });
+    let triangle: Vec<u8> = (0..m).flat_map(row).flat_map(f64::to_le_bytes).collect();
+    file.put("gram", "F64", &[parts, 15], triangle.repeat(parts as usize));
+    file.put("sums", "F64", &[3, m as u64], (0..15).flat_map(|i| (i as f64 - 3.5).to_le_bytes()).collect());
+    file.integers("counts", &[7, 2, 4]);
+    file
+}
+
+/// A ridge regression.
+pub fn ridge() -> File {
+    let case = json!({ "kind": "ridge", "gamma": 0.5, "classes": 3, "condition": 1e3 });
+    let mut file = File::new(&[("case", case.to_string())]);
+    file.reals("p", &[8, M]);
+    file.integers("y", &[0, 1, 2, 0, 1, 2, 2, 1]);
+    file.reals("W", &[M, 3]);
+    file.reals("test.p", &[4, M]);
+    file.reals("test.logits", &[4, 3]);
+    file
+}
+
+/// Two tasks of 2 and 1 classes.
+pub fn run(official: bool) -> File {
+    let profile = if official { "official" } else { "paper" };
+    let phi_layers = if official { 1 } else { 2 };
+    let case = json!({
+        "kind": format!("{profile}_run"), "profile": profile, "seed": 5, "img_size": SIDE, "in_chans": 1, "num_heads": 2,
+        "noise_hidden": D2, "phi_layers": phi_layers, "buffer_size": M, "gamma": 1.0, "temperature": 0.5,
+        "task_classes": [2, 1], "lr": 0.05, "momentum": 0.9, "weight_decay": 0.001, "fit_batch": 3, "fit_epochs": 2,
+        "layernorm_eps": 1e-6, "grad_through_analytic": true, "refit": "replace",
+    });
+    let mut file = File::new(&[("case", case.to_string())]);
+    backbone(&mut file, "backbone.");
+    file.reals("noise.0.w_down", &[D1, D2]);
+    file.reals("noise.0.w_up", &[D2, D1]);
+    file.reals("buffer.weight", &[D1, M]);
+    file.reals("train.x", &[5, 1, SIDE, SIDE]);
+    file.integers("train.y", &[0, 1, 2, 1, 2]);
+    file.reals("test.x", &[4, 1, SIDE, SIDE]);
+    file.integers("test.y", &[0, 1, 2, 2]);
+    for (t, seen, order, sizes, tests) in [(0u64, 2u64, &[0, 1, 3][..], &[2, 1][..], 2u64), (1, 3, &[4, 2], &[2], 4)] {
+        file.integers(format!("task{t}.run.order"), order);
+        file.integers(format!("task{t}.run.batch_sizes"), sizes);
+        let mut put = |name: &str, shape: &[u64]| file.reals(format!("task{t}.{name}"), shape);
+        put("run.loss", &[sizes.len() as u64]);
+        put("W", &[M, seen]);
+        put("step1.W", &[M, seen]);
+        put("test.features", &[tests, D1]);
+        put("test.logits", &[tests, seen]);
+        let layers = if official { &[""][..] } else { &["fc1.", "fc2."] };
+        for kind in ["mu", "sigma"] {
+            for layer in layers {
+                put(&format!("noise.0.{kind}.{layer}weight"), &[D2, D2]);
+                put(&format!("noise.0.{kind}.{layer}bias"), &[D2]);
+            }
+        }
+        if official {
+            ["prototype_before", "prototype_after"].iter().for_each(|name| put(name, &[D1]));
+            put("weight_noise", &[t + 1]);
+            put("noise.0.M.weight", &[D1, D1]);
+            put("noise.0.M.bias", &[D1]);
+            for name in ["blocks.0.norm1", "blocks.0.norm2", "norm"] {
+                put(&format!("{name}.weight"), &[D1]);
+                put(&format!("{name}.bias"), &[D1]);
+            }
+        } else {
+            put("prototype", &[D1]);
+            put("similarity", &[t + 1]);
+            put("omega", &[1, t + 1]);
+            ["mu", "sigma"].iter().for_each(|kind| {
+                file.reals(format!("init.task{t}.noise.0.{kind}.fc1.weight"), &[D2, D2]);
+            });
+        }
+    }
+    file.reals("eps.layer1.task0.step0", &[3, D2]);
+    file
+}
+
+/// Every setting with its default.
+pub fn settings() -> String {
+    toml::to_string(&Config::default()).expect("settings")
+}
+
+/// Images or labels as IDX.
+pub fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
+    let mut bytes = (0x800 + sizes.len() as u32).to_be_bytes().to_vec();
+    sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
+    bytes.extend(content);
+    bytes
+}
