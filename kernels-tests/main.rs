@@ -8,6 +8,7 @@ mod devices;
 mod golden;
 mod harness;
 mod memory;
+mod queue;
 mod report;
 mod rooms;
 mod shaders;
@@ -66,6 +67,7 @@ fn main() {
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
     trials.extend(memory::trials(&devices));
+    trials.extend(queue::trials(&devices));
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));
