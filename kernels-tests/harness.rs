@@ -275,7 +275,16 @@ fn same_bits(name: &str, work: &Work) -> Result<(), Failed> {
 /// The CPU device and the adapters that the tests use, with their names. Ends the process where none is the wanted one.
 pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
-    let options = Options { tuned: false, ..Options::default() };
+    // The plans of a real GPU on a software adapter: one of `Caps::profiles`.
+    let plans = std::env::var("MINOISE_TEST_PLANS").ok().map(|name| {
+        let caps = Caps::profile(&name).unwrap_or_else(|| {
+            eprintln!("MINOISE_TEST_PLANS={name}: there are {:?}", Caps::profiles().map(|p| p.0));
+            std::process::exit(2)
+        });
+        (format!(" as {name}"), caps)
+    });
+    let (suffix, plans) = plans.unzip();
+    let options = Options { saved: false, plans, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
     let adapters = block_on(adapters());
     for adapter in &adapters {
@@ -287,7 +296,8 @@ pub fn devices() -> Vec<(String, Device)> {
             let device = block_on(Device::open_with(&Selector::Named(adapter.label()), &options))
                 .expect("a listed adapter opens");
             report::adapter(adapter);
-            devices.push((format!("{} {}", adapter.backend, adapter.name), device));
+            let suffix = suffix.as_deref().unwrap_or_default();
+            devices.push((format!("{} {}{suffix}", adapter.backend, adapter.name), device));
         }
     }
     if !wanted.is_empty() && devices.len() == 1 {

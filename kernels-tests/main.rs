@@ -10,8 +10,10 @@ mod devices;
 mod emit;
 mod golden;
 mod harness;
+mod memory;
 mod pipelines;
 mod plans;
+mod queue;
 mod report;
 mod rooms;
 mod shaders;
@@ -77,6 +79,7 @@ fn main() {
         trials.extend(autograd::trials(&devices));
         trials.extend(devices::trials(&devices));
         trials.extend(memory::trials(&devices));
+        trials.extend(queue::trials(&devices));
         let oracle = Device::cpu(Precision::F64);
         trials.extend(golden::trials(&devices, &oracle));
         trials.extend(statistics::trials(&devices, &oracle));

@@ -25,7 +25,8 @@ fn still_computes(device: &Device) -> Result<(), Failed> {
 
 /// A device of one MiB: what is free makes room for what is asked for, and what does not fit is refused.
 fn ceiling(selector: &Selector) -> Result<(), Failed> {
-    let device = block_on(Device::open_with(selector, &Options { memory: Some(1 << 20), ..Options::default() }))?;
+    let device =
+        block_on(Device::open_with(selector, &Options { memory: Some(1 << 20), saved: false, ..Options::default() }))?;
     let kept = floats(&device, 500)?;
     drop(floats(&device, 400)?);
     let fits = floats(&device, 450)?;
@@ -45,7 +46,7 @@ fn ceiling(selector: &Selector) -> Result<(), Failed> {
 
 /// Sizes that never come again: what stays free is no more than was once in use.
 fn pool_is_bounded(selector: &Selector) -> Result<(), Failed> {
-    let device = block_on(Device::open_with(selector, &Options::default()))?;
+    let device = block_on(Device::open_with(selector, &Options { saved: false, ..Options::default() }))?;
     for kib in 1..200 {
         let x = floats(&device, kib)?;
         device.clear(&x)?;
@@ -86,7 +87,7 @@ fn driver_refuses(selector: &Selector, name: &str) -> Result<(), Failed> {
 }
 
 fn until_refused(selector: &Selector) -> Result<(), Failed> {
-    let device = block_on(Device::open_with(selector, &Options::default()))?;
+    let device = block_on(Device::open_with(selector, &Options { saved: false, ..Options::default() }))?;
     let mut held = Vec::new();
     while held.len() < 100 {
         match floats(&device, 64 << 10) {

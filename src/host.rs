@@ -2,7 +2,7 @@
 //! A browser has the other half of each: nothing there waits, and there are no files.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(crate) use web_time::Instant;
 
@@ -45,6 +45,16 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     }
     #[cfg(target_arch = "wasm32")]
     None
+}
+
+/// Writes a file and its directory; until it is whole, an earlier one stays.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(dir)?;
+    let mut temporary = tempfile::NamedTempFile::new_in(dir)?;
+    std::io::Write::write_all(&mut temporary, content)?;
+    temporary.persist(path)?;
+    Ok(())
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -49,7 +49,7 @@ impl Watch for Printer {
 }
 
 pub(super) fn run(args: TuneArgs) -> Result<ExitCode> {
-    let options = Options { tuned: false, ..Options::default() };
+    let options = Options { saved: false, ..Options::default() };
     let device = block_on(Device::open_with(&Selector::from_flag_or_env(args.device.as_deref()), &options))?;
     line(&format!("device: {}", device.name()))?;
     let mut printer = Printer { printed: Ok(()), gains: 0 };

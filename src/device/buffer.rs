@@ -14,10 +14,17 @@ pub(super) enum Storage {
     U32(Vec<u32>),
 }
 
+/// Memory of a GPU, with a number that no other memory ever has.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub buffer: wgpu::Buffer,
+    pub id: u64,
+}
+
 /// Memory behind a tensor.
 #[derive(Debug)]
 pub(super) enum Raw {
-    Gpu(wgpu::Buffer),
+    Gpu(Memory),
     Cpu(RwLock<Storage>),
 }
 
@@ -158,9 +165,9 @@ impl Pool {
 }
 
 impl Raw {
-    pub fn gpu(&self) -> &wgpu::Buffer {
+    pub fn gpu(&self) -> &Memory {
         match self {
-            Self::Gpu(buffer) => buffer,
+            Self::Gpu(memory) => memory,
             Self::Cpu(_) => unreachable!("a GPU queue met a CPU tensor"),
         }
     }
@@ -168,6 +175,10 @@ impl Raw {
 
 impl Buffer {
     pub fn gpu(&self) -> &wgpu::Buffer {
+        &self.memory().buffer
+    }
+
+    pub fn memory(&self) -> &Memory {
         self.raw.as_ref().expect("a live tensor has memory").gpu()
     }
 

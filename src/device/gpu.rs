@@ -1,17 +1,24 @@
 //! The GPU device: one queue, one recorder, a pipeline cache, and a thread that owns polling.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_channel::oneshot;
 
+use super::buffer::Memory;
 use super::pipeline::{Pipeline, Pipelines};
 use super::poison::Poison;
+use super::profile::{Stamps, Tally};
+use super::saved::Saved;
 use super::{Binding, Caps, Captured, Operand, Plan, request};
 use crate::{Error, Result, host};
 
-/// Dispatches of one submission; also the number of uniform slots.
+/// What a submission may be expected to take, unless it is a single dispatch: watchdogs end a device after a second or
+/// two, and a desktop waits meanwhile.
+const SECONDS: f64 = 0.1;
+/// Most dispatches of one submission; also the number of uniform slots.
 const BATCH: u64 = 128;
 /// Submissions that may be in flight before recording waits for the oldest.
 const IN_FLIGHT: usize = 4;
@@ -30,25 +37,33 @@ struct Recorder {
     params: Vec<u8>,
     /// Bytes of memory between host and device that the steps hold on to.
     staged: u64,
+    /// What the steps are expected to take.
+    seconds: f64,
     in_flight: std::collections::VecDeque<wgpu::SubmissionIndex>,
 }
 
 #[derive(Debug)]
+struct Dispatch {
+    name: &'static str,
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
+    params_at: u32,
+    groups: [u32; 3],
+}
+
+impl Dispatch {
+    fn encode(&self, pass: &mut wgpu::ComputePass<'_>) {
+        let [x, y, z] = self.groups;
+        pass.set_pipeline(&self.pipeline.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[self.params_at]);
+        pass.dispatch_workgroups(x, y, z);
+    }
+}
+
+#[derive(Debug)]
 enum Step {
-    Dispatch {
-        name: &'static str,
-        pipeline: Arc<Pipeline>,
-        bind_group: wgpu::BindGroup,
-        params_at: u32,
-        groups: [u32; 3],
-    },
-    Copy {
-        from: wgpu::Buffer,
-        from_at: u64,
-        to: wgpu::Buffer,
-        to_at: u64,
-        bytes: u64,
-    },
+    Dispatch(Dispatch),
+    Copy { from: wgpu::Buffer, from_at: u64, to: wgpu::Buffer, to_at: u64, bytes: u64 },
     Clear(wgpu::Buffer),
 }
 
@@ -60,15 +75,21 @@ pub(super) struct Gpu {
     slot: u64,
     pipelines: Pipelines,
     recorder: Mutex<Recorder>,
+    /// Timestamps of the submissions so far, while the device is profiled.
+    stamps: Mutex<Option<Vec<Stamps>>>,
+    memories: AtomicU64,
+    submissions: AtomicU64,
     poison: Poison,
     /// Waits for submissions where the host does not do so by itself.
     poller: Option<host::Worker<Wanted>>,
+    checked: bool,
     twins: Vec<String>,
 }
 
 impl Gpu {
     /// Opens the adapter with what `caps` ask for, and returns them without what it then did not give.
-    pub async fn open(adapter: &wgpu::Adapter, caps: Caps) -> Result<(Self, Caps)> {
+    /// Its pipelines are kept between processes under the name `saved`.
+    pub async fn open(adapter: &wgpu::Adapter, caps: Caps, saved: Option<&str>) -> Result<(Self, Caps)> {
         let floor = Caps::floor();
         let enough = caps.storage_buffers >= floor.storage_buffers
             && caps.max_invocations >= floor.max_invocations
@@ -95,7 +116,8 @@ impl Gpu {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let pipelines = Pipelines::new(device.clone(), poison.clone());
+        let saved = saved.and_then(|name| Saved::open(&device, name));
+        let pipelines = Pipelines::new(device.clone(), poison.clone(), saved);
         let (d, p) = (device.clone(), poison.clone());
         let poller = host::Worker::spawn("minoise-poll", move |(index, done): Wanted| {
             let wait = wgpu::PollType::Wait { submission_index: Some(index), timeout: Some(TIMEOUT) };
@@ -114,8 +136,12 @@ impl Gpu {
             slot,
             pipelines,
             recorder: Mutex::default(),
+            stamps: Mutex::default(),
+            memories: AtomicU64::new(0),
+            submissions: AtomicU64::new(0),
             poison,
             poller,
+            checked: super::checked(),
             twins: twins.split(',').filter(|t| !t.is_empty()).map(String::from).collect(),
         };
         Ok((gpu, caps))
@@ -124,6 +150,29 @@ impl Gpu {
     /// Whether `MINOISE_TWIN` replaces this kernel by its twin.
     pub fn twinned(&self, name: &str) -> bool {
         self.twins.iter().any(|t| t == name || t == "all")
+    }
+
+    pub fn submissions(&self) -> u64 {
+        self.submissions.load(Ordering::Relaxed)
+    }
+
+    /// From here on, dispatches are timed.
+    pub fn start_profile(&self) -> Result<()> {
+        self.flush()?;
+        *self.stamps.lock().expect("stamps") = Some(Vec::new());
+        Ok(())
+    }
+
+    /// Ends that, and reads what was measured.
+    pub async fn end_profile(&self) -> Result<Tally> {
+        let flushed = self.flush();
+        let stamps = self.stamps.lock().expect("stamps").take().unwrap_or_default();
+        flushed?;
+        let mut tally = Tally::default();
+        for stamps in stamps {
+            stamps.add_to(&mut tally, self, self.queue.get_timestamp_period()).await?;
+        }
+        Ok(tally)
     }
 
     pub fn compile_stats(&self) -> (f64, usize) {
@@ -140,9 +189,10 @@ impl Gpu {
     }
 
     /// Memory for tensors, or nothing where the driver has none left.
-    pub fn create_buffer(&self, bytes: u64) -> Result<Option<wgpu::Buffer>> {
+    pub fn create_buffer(&self, bytes: u64) -> Result<Option<Memory>> {
         let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-        self.allocate("tensor", bytes, usage, false)
+        let id = self.memories.fetch_add(1, Ordering::Relaxed);
+        Ok(self.allocate("tensor", bytes, usage, false)?.map(|buffer| Memory { buffer, id }))
     }
 
     /// A buffer, or nothing where there is no memory, which harms nothing else.
@@ -205,19 +255,30 @@ impl Gpu {
         Ok(())
     }
 
-    pub fn run(&self, name: &'static str, plan: &Plan, params: &[u8], operands: &[Operand<'_>]) -> Result<()> {
+    /// Records a dispatch that is expected to take so many seconds.
+    pub fn run(
+        &self,
+        name: &'static str,
+        plan: &Plan,
+        params: &[u8],
+        operands: &[Operand<'_>],
+        seconds: f64,
+    ) -> Result<()> {
         self.check()?;
         let pipeline = self.pipelines.get(plan, operands.iter().map(Binding::from))?;
         let bind_group = pipeline.bind(&self.device, &self.uniforms, params.len(), operands);
         let mut recorder = self.recorder.lock().expect("recorder");
-        if recorder.params.len() as u64 >= self.slot * BATCH {
+        let full = recorder.params.len() as u64 >= self.slot * BATCH;
+        if full || recorder.seconds > 0.0 && recorder.seconds + seconds > SECONDS {
             self.submit(&mut recorder)?;
         }
         self.poison.record(name);
+        recorder.seconds += seconds;
         let at = recorder.params.len();
         recorder.params.extend_from_slice(params);
         recorder.params.resize(at + self.slot as usize, 0);
-        recorder.steps.push(Step::Dispatch { name, pipeline, bind_group, params_at: at as u32, groups: plan.groups });
+        let (params_at, groups) = (at as u32, plan.groups);
+        recorder.steps.push(Step::Dispatch(Dispatch { name, pipeline, bind_group, params_at, groups }));
         Ok(())
     }
 
@@ -231,10 +292,9 @@ impl Gpu {
         self.pipelines.trim();
     }
 
-    /// Drops what holds on to these buffers.
-    #[expect(clippy::mutable_key_type, reason = "buffers are hashed by identity")]
-    pub fn forget(&self, buffers: &HashSet<wgpu::Buffer>) {
-        self.pipelines.forget(buffers);
+    /// Drops what holds on to this memory.
+    pub fn forget(&self, memory: &HashSet<u64>) {
+        self.pipelines.forget(memory);
     }
 
     /// Waits until all submitted work is done and what it held is free.
@@ -253,8 +313,15 @@ impl Gpu {
         }
         self.queue.write_buffer(&self.uniforms, 0, &recorder.params);
         recorder.params.clear();
-        recorder.staged = 0;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        (recorder.staged, recorder.seconds) = (0, 0.0);
+        self.submissions.fetch_add(1, Ordering::Relaxed);
+        let mut encoder =
+            self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("minoise") });
+        let mut profile = self.stamps.lock().expect("stamps");
+        let mut stamps = profile.as_ref().map(|_| {
+            let dispatches = recorder.steps.iter().filter(|step| matches!(step, Step::Dispatch(_))).count();
+            Stamps::new(&self.device, dispatches as u32)
+        });
         let mut steps = recorder.steps.drain(..).peekable();
         while let Some(step) = steps.next() {
             match step {
@@ -262,22 +329,29 @@ impl Gpu {
                     encoder.copy_buffer_to_buffer(&from, from_at, &to, to_at, bytes);
                 }
                 Step::Clear(buffer) => encoder.clear_buffer(&buffer, 0, None),
-                first => {
-                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                    let mut next = Some(first);
-                    while let Some(Step::Dispatch { name, pipeline, bind_group, params_at, groups }) = next {
-                        if super::checked() {
-                            pass.insert_debug_marker(name);
+                Step::Dispatch(first) => {
+                    // A pass is called after its first kernel; profiled, each dispatch is one of its own.
+                    let timestamp_writes = stamps.as_mut().map(|stamps| stamps.next(first.name));
+                    let alone = timestamp_writes.is_some();
+                    let label = Some(first.name);
+                    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label, timestamp_writes });
+                    let mut next = Some(Step::Dispatch(first));
+                    while let Some(Step::Dispatch(dispatch)) = next {
+                        if self.checked {
+                            pass.insert_debug_marker(dispatch.name);
                         }
-                        pass.set_pipeline(&pipeline.pipeline);
-                        pass.set_bind_group(0, &bind_group, &[params_at]);
-                        pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-                        next = steps.next_if(|s| matches!(s, Step::Dispatch { .. }));
+                        dispatch.encode(&mut pass);
+                        next = steps.next_if(|s| !alone && matches!(s, Step::Dispatch(_)));
                     }
                 }
             }
         }
         drop(steps);
+        if let (Some(stamps), Some(profile)) = (stamps, &mut *profile) {
+            stamps.resolve(&mut encoder);
+            profile.push(stamps);
+        }
+        drop(profile);
         let index = self.queue.submit([encoder.finish()]);
         recorder.in_flight.push_back(index);
         if recorder.in_flight.len() > IN_FLIGHT {

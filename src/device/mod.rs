@@ -10,8 +10,10 @@ mod memory;
 mod open;
 mod pipeline;
 mod poison;
+mod profile;
 mod real;
 mod request;
+mod saved;
 mod select;
 mod shader;
 mod tensor;
@@ -30,6 +32,7 @@ pub use kernel::{
     Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Planned, Scalar, Twin, grid,
 };
 pub use open::Options;
+pub use profile::Profiled;
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
@@ -80,6 +83,8 @@ impl From<&Operand<'_>> for Binding {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
     pub dispatches: u64,
+    /// Times that recorded work was handed to a GPU.
+    pub submissions: u64,
     pub bytes_in_use: u64,
     /// Bytes free and kept for the next tensors.
     pub pooled_bytes: u64,
@@ -104,6 +109,8 @@ struct Inner {
     dispatches: AtomicU64,
     /// Executes nothing.
     planner: bool,
+    /// What the CPU device took, while it is profiled.
+    tally: Mutex<Option<profile::Tally>>,
     /// Finished plans by kernel and key.
     plans: Mutex<HashMap<(&'static str, PlanKey), Plan>>,
 }
@@ -113,7 +120,7 @@ impl Inner {
     fn forget(&self, memory: Vec<Raw>) {
         let Backend::Gpu(gpu) = &self.backend else { return };
         if !memory.is_empty() {
-            gpu.forget(&memory.iter().map(|raw| raw.gpu().clone()).collect());
+            gpu.forget(&memory.iter().map(|raw| raw.gpu().id).collect());
         }
     }
 }
@@ -149,6 +156,10 @@ impl Device {
         };
         Stats {
             dispatches: self.0.dispatches.load(Ordering::Relaxed),
+            submissions: match &self.0.backend {
+                Backend::Gpu(gpu) => gpu.submissions(),
+                Backend::Cpu(_) => 0,
+            },
             bytes_in_use: self.0.pool.in_use(),
             pooled_bytes: self.0.pool.pooled(),
             peak_bytes: self.0.pool.peak(),
@@ -172,9 +183,13 @@ impl Device {
         }
         if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
+            let profiled = self.0.tally.lock().expect("tally").is_some().then(host::Instant::now);
             match precision {
                 Precision::F32 => cpu::run::<f32, K>(kernel, &operands),
                 Precision::F64 => cpu::run::<f64, K>(kernel, &operands),
+            }
+            if let (Some(start), Some(tally)) = (profiled, &mut *self.0.tally.lock().expect("tally")) {
+                tally.add(K::NAME, start.elapsed().as_secs_f64());
             }
             return Ok(());
         }
@@ -191,7 +206,10 @@ impl Device {
         self.0.dispatches.fetch_add(1, Ordering::Relaxed);
         match &self.0.backend {
             Backend::Gpu(gpu) if gpu.twinned(K::NAME) => self.run_twin(gpu, kernel, &operands),
-            Backend::Gpu(gpu) => gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands),
+            Backend::Gpu(gpu) => {
+                let seconds = self.0.caps.seconds(kernel.flops(), operands.iter().map(Operand::bytes).sum());
+                gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands, seconds)
+            }
             Backend::Cpu(_) => unreachable!("handled above"),
         }
     }

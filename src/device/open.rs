@@ -9,16 +9,18 @@ use std::sync::{Arc, Mutex};
 /// How a device is opened, besides which.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Whether plans follow what `minoise tune` saved for the adapter.
-    pub tuned: bool,
+    /// Whether what was saved for the adapter counts and is added to: the table of `minoise tune`, and compiled pipelines.
+    pub saved: bool,
     /// Most bytes of tensors, live and kept for reuse; beyond it is [`crate::Error::OutOfMemory`], as where the driver has no
     /// more.
     pub memory: Option<u64>,
+    /// Plans as for a device with these caps, as far as the adapter can follow them; see [`Caps::profiles`].
+    pub plans: Option<Caps>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tuned: true, memory: None }
+        Self { saved: true, memory: None, plans: None }
     }
 }
 
@@ -47,8 +49,11 @@ impl Device {
         let reports: Vec<_> = adapters.iter().map(AdapterReport::of).collect();
         let Some(i) = selector.choose(&reports)?.0 else { return cpu() };
         let name = reports[i].label();
-        let (gpu, mut caps) = gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()).await?;
-        if options.tuned {
+        let offered = reports[i].caps.clone();
+        let wanted = options.plans.clone().map_or(offered.clone(), |plans| plans.within(&offered));
+        let (gpu, mut caps) =
+            gpu::Gpu::open(&adapters[i], wanted.opened(), options.saved.then_some(name.as_str())).await?;
+        if options.saved {
             caps.tuned = Tuned::of_adapter(&name)?;
         }
         Ok(Self::from_backend(name, caps, Backend::Gpu(Box::new(gpu)), limit))
@@ -77,7 +82,15 @@ impl Device {
 
     fn from_backend(name: String, caps: Caps, backend: Backend, limit: u64) -> Self {
         let pool = Pool::new(limit);
-        let dispatches = AtomicU64::new(0);
-        Self(Arc::new(Inner { name, caps, pool, backend, dispatches, planner: false, plans: Mutex::default() }))
+        Self(Arc::new(Inner {
+            name,
+            caps,
+            pool,
+            backend,
+            dispatches: AtomicU64::new(0),
+            planner: false,
+            tally: Mutex::default(),
+            plans: Mutex::default(),
+        }))
     }
 }

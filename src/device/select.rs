@@ -121,6 +121,10 @@ impl Selector {
 
 pub(super) fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // DXC where a `dxcompiler.dll` is on the path, else FXC, which every Windows has: it knows shader model 5.1, so that the
+    // adapter offers neither f16 arithmetic nor subgroups nor cooperative matrices, and the portable kernels run. FXC takes
+    // seconds to compile a large unrolled tile.
+    descriptor.backend_options.dx12.shader_compiler = wgpu::Dx12Compiler::Auto;
     if !super::checked() {
         descriptor.flags = wgpu::InstanceFlags::empty();
     }

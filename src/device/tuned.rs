@@ -74,7 +74,7 @@ impl Tuned {
     /// # Errors
     /// [`Error::Data`] where a file is there and is no table, [`Error::Io`] where it cannot be read.
     pub(super) fn of_adapter(label: &str) -> Result<Self> {
-        match path_of(label) {
+        match path_of("tuned", label, "json") {
             Some(path) if path.exists() => Self::load(&path, label),
             _ => Ok(Self::default()),
         }
@@ -95,7 +95,7 @@ impl Tuned {
     /// # Errors
     /// [`Error::Io`], and [`Error::Unsupported`] where the user has no cache directory.
     pub fn save(&self, label: &str) -> Result<PathBuf> {
-        let path = path_of(label).ok_or_else(|| {
+        let path = path_of("tuned", label, "json").ok_or_else(|| {
             Error::Unsupported("there is no cache directory to save the table in: set HOME or XDG_CACHE_HOME".into())
         })?;
         self.store(&path, label)?;
@@ -110,21 +110,14 @@ impl Tuned {
             choices: self.choices.to_vec(),
         };
         let text = serde_json::to_string_pretty(&file).map_err(|e| Error::Unsupported(e.to_string()))?;
-        let dir = path.parent().expect("a file in a directory");
-        let io = |e: std::io::Error| Error::io("writing", path, &e);
-        std::fs::create_dir_all(dir).map_err(io)?;
-        // Beside the file first, so that it is whole or not there.
-        let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-        std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(io)?;
-        temporary.persist(path).map_err(|e| io(e.error))?;
-        Ok(())
+        host::replace(path, text.as_bytes()).map_err(|e| Error::io("writing", path, &e))
     }
 }
 
-/// `CACHE/minoise/tuned/LABEL.json`, CACHE the user's directory of cached files.
-fn path_of(label: &str) -> Option<PathBuf> {
+/// `CACHE/minoise/WHAT/LABEL.ENDING`, CACHE the user's directory of cached files.
+pub(super) fn path_of(what: &str, label: &str, ending: &str) -> Option<PathBuf> {
     let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    Some(host::cache_dir()?.join("tuned").join(format!("{name}.json")))
+    Some(host::cache_dir()?.join(what).join(format!("{name}.{ending}")))
 }
 
 #[cfg(test)]

@@ -115,6 +115,12 @@ pub fn write<'a>(binding: u32, name: &'static str, view: View<'a>) -> Operand<'a
 }
 
 impl Operand<'_> {
+    /// Bytes of its elements.
+    pub fn bytes(&self) -> f64 {
+        let word = if self.dtype == DType::F16 { 2 } else { 4 };
+        (self.view.rows * self.view.cols * self.view.batch[0] * word) as f64
+    }
+
     /// The same of another element type.
     pub fn of(self, dtype: DType) -> Self {
         Self { dtype, ..self }

@@ -201,6 +201,10 @@ impl Kernel for Gemm<'_> {
         Some([m, n, k, self.batch, kinds[0] * 3 + kinds[1], bits])
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.mnk.iter().map(|&x| x as f64).product::<f64>() * self.batch as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }
