@@ -201,7 +201,7 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             if selector.starts_with("cpu") {
                 return Ok(Device::cpu(Precision::F32));
             }
-            Device::open(&minoise::device::Selector::Named(selector.clone()))
+            block_on(Device::open(&minoise::device::Selector::Named(selector.clone())))
         };
         let name = format!("autograd memory over 200 steps [{label}]");
         trials.push(Trial::test(name, move || memory_stays_flat(&fresh()?)));

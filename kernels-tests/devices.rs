@@ -8,6 +8,7 @@ use minoise::data::{Dataset, Images};
 use minoise::device::{Device, Precision, Selector};
 use minoise::protocol::{self, Metrics, Watch};
 use minoise::report::Results;
+use pollster::block_on;
 
 /// Keeps the predictions after every task.
 #[derive(Default)]
@@ -57,7 +58,7 @@ fn run(device: &Device, more: &[&str]) -> Result<(Results, Predictions), Failed>
     let sets: Vec<String> = sets.iter().chain(more).map(|s| s.to_string()).collect();
     let config = Config::load(None, None, &sets)?;
     let mut watch = Predictions::default();
-    let results = pollster::block_on(protocol::run(&config, device, &ten_classes()?, &mut watch))?;
+    let results = block_on(protocol::run(&config, device, &ten_classes()?, &mut watch))?;
     Ok((results, watch))
 }
 
@@ -81,13 +82,13 @@ fn repeats_and_agrees(device: &Device, more: &[&str]) -> Result<(), Failed> {
 
 /// A destroyed device stands for one that was lost: an error, no panic, and no work after it.
 fn loss_is_an_error(name: &str) -> Result<(), Failed> {
-    let device = Device::open(&Selector::Named(name.into()))?;
+    let device = block_on(Device::open(&Selector::Named(name.into())))?;
     let tensor = device.upload(&[1.0f32, 2.0], &[2])?;
-    if pollster::block_on(device.read::<f32>(&tensor))? != [1.0, 2.0] {
+    if block_on(device.read::<f32>(&tensor))? != [1.0, 2.0] {
         return Err("a healthy device reads what was written".into());
     }
     device.destroy();
-    let first = pollster::block_on(device.read::<f32>(&tensor));
+    let first = block_on(device.read::<f32>(&tensor));
     let after = device.clear(&tensor);
     match (&first, &after) {
         (Err(Error::DeviceLost { .. }), Err(Error::DeviceLost { .. })) => Ok(()),
@@ -102,7 +103,7 @@ fn threads_share(device: &Device) -> Result<(), Failed> {
         for round in 0..100u32 {
             let tensor = device.upload_u32(&[thread, round], &[2])?;
             device.flush()?;
-            right &= pollster::block_on(device.read_u32(&tensor))? == [thread, round];
+            right &= block_on(device.read_u32(&tensor))? == [thread, round];
         }
         Ok(right)
     };

@@ -41,7 +41,8 @@ fn error(
 ) -> Result<Vec<Output>> {
     let [row0, rows, col0, cols] = place;
     let offset = 3;
-    let p = features(samples + offset, m, outliers);
+    let mut p = features(samples + offset, m, outliers);
+    p[..offset * m].fill(f32::NAN);
     // What was there before is small beside a batch, and symmetric where the tile is on the diagonal.
     let before: Vec<f32> =
         (0..rows * cols).map(|i| 1e-3 * ((i / cols + row0) * (i % cols + col0) % 97) as f32).collect();

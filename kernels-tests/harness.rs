@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
-use minoise::device::{Caps, DType, Device, DeviceClass, Planned, Precision, Real, Selector, Tensor, Twin, adapters};
+use minoise::device::{
+    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Real, Selector, Tensor, Twin, adapters,
+};
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 
@@ -273,16 +275,29 @@ fn same_bits(name: &str, work: &Work) -> Result<(), Failed> {
 /// The CPU device and the adapters that the tests use, with their names. Ends the process where none is the wanted one.
 pub fn devices() -> Vec<(String, Device)> {
     let wanted = std::env::var("MINOISE_TEST_DEVICE").unwrap_or_default().to_lowercase();
+    // The plans of a real GPU on a software adapter: one of `Caps::profiles`.
+    let plans = std::env::var("MINOISE_TEST_PLANS").ok().map(|name| {
+        let caps = Caps::profile(&name).unwrap_or_else(|| {
+            eprintln!("MINOISE_TEST_PLANS={name}: there are {:?}", Caps::profiles().map(|p| p.0));
+            std::process::exit(2)
+        });
+        (format!(" as {name}"), caps)
+    });
+    let (suffix, plans) = plans.unzip();
+    let options = Options { saved: false, plans, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
-    let adapters = adapters();
-    for report in &adapters {
-        let label = report.label().to_lowercase();
+    let adapters = block_on(adapters());
+    for adapter in &adapters {
+        let label = adapter.label().to_lowercase();
         // The GL writer of naga is covered by the shader tests; running on it too takes minutes of compilation.
         let chosen =
-            if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
+            if wanted.is_empty() { adapter.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = Device::open_untuned(&Selector::Named(report.label())).expect("a listed adapter opens");
-            devices.push((format!("{} {}", report.backend, report.name), device));
+            let device = block_on(Device::open_with(&Selector::Named(adapter.label()), &options))
+                .expect("a listed adapter opens");
+            report::adapter(adapter);
+            let suffix = suffix.as_deref().unwrap_or_default();
+            devices.push((format!("{} {}{suffix}", adapter.backend, adapter.name), device));
         }
     }
     if !wanted.is_empty() && devices.len() == 1 {
@@ -299,8 +314,8 @@ pub type Cases = (&'static str, Vec<Case>);
 /// So long a kernel's cases are run on other numbers of threads as well, but at least some.
 const THREADS: (Duration, usize) = (Duration::from_secs(3), 8);
 
-/// Runs cases on all devices, and the given other trials. Ends the process.
-pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
+/// Runs at most so many cases of each kernel on all devices, and the given other trials. Ends the process.
+pub fn run(modules: Vec<Cases>, most: usize, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
     let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
@@ -311,10 +326,16 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
         trials.push(Trial::test(format!("{kernel}: same bits on 1 and 5 threads [cpu]"), move || {
             let start = Instant::now();
             let enough = |i: usize| i >= THREADS.1 && start.elapsed() > THREADS.0;
-            let sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
-            sample.map(|(_, (name, work))| same_bits(name, work)).collect()
+            let mut sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
+            sample.try_for_each(|(_, (name, work))| same_bits(name, work))
         }));
-        for case in cases {
+        let most = most.min(n);
+        for (i, case) in cases.into_iter().enumerate() {
+            // Of n numbers so many, evenly.
+            if i * most % n >= most {
+                devices.iter().for_each(|(_, device)| report::not_run(device, kernel, "not in the sample"));
+                continue;
+            }
             if no_gpu {
                 trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
             }
@@ -337,6 +358,6 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    report::write();
+    report::write(&conclusion);
     conclusion.exit()
 }

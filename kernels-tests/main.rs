@@ -1,12 +1,19 @@
 //! Kernel tests: every case runs on the CPU device and on every GPU adapter of this machine, and is judged by the
 //! same twin in f64. A machine without an adapter lists the GPU cases as ignored: not run, not passed.
 //!
-//! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words.
+//! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words,
+//! `MINOISE_TEST_CASES=20` runs no more cases of each kernel, spread over all, and nothing else; `MINOISE_TEST_REPORT=FILE`
+//! writes what ran.
 
 mod autograd;
 mod devices;
+mod emit;
 mod golden;
 mod harness;
+mod memory;
+mod pipelines;
+mod plans;
+mod queue;
 mod report;
 mod rooms;
 mod shaders;
@@ -61,14 +68,24 @@ use minoise::device::{Device, Precision};
 fn main() {
     let devices = harness::devices();
     let cases = MODULES.iter().map(|m| (m.0, m.1())).collect();
-    let mut trials = shaders::trials(MODULES.iter().map(|m| m.2).collect());
-    trials.extend(rooms::trials());
-    trials.extend(autograd::trials(&devices));
-    trials.extend(devices::trials(&devices));
-    let oracle = Device::cpu(Precision::F64);
-    trials.extend(golden::trials(&devices, &oracle));
-    trials.extend(statistics::trials(&devices, &oracle));
-    harness::run(cases, &devices, trials);
+    let examples: Vec<_> = MODULES.iter().map(|m| (m.0, m.2)).collect();
+    let mut trials = shaders::trials(examples.iter().map(|e| e.1).collect());
+    trials.extend(pipelines::trials(&devices, &examples));
+    // A sample is one of kernels alone.
+    let most = std::env::var("MINOISE_TEST_CASES").ok();
+    let most = most.map(|n| n.parse().expect("MINOISE_TEST_CASES is a number"));
+    if most.is_none() {
+        trials.extend(rooms::trials());
+        trials.extend(autograd::trials(&devices));
+        trials.extend(devices::trials(&devices));
+        trials.extend(memory::trials(&devices));
+        trials.extend(queue::trials(&devices));
+        let oracle = Device::cpu(Precision::F64);
+        trials.extend(golden::trials(&devices, &oracle));
+        trials.extend(statistics::trials(&devices, &oracle));
+        trials.extend(plans::trials());
+    }
+    harness::run(cases, most.unwrap_or(usize::MAX), &devices, trials);
 }
 
 macro_rules! table {

@@ -20,7 +20,8 @@ const MAX_BUFFER: usize = 1 << 15;
 const MAX_EPOCHS: usize = 10_000;
 
 /// Which algorithm runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
     /// The method as the paper describes it (arXiv 2509.16738).

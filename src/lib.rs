@@ -2,12 +2,14 @@
 
 pub mod algorithms;
 pub mod autograd;
+#[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;
 pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
+mod host;
 pub mod kernels;
 mod linalg;
 pub mod method;

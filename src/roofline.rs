@@ -2,7 +2,7 @@
 //!
 //! Source: Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model" (2009).
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -13,6 +13,8 @@ use crate::{Error, Result};
 
 /// Rounds of one dispatch of the chains.
 const ROUNDS: usize = 64;
+/// Elements of a single workgroup.
+const ALONE: usize = 4 * 256;
 /// Bytes that the copy reads, and writes as many, where one binding may hold them: far beyond any cache.
 const COPY_BYTES: u64 = 256 << 20;
 /// A measurement takes at least this long, so that neither the clock nor a submission counts, and not much longer, so
@@ -28,25 +30,31 @@ pub struct Roofline {
     pub gflops: f64,
     /// Bytes read plus bytes written by a copy between buffers larger than the caches, 10^9 a second.
     pub gbytes: f64,
+    /// Workgroups of 256 threads that the device runs at once at full speed: its peak by that of one alone.
+    pub resident: usize,
 }
 
 impl std::fmt::Display for Roofline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "roofline {:.1} GFLOP/s in registers, {:.1} GB/s read and written by a copy",
-            self.gflops, self.gbytes
+            "roofline {:.1} GFLOP/s in registers, {:.1} GB/s read and written by a copy, {} workgroups at once",
+            self.gflops, self.gbytes, self.resident
         )
     }
 }
 
 impl Roofline {
-    /// Runs both micro-kernels for a second each, and checks their results.
+    /// Runs both micro-kernels for a second each, and the first for another second in one workgroup; checks their results.
     ///
     /// # Errors
     /// Device errors, and [`Error::Unsupported`] where the device computed something else.
     pub async fn measure(device: &Device) -> Result<Self> {
-        Ok(Self { gflops: fma_rate(device).await? * 1e-9, gbytes: copy_rate(device).await? * 1e-9 })
+        // Four waves of the largest GPU known, a quarter of a million threads of four elements each; enough for all cores.
+        let n = if device.caps().class == DeviceClass::Gpu { 1 << 22 } else { 1 << 18 };
+        let (peak, alone) = (fma_rate(device, n).await?, fma_rate(device, ALONE).await?);
+        let resident = ((peak / alone).round() as usize).max(1);
+        Ok(Self { gflops: peak * 1e-9, gbytes: copy_rate(device).await? * 1e-9, resident })
     }
 
     /// Least seconds for `flops` operations on `bytes` bytes of memory: `max(flops / gflops, bytes / gbytes) / 10^9`.
@@ -60,10 +68,8 @@ impl Roofline {
     }
 }
 
-/// Operations a second.
-async fn fma_rate(device: &Device) -> Result<f64> {
-    // Four waves of the largest GPU known, a quarter of a million threads of four elements each; enough for all cores.
-    let n = if device.caps().class == DeviceClass::Gpu { 1 << 22 } else { 1 << 18 };
+/// Operations a second on `n` elements.
+async fn fma_rate(device: &Device, n: usize) -> Result<f64> {
     let start: Vec<f32> = (0..n).map(|i| i as f32 / n as f32).collect();
     let (x, y) = (device.upload(&start, &[n])?, device.reals(&[n])?);
     // The chains approach 1 by the factor e within one dispatch: a step left out or a constant folded would show.
@@ -99,7 +105,7 @@ async fn dispatch(device: &Device, kernel: &impl Twin) -> Result<f64> {
 pub(crate) async fn fastest(device: &Device, budget: Duration, mut pass: impl FnMut() -> Result<()>) -> Result<f64> {
     let (mut runs, mut best, mut spent) = (1, f64::INFINITY, Duration::ZERO);
     while spent < budget {
-        let start = Instant::now();
+        let start = crate::host::Instant::now();
         for _ in 0..runs {
             pass()?;
         }
@@ -131,7 +137,7 @@ mod tests {
 
     #[test]
     fn the_slower_of_arithmetic_and_memory_decides() {
-        let roofline = Roofline { gflops: 100.0, gbytes: 10.0 };
+        let roofline = Roofline { gflops: 100.0, gbytes: 10.0, resident: 1 };
         assert_eq!(roofline.seconds(1e9, 1e9), 0.1);
         assert_eq!(roofline.seconds(1e11, 1e9), 1.0);
         assert_eq!(roofline.percent(1e11, 1e9, 4.0), 25.0);

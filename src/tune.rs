@@ -86,7 +86,7 @@ pub async fn tune(device: &Device, watch: &mut dyn Watch) -> Result<Tuned> {
         choices.push(tried.choice);
         device.trim();
     }
-    Ok(Tuned::new(choices))
+    Ok(Tuned::new(choices).with_resident(roofline.resident))
 }
 
 async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) -> Result<Tried> {

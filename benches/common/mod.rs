@@ -41,7 +41,7 @@ pub struct Bench {
 impl Bench {
     /// Opens the device that `MINOISE_DEVICE` names.
     pub fn new(kernel: &'static str) -> Self {
-        let device = Device::open(&Selector::from_flag_or_env(None)).expect("a device");
+        let device = block_on(Device::open(&Selector::from_flag_or_env(None))).expect("a device");
         println!("device: {}", device.name());
         let criterion = Criterion::default()
             .sample_size(10)

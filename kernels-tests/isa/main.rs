@@ -40,7 +40,8 @@ fn main() {
 }
 
 fn measure(target: &str) -> Result<(), Box<dyn Error>> {
-    let adapter = adapters().into_iter().find(|a| a.backend == "vulkan").ok_or("no Vulkan adapter")?;
+    let adapter =
+        pollster::block_on(adapters()).into_iter().find(|a| a.backend == "vulkan").ok_or("no Vulkan adapter")?;
     let mut table = Table { drivers: [(target.into(), adapter.driver)].into(), ..Table::default() };
     let caps = adapter.caps.opened();
     let driver = driver::Driver::open(&caps)?;

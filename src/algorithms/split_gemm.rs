@@ -4,7 +4,7 @@
 use crate::Result;
 use crate::device::{Caps, Device, DeviceClass};
 use crate::kernels::column_sum::ColumnSum;
-use crate::kernels::gemm::{Activation, Gemm, Layout, Mat, RESIDENT};
+use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 
 /// Terms that are worth a part of their own.
 const TERMS: usize = 256;
@@ -32,7 +32,7 @@ impl Gemm<'_> {
         if caps.class != DeviceClass::Gpu || !plain || m * n == 0 {
             return 1;
         }
-        (RESIDENT / (m.div_ceil(SIDE) * n.div_ceil(SIDE))).min(k / TERMS).max(1)
+        (caps.resident() / (m.div_ceil(SIDE) * n.div_ceil(SIDE))).min(k / TERMS).max(1)
     }
 
     /// `out (+)= alpha (sum over parts A_p B_p) + alpha A_r B_r`, where r are the terms that `parts` equal ones leave

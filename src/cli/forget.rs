@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
 use super::{ForgetArgs, line};
 use crate::protocol::Archive;
 use crate::{Result, report};
@@ -10,7 +12,7 @@ pub(super) fn forget(args: ForgetArgs) -> Result<ExitCode> {
     report::check_replaceable(&args.out)?;
     let mut archive = Archive::load(&args.file)?;
     archive.forget(&args.class)?;
-    archive.save(&args.out)?;
+    block_on(archive.save(&args.out))?;
     line(&format!("{}: {archive}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

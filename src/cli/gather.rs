@@ -3,6 +3,9 @@
 use std::ops::Range;
 use std::process::ExitCode;
 
+use pollster::block_on;
+
+use super::progress::Bars;
 use super::{GatherArgs, line};
 use crate::config::Config;
 use crate::device::{Device, Selector};
@@ -23,10 +26,10 @@ pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
     config.seed = args.seed.unwrap_or(config.seed);
     report::check_replaceable(&args.out)?;
     let dataset = data::load(&config.data)?;
-    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
     line(&format!("device: {}", device.name()))?;
-    let archive = pollster::block_on(protocol::gather(&config, &device, &dataset, args.tasks))?;
-    archive.save(&args.out)?;
+    let archive = block_on(protocol::gather(&config, &device, &dataset, args.tasks, &mut Bars::new()))?;
+    block_on(archive.save(&args.out))?;
     line(&format!("{}: {archive}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

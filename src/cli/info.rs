@@ -2,17 +2,19 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
 use super::{InfoArgs, line};
 use crate::device::{AdapterReport, Device, Selector, adapters};
 use crate::roofline::Roofline;
 use crate::{Error, Result};
 
 pub(super) fn info(args: InfoArgs) -> Result<ExitCode> {
-    let adapters = adapters();
+    let adapters = block_on(adapters());
     let (auto, why) = Selector::Auto.choose(&adapters)?;
     let measured = if args.roofline {
-        let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
-        Some((device.name().to_string(), pollster::block_on(Roofline::measure(&device))?))
+        let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
+        Some((device.name().to_string(), block_on(Roofline::measure(&device))?))
     } else {
         None
     };

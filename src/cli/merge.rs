@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
 use super::{MergeArgs, line};
 use crate::protocol::Archive;
 use crate::{Error, Result, report};
@@ -14,9 +16,9 @@ pub(super) fn merge(args: MergeArgs) -> Result<ExitCode> {
     for file in rest {
         let next = Archive::load(file)?;
         line(&format!("{}: {next}", file.display()))?;
-        union.merge(&next)?;
+        block_on(union.merge(&next))?;
     }
-    union.save(&args.out)?;
+    block_on(union.save(&args.out))?;
     line(&format!("{}: {union}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@ mod forget;
 mod gather;
 mod info;
 mod merge;
+mod progress;
 mod run;
 mod solve;
 mod tune;

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
+use super::progress::Bars;
 use super::{RunArgs, line};
 use crate::config::Config;
 use crate::device::{Device, Selector};
@@ -12,6 +15,7 @@ use crate::{Result, data, report};
 struct Table {
     printed: Result<()>,
     last: Metrics,
+    bars: Bars,
 }
 
 impl Watch for Table {
@@ -19,6 +23,18 @@ impl Watch for Table {
         let printed = line(&report::row(metrics, seconds));
         self.printed = std::mem::replace(&mut self.printed, Ok(())).and(printed);
         self.last = metrics.clone();
+    }
+
+    fn begin(&mut self, label: &str, total: usize) {
+        self.bars.begin(label, total);
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.bars.advance(n);
+    }
+
+    fn end(&mut self, message: &str) {
+        self.bars.end(message);
     }
 }
 
@@ -29,15 +45,15 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
         report::check_writable(dir)?;
     }
     let dataset = data::load(&config.data)?;
-    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
     let tuned = if device.caps().tuned.is_empty() { "" } else { ", tuned" };
     line(&format!("device: {}{tuned}", device.name()))?;
     let (train, test) = (dataset.train.len(), dataset.test.len());
     let classes = dataset.classes.len();
     line(&format!("data:   {}, {classes} classes, {train} training and {test} test images", dataset.name))?;
     line(&report::header())?;
-    let mut table = Table { printed: Ok(()), last: Metrics::default() };
-    let results = pollster::block_on(protocol::run(&config, &device, &dataset, &mut table))?;
+    let mut table = Table { printed: Ok(()), last: Metrics::default(), bars: Bars::new() };
+    let results = block_on(protocol::run(&config, &device, &dataset, &mut table))?;
     table.printed?;
     line(&report::summary(&table.last))?;
     let s = &results.seconds;

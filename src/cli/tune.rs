@@ -2,9 +2,11 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
 use super::{TuneArgs, line};
 use crate::Result;
-use crate::device::{Device, Selector};
+use crate::device::{Device, Options, Selector};
 use crate::roofline::Roofline;
 use crate::tune::{Tried, Watch, tune};
 
@@ -47,10 +49,11 @@ impl Watch for Printer {
 }
 
 pub(super) fn run(args: TuneArgs) -> Result<ExitCode> {
-    let device = Device::open_untuned(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    let options = Options { saved: false, ..Options::default() };
+    let device = block_on(Device::open_with(&Selector::from_flag_or_env(args.device.as_deref()), &options))?;
     line(&format!("device: {}", device.name()))?;
     let mut printer = Printer { printed: Ok(()), gains: 0 };
-    let tuned = pollster::block_on(tune(&device, &mut printer))?;
+    let tuned = block_on(tune(&device, &mut printer))?;
     printer.printed?;
     line(&format!("{} problems run faster by another variant than the one taken without a table", printer.gains))?;
     if args.dry_run {

@@ -2,19 +2,21 @@
 
 use std::process::ExitCode;
 
+use pollster::block_on;
+
 use super::{VerifyArgs, line};
 use crate::device::{Device, Selector};
 use crate::protocol::{self, Outcome, Replay};
 use crate::{Error, Result};
 
 pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode> {
-    let device = Device::open(&Selector::from_flag_or_env(args.device.as_deref()))?;
+    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
     if !args.json {
         line(&format!("device: {}", device.name()))?;
     }
     let mut replays = Vec::new();
     for file in &args.files {
-        let replay = pollster::block_on(protocol::verify(file, &device, false))?;
+        let replay = block_on(protocol::verify(file, &device, false))?;
         if !args.json {
             print(&replay)?;
         }

@@ -76,10 +76,76 @@ impl Caps {
         Self { class: DeviceClass::Cpu, max_binding: u64::MAX, max_buffer: u64::MAX, ..Self::floor() }
     }
 
+    /// Workgroups that the device is taken to run at once: fewer leave a part of it idle. As measured, else that of a
+    /// medium GPU.
+    pub fn resident(&self) -> usize {
+        self.tuned.resident().unwrap_or(64)
+    }
+
+    /// Seconds that `flops` operations on `bytes` bytes take on a slow device of this class: for what must not take too
+    /// long, not for comparing plans.
+    pub(super) fn seconds(&self, flops: f64, bytes: f64) -> f64 {
+        let (gflops, gbytes) = match self.class {
+            DeviceClass::Gpu => (100.0, 10.0),
+            _ => (10.0, 4.0),
+        };
+        f64::max(flops / gflops, bytes / gbytes) * 1e-9
+    }
+
+    /// The caps that plans are tested with: of the floor, and of some GPUs as their drivers state them.
+    pub fn profiles() -> [(&'static str, Self); 6] {
+        const GIB: u64 = 1 << 30;
+        let gpu = |max_binding, kib: u32, subgroup, f16, matrix| Self {
+            max_binding,
+            max_buffer: max_binding,
+            workgroup_memory: kib << 10,
+            max_invocations: 1024,
+            storage_buffers: 32,
+            uniform_alignment: 64,
+            subgroup,
+            f16,
+            matrix,
+            ..Self::floor()
+        };
+        [
+            ("floor", Self::floor()),
+            ("navi31", Self { row_share: true, ..gpu(2 * GIB - 4, 64, (32, 64), true, Some(16)) }),
+            ("ampere", gpu(2 * GIB - 4, 48, (32, 32), true, Some(16))),
+            ("adreno740", gpu(128 << 20, 32, (64, 128), false, None)),
+            ("m1", gpu(2 * GIB - 4, 32, (32, 32), true, None)),
+            ("intel", gpu(GIB, 64, (8, 32), true, None)),
+        ]
+    }
+
+    /// The caps of that name.
+    pub fn profile(name: &str) -> Option<Self> {
+        Self::profiles().into_iter().find(|p| p.0 == name).map(|p| p.1)
+    }
+
+    /// The part of these caps that `adapter` can follow. Subgroups are as large as the adapter makes them.
+    pub(super) fn within(self, adapter: &Self) -> Self {
+        Self {
+            class: self.class,
+            max_binding: self.max_binding.min(adapter.max_binding),
+            max_buffer: self.max_buffer.min(adapter.max_buffer),
+            workgroup_memory: self.workgroup_memory.min(adapter.workgroup_memory),
+            max_invocations: self.max_invocations.min(adapter.max_invocations),
+            max_groups: self.max_groups.min(adapter.max_groups),
+            storage_buffers: self.storage_buffers.min(adapter.storage_buffers),
+            uniform_alignment: self.uniform_alignment.max(adapter.uniform_alignment),
+            subgroup: if self.subgroup.1 > 0 { adapter.subgroup } else { (0, 0) },
+            row_share: self.row_share,
+            f16: self.f16 && adapter.f16,
+            matrix: self.matrix.filter(|_| self.matrix == adapter.matrix),
+            timestamps: adapter.timestamps,
+            tuned: self.tuned,
+        }
+    }
+
     /// What is left of an adapter's caps once it is opened as a device: features that no kernel uses are not requested.
     pub fn opened(self) -> Self {
         let matrix = self.matrix.filter(|_| self.f16 && self.subgroup.1 > 0);
-        Self { matrix, timestamps: false, ..self }
+        Self { matrix, ..self }
     }
 
     /// The same device without cooperative matrices.
@@ -93,6 +159,7 @@ impl Caps {
         features.set(wgpu::Features::SHADER_F16, self.f16);
         features.set(wgpu::Features::SUBGROUP, self.subgroup.1 > 0);
         features.set(MATRIX, self.matrix.is_some());
+        features.set(wgpu::Features::TIMESTAMP_QUERY, self.timestamps);
         features
     }
 
@@ -140,11 +207,26 @@ mod tests {
     #[test]
     fn only_what_kernels_use_is_requested() {
         let adapter = Caps { subgroup: (32, 64), f16: true, matrix: Some(16), timestamps: true, ..Caps::floor() };
-        let all = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | MATRIX;
+        let time = wgpu::Features::TIMESTAMP_QUERY;
+        let all = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | MATRIX | time;
         assert_eq!(adapter.clone().opened().features(), all);
         assert_eq!(adapter.clone().opened().without_matrices().features(), all - MATRIX);
-        assert_eq!(Caps { f16: false, ..adapter.clone() }.opened().features(), wgpu::Features::SUBGROUP);
-        assert_eq!(Caps { subgroup: (0, 0), ..adapter }.opened().features(), wgpu::Features::SHADER_F16);
+        assert_eq!(Caps { f16: false, ..adapter.clone() }.opened().features(), wgpu::Features::SUBGROUP | time);
+        assert_eq!(Caps { subgroup: (0, 0), ..adapter }.opened().features(), wgpu::Features::SHADER_F16 | time);
+    }
+
+    #[test]
+    fn plans_of_another_gpu_stay_within_the_adapter() {
+        let adapter = Caps { workgroup_memory: 32 << 10, subgroup: (8, 8), f16: true, ..Caps::floor() };
+        for (name, caps) in Caps::profiles() {
+            let both = caps.clone().within(&adapter);
+            assert_eq!(both.class, DeviceClass::Gpu);
+            assert!(both.workgroup_memory <= caps.workgroup_memory.min(32 << 10), "{name}");
+            assert!(both.max_binding <= 128 << 20 && both.max_invocations <= 256, "{name}");
+            assert_eq!(both.matrix, None, "{name}: the adapter has none");
+            assert_eq!(both.f16, caps.f16, "{name}");
+            assert_eq!(both.subgroup, if name == "floor" { (0, 0) } else { (8, 8) });
+        }
     }
 
     #[test]

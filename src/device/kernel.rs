@@ -103,6 +103,11 @@ pub trait Kernel {
     fn key(&self) -> Option<PlanKey> {
         None
     }
+    /// Multiplications and additions, roughly, where they may take longer than reading and writing the operands: the time
+    /// of a submission is bounded by them.
+    fn flops(&self) -> f64 {
+        0.0
+    }
     /// Chooses tile constants and dispatch size.
     ///
     /// # Errors
@@ -128,6 +133,10 @@ impl<K: Kernel> Kernel for Planned<K> {
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {
         self.0.operands()
+    }
+
+    fn flops(&self) -> f64 {
+        self.0.flops()
     }
 
     fn plan(&self, _: &Caps) -> Result<Plan> {

@@ -16,7 +16,8 @@ impl Device {
     /// A tensor with arbitrary contents.
     ///
     /// # Errors
-    /// [`Error::Limit`] where it is larger than one binding of this device.
+    /// [`Error::Limit`] where it is larger than one binding of this device; [`Error::OutOfMemory`] where there is no room
+    /// even after the pool's free memory went back to the driver. The device goes on.
     pub fn empty(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let n: usize = shape.iter().product();
         let bytes = match (dtype, &self.0.backend) {
@@ -36,19 +37,20 @@ impl Device {
                 way_out: "use a smaller batch or buffer_size",
             });
         }
-        let buffer = match &self.0.backend {
+        let key = PoolKey { bytes, kind: u8::from(self.is_cpu() && dtype == DType::U32) };
+        let make = || match &self.0.backend {
             Backend::Cpu(precision) => {
-                let key = PoolKey { bytes, kind: if dtype == DType::U32 { 1 } else { 0 } };
-                let elements = if dtype == DType::U32 || *precision == Precision::F32 { bytes / 4 } else { bytes / 8 };
-                self.0.pool.take(&self.0, key, || {
-                    let storage = cpu::storage(dtype, *precision, elements as usize)?;
-                    Some(Raw::Cpu(std::sync::RwLock::new(storage)))
-                })
+                let word = if dtype == DType::U32 || *precision == Precision::F32 { 4 } else { 8 };
+                let storage = cpu::storage(dtype, *precision, (bytes / word) as usize);
+                Ok(storage.map(|storage| Raw::Cpu(std::sync::RwLock::new(storage))))
             }
-            Backend::Gpu(gpu) => {
-                self.0.pool.take(&self.0, PoolKey { bytes, kind: 0 }, || Some(Raw::Gpu(gpu.create_buffer(bytes))))
-            }
+            Backend::Gpu(gpu) => Ok(gpu.create_buffer(bytes)?.map(Raw::Gpu)),
         };
+        let mut buffer = self.0.pool.take(&self.0, key, make)?;
+        if buffer.is_none() {
+            self.reclaim()?;
+            buffer = self.0.pool.take(&self.0, key, make)?;
+        }
         let buffer = buffer.ok_or_else(|| Error::OutOfMemory { during: format!("a tensor of shape {shape:?}") })?;
         Ok(Tensor::new(buffer, shape, dtype))
     }
@@ -183,6 +185,7 @@ impl Device {
         let [from_view, to_view] = [View::span(from, from_at, count), View::span(to, to_at, count)];
         let operands = [view::read(0, "from", from_view).of(dtype), view::write(0, "to", to_view).of(dtype)];
         view::check("copy", &operands)?;
+        view::check_aliasing("copy", &operands)?;
         if count == 0 || self.0.planner {
             return Ok(());
         }
@@ -218,6 +221,16 @@ impl Device {
             gpu.trim();
         }
         self.0.pool.trim();
+    }
+
+    /// The same, and sees to it that the memory is free when this returns: what is recorded and in flight holds on to it.
+    fn reclaim(&self) -> Result<()> {
+        self.flush()?;
+        self.trim();
+        match &self.0.backend {
+            Backend::Gpu(gpu) => gpu.settle(),
+            Backend::Cpu(_) => Ok(()),
+        }
     }
 
     /// Reads reals back in the precision asked for.

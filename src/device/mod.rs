@@ -7,9 +7,13 @@ pub(crate) mod fastmath;
 mod gpu;
 mod kernel;
 mod memory;
+mod open;
 mod pipeline;
+mod poison;
+mod profile;
 mod real;
 mod request;
+mod saved;
 mod select;
 mod shader;
 mod tensor;
@@ -27,6 +31,8 @@ pub use cpu::Precision;
 pub use kernel::{
     Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Planned, Scalar, Twin, grid,
 };
+pub use open::Options;
+pub use profile::Profiled;
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
 pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
@@ -35,15 +41,18 @@ pub use tuned::{Choice, Tuned};
 pub use variant::{Form, Varied};
 pub use view::{Operand, View, read, write};
 
-use crate::{Error, Result};
-use buffer::{Pool, Storage, Stored};
+use crate::{Error, Result, host};
+use buffer::{Pool, Raw, Storage, Stored};
 
 /// Whether shaders keep bounds checks and submissions are validated in full (`MINOISE_CHECKED=1`, or a debug build).
 pub fn checked() -> bool {
-    match std::env::var("MINOISE_CHECKED") {
-        Ok(value) => value != "0",
-        Err(_) => cfg!(debug_assertions),
-    }
+    host::variable("MINOISE_CHECKED").map_or(cfg!(debug_assertions), |value| value != "0")
+}
+
+/// The answer of the device, for those who must have it at once.
+fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
+    let cannot = || Err(Error::Unsupported("twins in place of kernels need a host that can wait".into()));
+    host::block_on(answer).unwrap_or_else(cannot)
 }
 
 /// What a dispatch would have been: recorded by [`Device::capture`].
@@ -74,7 +83,11 @@ impl From<&Operand<'_>> for Binding {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
     pub dispatches: u64,
+    /// Times that recorded work was handed to a GPU.
+    pub submissions: u64,
     pub bytes_in_use: u64,
+    /// Bytes free and kept for the next tensors.
+    pub pooled_bytes: u64,
     pub peak_bytes: u64,
     /// Seconds spent assembling and compiling pipelines (wall clock).
     pub compile_seconds: f64,
@@ -96,8 +109,20 @@ struct Inner {
     dispatches: AtomicU64,
     /// Executes nothing.
     planner: bool,
+    /// What the CPU device took, while it is profiled.
+    tally: Mutex<Option<profile::Tally>>,
     /// Finished plans by kernel and key.
     plans: Mutex<HashMap<(&'static str, PlanKey), Plan>>,
+}
+
+impl Inner {
+    /// Frees what the pool does not keep.
+    fn forget(&self, memory: Vec<Raw>) {
+        let Backend::Gpu(gpu) = &self.backend else { return };
+        if !memory.is_empty() {
+            gpu.forget(&memory.iter().map(|raw| raw.gpu().id).collect());
+        }
+    }
 }
 
 thread_local! {
@@ -110,69 +135,6 @@ thread_local! {
 pub struct Device(Arc<Inner>);
 
 impl Device {
-    /// Opens the device that `selector` names, with what `minoise tune` saved for it.
-    ///
-    /// # Errors
-    /// [`Error::UnknownDevice`] where nothing matches; [`Error::Unsupported`] where the adapter is too small;
-    /// [`Error::Data`] where the saved table cannot be understood.
-    pub fn open(selector: &Selector) -> Result<Self> {
-        let mut device = Self::open_untuned(selector)?;
-        if !device.is_cpu() {
-            let tuned = Tuned::of_adapter(device.name())?;
-            Arc::get_mut(&mut device.0).expect("a new handle has no clones").caps.tuned = tuned;
-        }
-        Ok(device)
-    }
-
-    /// The same without the saved table.
-    ///
-    /// # Errors
-    /// As [`Device::open`], but for the table.
-    pub fn open_untuned(selector: &Selector) -> Result<Self> {
-        if *selector == Selector::Cpu {
-            return Ok(Self::cpu(Precision::F32));
-        }
-        let instance = select::instance();
-        let adapters = select::enumerate(&instance, selector.backends());
-        let reports: Vec<_> = adapters.iter().map(AdapterReport::of).collect();
-        match selector.choose(&reports)?.0 {
-            None => Ok(Self::cpu(Precision::F32)),
-            Some(i) => {
-                let (gpu, caps) = pollster::block_on(gpu::Gpu::open(&adapters[i], reports[i].caps.clone().opened()))?;
-                Ok(Self::from_backend(reports[i].label(), caps, Backend::Gpu(Box::new(gpu))))
-            }
-        }
-    }
-
-    /// The CPU device in the given precision.
-    pub fn cpu(precision: Precision) -> Self {
-        let cores = rayon::current_num_threads();
-        let name = match precision {
-            Precision::F32 => format!("cpu ({cores} threads, f32)"),
-            Precision::F64 => format!("cpu ({cores} threads, f64)"),
-        };
-        Self::from_backend(name, Caps::cpu(), Backend::Cpu(precision))
-    }
-
-    /// A device that executes nothing and plans for `caps`; for looking at plans with [`Device::capture`].
-    pub fn planner(caps: Caps) -> Self {
-        let mut device = Self::from_backend("planner".into(), caps, Backend::Cpu(Precision::F32));
-        Arc::get_mut(&mut device.0).expect("a new handle has no clones").planner = true;
-        device
-    }
-
-    fn from_backend(name: String, caps: Caps, backend: Backend) -> Self {
-        Self(Arc::new(Inner {
-            name,
-            caps,
-            pool: Pool::default(),
-            backend,
-            dispatches: AtomicU64::new(0),
-            planner: false,
-            plans: Mutex::default(),
-        }))
-    }
-
     /// Backend, adapter and driver.
     pub fn name(&self) -> &str {
         &self.0.name
@@ -194,7 +156,12 @@ impl Device {
         };
         Stats {
             dispatches: self.0.dispatches.load(Ordering::Relaxed),
+            submissions: match &self.0.backend {
+                Backend::Gpu(gpu) => gpu.submissions(),
+                Backend::Cpu(_) => 0,
+            },
             bytes_in_use: self.0.pool.in_use(),
+            pooled_bytes: self.0.pool.pooled(),
             peak_bytes: self.0.pool.peak(),
             compile_seconds,
             pipelines,
@@ -208,17 +175,21 @@ impl Device {
     /// earlier failure of the queue.
     pub fn run<K: Twin>(&self, kernel: &K) -> Result<()> {
         let operands = kernel.operands()?;
+        view::check(K::NAME, &operands)?;
         let capturing = CAPTURE.with_borrow(|c| c.as_ref().is_some_and(|(device, _)| *device == self.id()));
-        match view::check(K::NAME, &operands) {
-            // What is captured is not run, and stand-ins share tensors.
-            Err(Error::Aliasing { .. }) if capturing => {}
-            checked => checked?,
+        // What is captured does not run: one tensor may stand for several.
+        if !capturing {
+            view::check_aliasing(K::NAME, &operands)?;
         }
         if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
+            let profiled = self.0.tally.lock().expect("tally").is_some().then(host::Instant::now);
             match precision {
                 Precision::F32 => cpu::run::<f32, K>(kernel, &operands),
                 Precision::F64 => cpu::run::<f64, K>(kernel, &operands),
+            }
+            if let (Some(start), Some(tally)) = (profiled, &mut *self.0.tally.lock().expect("tally")) {
+                tally.add(K::NAME, start.elapsed().as_secs_f64());
             }
             return Ok(());
         }
@@ -235,7 +206,10 @@ impl Device {
         self.0.dispatches.fetch_add(1, Ordering::Relaxed);
         match &self.0.backend {
             Backend::Gpu(gpu) if gpu.twinned(K::NAME) => self.run_twin(gpu, kernel, &operands),
-            Backend::Gpu(gpu) => gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands),
+            Backend::Gpu(gpu) => {
+                let seconds = self.0.caps.seconds(kernel.flops(), operands.iter().map(Operand::bytes).sum());
+                gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands, seconds)
+            }
             Backend::Cpu(_) => unreachable!("handled above"),
         }
     }
@@ -262,13 +236,13 @@ impl Device {
         for o in operands {
             let tensor = o.view.tensor;
             host.push(match tensor.dtype() {
-                DType::U32 => Storage::U32(pollster::block_on(self.read_u32(tensor))?),
+                DType::U32 => Storage::U32(wait(self.read_u32(tensor))?),
                 DType::F16 => {
-                    let bytes = pollster::block_on(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
+                    let bytes = wait(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
                     let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
                     Storage::F32(halves[..tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
-                DType::Real => Storage::F32(pollster::block_on(self.read(tensor))?),
+                DType::Real => Storage::F32(wait(self.read(tensor))?),
             });
         }
         let (mut ins, mut outs) = (Vec::new(), Vec::new());
@@ -331,8 +305,16 @@ impl Device {
     /// # Errors
     /// Those of `work` and of shader compilation.
     pub fn prewarm(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.compile(&self.capture(work)?)
+    }
+
+    /// Compiles, in parallel, every pipeline of a capture, be it another device's.
+    ///
+    /// # Errors
+    /// Those of shader compilation.
+    pub fn compile(&self, captured: &[Captured]) -> Result<()> {
         match &self.0.backend {
-            Backend::Gpu(gpu) => gpu.compile_all(&self.capture(work)?),
+            Backend::Gpu(gpu) => gpu.compile_all(captured),
             Backend::Cpu(_) => Ok(()),
         }
     }

@@ -1,25 +1,32 @@
 //! Compiled pipelines, and the bind groups that their dispatches share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
+use super::poison::Poison;
+use super::saved::Saved;
 use super::{Access, Binding, Captured, Constant, Operand, Plan, shader};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
-type Key = (&'static str, Vec<(&'static str, Constant)>);
+type Constants = Vec<(&'static str, Constant)>;
+type Key = (&'static str, Constants);
 
 /// Bind groups that a pipeline keeps: a training step takes some dozens of the same ones every time, tiles of a large
 /// matrix thousands that do not come again.
 const KEPT: usize = 256;
+/// Operands of a kernel.
+const MOST: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
+    shader: &'static str,
     layout: wgpu::BindGroupLayout,
-    groups: Mutex<HashMap<Vec<wgpu::Buffer>, wgpu::BindGroup>>,
+    /// By the numbers of their memory.
+    groups: Mutex<HashMap<Vec<u64>, wgpu::BindGroup>>,
 }
 
 impl Pipeline {
@@ -31,9 +38,11 @@ impl Pipeline {
         params_bytes: usize,
         operands: &[Operand<'_>],
     ) -> wgpu::BindGroup {
-        let key: Vec<_> = operands.iter().map(|o| o.view.tensor.buffer.gpu().clone()).collect();
+        let mut numbers = [0; MOST];
+        let key = &mut numbers[..operands.len()];
+        key.iter_mut().zip(operands).for_each(|(number, o)| *number = o.view.tensor.buffer.memory().id);
         let mut groups = self.groups.lock().expect("bind groups");
-        if let Some(found) = groups.get(&key) {
+        if let Some(found) = groups.get(&*key) {
             return found.clone();
         }
         let size = wgpu::BufferSize::new(params_bytes as u64);
@@ -42,18 +51,18 @@ impl Pipeline {
         entries.extend(
             operands
                 .iter()
-                .zip(&key)
-                .map(|(o, buffer)| wgpu::BindGroupEntry { binding: o.binding, resource: buffer.as_entire_binding() }),
+                .map(|o| (o.binding, o.view.tensor.buffer.gpu()))
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() }),
         );
         let made = device.create_bind_group(&wgpu::BindGroupDescriptor {
-            label: None,
+            label: Some(self.shader),
             layout: &self.layout,
             entries: &entries,
         });
         if groups.len() >= KEPT {
             groups.clear();
         }
-        groups.insert(key, made.clone());
+        groups.insert(key.to_vec(), made.clone());
         made
     }
 }
@@ -62,24 +71,37 @@ impl Pipeline {
 #[derive(Debug)]
 pub(super) struct Pipelines {
     device: wgpu::Device,
-    made: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    poison: Poison,
+    saved: Option<Saved>,
+    made: Mutex<HashMap<&'static str, Vec<(Constants, Arc<Pipeline>)>>>,
     compile: Mutex<Duration>,
 }
 
 impl Pipelines {
-    pub fn new(device: wgpu::Device) -> Self {
-        Self { device, made: Mutex::default(), compile: Mutex::default() }
+    pub fn new(device: wgpu::Device, poison: Poison, saved: Option<Saved>) -> Self {
+        Self { device, poison, saved, made: Mutex::default(), compile: Mutex::default() }
     }
 
     /// Seconds spent compiling (wall clock), and the number of pipelines.
     pub fn stats(&self) -> (f64, usize) {
-        (self.compile.lock().expect("compile").as_secs_f64(), self.made.lock().expect("pipelines").len())
+        (
+            self.compile.lock().expect("compile").as_secs_f64(),
+            self.made.lock().expect("pipelines").values().map(Vec::len).sum(),
+        )
     }
 
     /// Drops all bind groups: they hold their buffers.
     pub fn trim(&self) {
-        for pipeline in self.made.lock().expect("pipelines").values() {
+        for (_, pipeline) in self.made.lock().expect("pipelines").values().flatten() {
             pipeline.groups.lock().expect("bind groups").clear();
+        }
+    }
+
+    /// Drops the bind groups of this memory.
+    pub fn forget(&self, memory: &HashSet<u64>) {
+        for (_, pipeline) in self.made.lock().expect("pipelines").values().flatten() {
+            let mut groups = pipeline.groups.lock().expect("bind groups");
+            groups.retain(|held, _| !held.iter().any(|number| memory.contains(number)));
         }
     }
 
@@ -88,36 +110,52 @@ impl Pipelines {
     /// # Errors
     /// [`Error::Shader`].
     pub fn get(&self, plan: &Plan, bindings: impl Iterator<Item = Binding>) -> Result<Arc<Pipeline>> {
-        let key = (plan.shader, plan.constants.clone());
-        if let Some(found) = self.made.lock().expect("pipelines").get(&key) {
-            return Ok(found.clone());
+        if let Some(found) = self.find(plan) {
+            return Ok(found);
         }
-        let start = Instant::now();
+        let start = host::Instant::now();
         let made = Arc::new(self.compile(plan, bindings)?);
         *self.compile.lock().expect("compile") += start.elapsed();
-        Ok(self.made.lock().expect("pipelines").entry(key).or_insert(made).clone())
+        self.keep(plan, made.clone());
+        Ok(made)
+    }
+
+    fn find(&self, plan: &Plan) -> Option<Arc<Pipeline>> {
+        let made = self.made.lock().expect("pipelines");
+        made.get(plan.shader)?
+            .iter()
+            .find(|(constants, _)| *constants == plan.constants)
+            .map(|(_, found)| found.clone())
+    }
+
+    fn keep(&self, plan: &Plan, pipeline: Arc<Pipeline>) {
+        let mut made = self.made.lock().expect("pipelines");
+        made.entry(plan.shader).or_default().push((plan.constants.clone(), pipeline));
     }
 
     /// Compiles all pipelines of a capture on all cores.
     pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
-        let start = Instant::now();
+        let start = host::Instant::now();
         let mut wanted: HashMap<Key, &Captured> = HashMap::new();
         for c in captured {
             wanted.insert((c.plan.shader, c.plan.constants.clone()), c);
         }
-        wanted.retain(|key, _| !self.made.lock().expect("pipelines").contains_key(key));
+        wanted.retain(|_, c| self.find(&c.plan).is_none());
         let made: Vec<_> = wanted
             .into_par_iter()
-            .map(|(key, c)| Ok((key, Arc::new(self.compile(&c.plan, c.bindings.iter().copied())?))))
+            .map(|(_, c)| Ok((c, Arc::new(self.compile(&c.plan, c.bindings.iter().copied())?))))
             .collect::<Result<_>>()?;
-        self.made.lock().expect("pipelines").extend(made);
+        for (c, pipeline) in made {
+            self.keep(&c.plan, pipeline);
+        }
         *self.compile.lock().expect("compile") += start.elapsed();
         Ok(())
     }
 
     fn compile(&self, plan: &Plan, bindings: impl Iterator<Item = Binding>) -> Result<Pipeline> {
         let source = shader::assemble(plan)?;
-        let module = shader::validate(plan.shader, &source)?;
+        let read = if super::checked() { shader::validate } else { shader::parse };
+        let module = read(plan.shader, &source)?;
         let entry = |binding: u32, ty| wgpu::BindGroupLayoutEntry {
             binding,
             visibility: wgpu::ShaderStages::COMPUTE,
@@ -160,12 +198,26 @@ impl Pipelines {
                 zero_initialize_workgroup_memory: false,
                 ..wgpu::PipelineCompilationOptions::default()
             },
-            cache: None,
+            cache: self.saved.as_ref().map(|saved| &saved.cache),
         });
-        let failures = [pollster::block_on(internal.pop()), pollster::block_on(scope.pop())];
+        let settle = |scope: wgpu::ErrorScopeGuard| {
+            let poison = self.poison.clone();
+            let late = move |error: Option<wgpu::Error>| error.iter().for_each(|e| poison.reported(e));
+            host::settle(scope.pop(), late).flatten()
+        };
+        let failures = [settle(internal), settle(scope)];
         if let Some(failure) = failures.into_iter().flatten().next() {
             return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
         }
-        Ok(Pipeline { pipeline, layout, groups: Mutex::default() })
+        Ok(Pipeline { pipeline, shader: plan.shader, layout, groups: Mutex::default() })
+    }
+}
+
+/// Keeps what was compiled for the next process.
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        if let Some(saved) = self.saved.as_ref().filter(|_| self.made.get_mut().is_ok_and(|made| !made.is_empty())) {
+            saved.save();
+        }
     }
 }

@@ -29,7 +29,8 @@ async fn request(adapter: &wgpu::Adapter, caps: &Caps) -> Result<(wgpu::Device, 
     };
     let descriptor = wgpu::DeviceDescriptor {
         label: Some("minoise"),
-        required_features: caps.features(),
+        // What keeps pipelines costs nothing to ask for.
+        required_features: caps.features() | (adapter.features() & wgpu::Features::PIPELINE_CACHE),
         required_limits: adapter.limits(),
         // SAFETY: of the experimental features only cooperative matrices are requested. Their shaders use sizes that the
         // adapter lists, in control flow that is uniform and at places inside the workgroup's memory.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Caps, DeviceClass};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// One adapter as `minoise info` shows it.
 #[derive(Clone, Debug, Serialize)]
@@ -84,7 +84,7 @@ impl Selector {
 
     /// `--device` if given, else `MINOISE_DEVICE`, else auto.
     pub fn from_flag_or_env(flag: Option<&str>) -> Self {
-        let env = std::env::var("MINOISE_DEVICE").ok();
+        let env = host::variable("MINOISE_DEVICE");
         Self::from(flag.or(env.as_deref()).unwrap_or("auto"))
     }
 
@@ -121,6 +121,10 @@ impl Selector {
 
 pub(super) fn instance() -> wgpu::Instance {
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // DXC where a `dxcompiler.dll` is on the path, else FXC, which every Windows has: it knows shader model 5.1, so that the
+    // adapter offers neither f16 arithmetic nor subgroups nor cooperative matrices, and the portable kernels run. FXC takes
+    // seconds to compile a large unrolled tile.
+    descriptor.backend_options.dx12.shader_compiler = wgpu::Dx12Compiler::Auto;
     if !super::checked() {
         descriptor.flags = wgpu::InstanceFlags::empty();
     }
@@ -128,15 +132,15 @@ pub(super) fn instance() -> wgpu::Instance {
 }
 
 /// All adapters of `backends`, Vulkan, Metal and DX12 before GL.
-pub(super) fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
-    let mut adapters = pollster::block_on(instance.enumerate_adapters(backends));
+pub(super) async fn enumerate(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let mut adapters = instance.enumerate_adapters(backends).await;
     adapters.sort_by_key(|a| a.get_info().backend == wgpu::Backend::Gl);
     adapters
 }
 
 /// Every adapter of every backend on this machine.
-pub fn adapters() -> Vec<AdapterReport> {
-    enumerate(&instance(), wgpu::Backends::all()).iter().map(AdapterReport::of).collect()
+pub async fn adapters() -> Vec<AdapterReport> {
+    enumerate(&instance(), wgpu::Backends::all()).await.iter().map(AdapterReport::of).collect()
 }
 
 #[cfg(test)]

@@ -123,13 +123,22 @@ pub fn assemble(plan: &Plan) -> Result<String> {
     Ok(out.syntax.to_string())
 }
 
-/// Parses and validates assembled WGSL; errors carry the offending line.
+/// Parses assembled WGSL; errors carry the offending line.
+///
+/// # Errors
+/// [`Error::Shader`] with naga's diagnostic.
+pub(super) fn parse(name: &str, source: &str) -> Result<naga::Module> {
+    naga::front::wgsl::parse_str(source)
+        .map_err(|e| Error::Shader { kernel: name.into(), message: e.emit_to_string(source) })
+}
+
+/// The same, validated. wgpu validates modules, too, but does not show the line.
 ///
 /// # Errors
 /// [`Error::Shader`] with naga's diagnostic.
 pub fn validate(name: &str, source: &str) -> Result<naga::Module> {
     let fail = |message: String| Error::Shader { kernel: name.into(), message };
-    let module = naga::front::wgsl::parse_str(source).map_err(|e| fail(e.emit_to_string(source)))?;
+    let module = parse(name, source)?;
     naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
         .validate(&module)
         .map_err(|e| fail(e.emit_to_string(source)))?;

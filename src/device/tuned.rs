@@ -4,10 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// One measured problem and the variant that was fastest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,13 +20,18 @@ pub struct Choice {
 
 /// The choices of one adapter; empty where nothing was measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tuned(Arc<[Choice]>);
+pub struct Tuned {
+    choices: Arc<[Choice]>,
+    resident: Option<usize>,
+}
 
 #[derive(Serialize, Deserialize)]
 struct File {
     /// Of this crate: another version has other variants.
     version: String,
     adapter: String,
+    /// Workgroups that the adapter runs at once.
+    resident: Option<usize>,
     choices: Vec<Choice>,
 }
 
@@ -35,11 +39,21 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Tuned {
     pub fn new(choices: Vec<Choice>) -> Self {
-        Self(choices.into())
+        Self { choices: choices.into(), resident: None }
+    }
+
+    /// With the number of workgroups that the adapter runs at once.
+    pub fn with_resident(self, resident: usize) -> Self {
+        Self { resident: Some(resident), ..self }
+    }
+
+    /// That number, where it was measured.
+    pub fn resident(&self) -> Option<usize> {
+        self.resident
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.choices.is_empty()
     }
 
     /// The variant of the nearest measured problem, by the sum of |log2| of the ratios of the sizes; none where a ratio
@@ -50,7 +64,7 @@ impl Tuned {
             let logs = choice.size.iter().zip(size).map(|(&a, &b)| (a as f64 / b as f64).log2().abs());
             logs.clone().all(|log| same && log <= 1.0).then(|| logs.sum::<f64>())
         };
-        let near = self.0.iter().filter_map(|choice| Some((distance(choice)?, choice)));
+        let near = self.choices.iter().filter_map(|choice| Some((distance(choice)?, choice)));
         near.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, choice)| choice.variant.as_str())
     }
 
@@ -60,7 +74,7 @@ impl Tuned {
     /// # Errors
     /// [`Error::Data`] where a file is there and is no table, [`Error::Io`] where it cannot be read.
     pub(super) fn of_adapter(label: &str) -> Result<Self> {
-        match path_of(label) {
+        match path_of("tuned", label, "json") {
             Some(path) if path.exists() => Self::load(&path, label),
             _ => Ok(Self::default()),
         }
@@ -73,7 +87,7 @@ impl Tuned {
             message: format!("no table of `minoise tune` ({e}); delete it, or tune again"),
         })?;
         let current = file.version == VERSION && file.adapter == label;
-        Ok(if current { Self::new(file.choices) } else { Self::default() })
+        Ok(if current { Self { choices: file.choices.into(), resident: file.resident } } else { Self::default() })
     }
 
     /// Saves the table for the adapter with this label and returns where.
@@ -81,7 +95,7 @@ impl Tuned {
     /// # Errors
     /// [`Error::Io`], and [`Error::Unsupported`] where the user has no cache directory.
     pub fn save(&self, label: &str) -> Result<PathBuf> {
-        let path = path_of(label).ok_or_else(|| {
+        let path = path_of("tuned", label, "json").ok_or_else(|| {
             Error::Unsupported("there is no cache directory to save the table in: set HOME or XDG_CACHE_HOME".into())
         })?;
         self.store(&path, label)?;
@@ -89,24 +103,21 @@ impl Tuned {
     }
 
     fn store(&self, path: &Path, label: &str) -> Result<()> {
-        let file = File { version: VERSION.into(), adapter: label.into(), choices: self.0.to_vec() };
+        let file = File {
+            version: VERSION.into(),
+            adapter: label.into(),
+            resident: self.resident,
+            choices: self.choices.to_vec(),
+        };
         let text = serde_json::to_string_pretty(&file).map_err(|e| Error::Unsupported(e.to_string()))?;
-        let dir = path.parent().expect("a file in a directory");
-        let io = |e: std::io::Error| Error::io("writing", path, &e);
-        std::fs::create_dir_all(dir).map_err(io)?;
-        // Beside the file first, so that it is whole or not there.
-        let mut temporary = tempfile::NamedTempFile::new_in(dir).map_err(io)?;
-        std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(io)?;
-        temporary.persist(path).map_err(|e| io(e.error))?;
-        Ok(())
+        host::replace(path, text.as_bytes()).map_err(|e| Error::io("writing", path, &e))
     }
 }
 
-/// `CACHE/minoise/tuned/LABEL.json`, CACHE the user's directory of cached files.
-fn path_of(label: &str) -> Option<PathBuf> {
+/// `CACHE/minoise/WHAT/LABEL.ENDING`, CACHE the user's directory of cached files.
+pub(super) fn path_of(what: &str, label: &str, ending: &str) -> Option<PathBuf> {
     let name: String = label.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect();
-    let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
-    Some(cache.join("minoise").join("tuned").join(format!("{name}.json")))
+    Some(host::cache_dir()?.join(what).join(format!("{name}.{ending}")))
 }
 
 #[cfg(test)]
@@ -132,7 +143,7 @@ mod tests {
     fn a_saved_table_is_found_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("not/yet/there/a.json");
-        let tuned = Tuned::new(vec![choice([64, 64, 64], "small")]);
+        let tuned = Tuned::new(vec![choice([64, 64, 64], "small")]).with_resident(80);
         tuned.store(&path, "gpu (driver 2)").unwrap();
         assert_eq!(Tuned::load(&path, "gpu (driver 2)").unwrap(), tuned);
         let blocked = path.join("below a file.json");
@@ -144,7 +155,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.json");
         let write = |version: &str, adapter: &str| {
-            let file = File { version: version.into(), adapter: adapter.into(), choices: vec![choice([1, 2, 3], "x")] };
+            let file = File {
+                version: version.into(),
+                adapter: adapter.into(),
+                resident: Some(80),
+                choices: vec![choice([1, 2, 3], "x")],
+            };
             std::fs::write(&path, serde_json::to_string(&file).unwrap()).unwrap();
             Tuned::load(&path, "gpu (driver 2)").unwrap()
         };

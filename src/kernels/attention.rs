@@ -52,6 +52,10 @@ impl Kernel for Attention<'_> {
         Some(self.sizes().key(self.lse.is_some().into()))
     }
 
+    fn flops(&self) -> f64 {
+        4.0 * (self.out.len() * self.tokens) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

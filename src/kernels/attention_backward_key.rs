@@ -53,6 +53,10 @@ impl Kernel for AttentionBackwardKey<'_> {
         Some(self.sizes().key(0))
     }
 
+    fn flops(&self) -> f64 {
+        8.0 * (self.dy.len() * self.tokens) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

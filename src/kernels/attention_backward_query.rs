@@ -55,6 +55,10 @@ impl Kernel for AttentionBackwardQuery<'_> {
         Some(self.sizes().key(0))
     }
 
+    fn flops(&self) -> f64 {
+        6.0 * (self.dy.len() * self.tokens) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

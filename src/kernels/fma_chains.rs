@@ -68,6 +68,10 @@ impl Kernel for FmaChains<'_> {
         Ok(vec![read(1, "x", x), write(2, "y", y)])
     }
 
+    fn flops(&self) -> f64 {
+        (2 * Self::ROUND * Self::CHAINS) as f64 * (self.rounds * self.x.len()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise(Self::NAME, self.x.len() / 4, caps);
         plan.constants.push(("ROUND", Constant::U32(Self::ROUND as u32)));

@@ -5,7 +5,6 @@ mod shuffle;
 mod variants;
 
 pub use halves::{MATRIX_TILES, MatrixTile};
-pub(crate) use variants::RESIDENT;
 pub use variants::{TILES, Tile, Variant};
 
 use crate::device::{Caps, DType, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
@@ -200,6 +199,10 @@ impl Kernel for Gemm<'_> {
         ];
         let bits = flags.into_iter().fold(0, |bits, flag| 2 * bits + usize::from(flag));
         Some([m, n, k, self.batch, kinds[0] * 3 + kinds[1], bits])
+    }
+
+    fn flops(&self) -> f64 {
+        2.0 * self.mnk.iter().map(|&x| x as f64).product::<f64>() * self.batch as f64
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {

@@ -128,6 +128,12 @@ impl Kernel for Gram<'_> {
         Some([rows, cols, self.samples, self.rows_apply().into(), 0, 0])
     }
 
+    fn flops(&self) -> f64 {
+        let [rows, cols] = self.size();
+        // The parts of every product are multiplied separately.
+        6.0 * (self.samples * rows * cols) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

@@ -286,6 +286,10 @@ impl Kernel for NoiseMix<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.x.rows() as f64 * (self.proj.len() + self.phi.len()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let (rows, layout) = (self.x.rows(), self.layout);
         if let Some(per_lane) = rows_per_lane(self.x.cols(), layout, self.modules, caps) {

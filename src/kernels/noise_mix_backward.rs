@@ -106,6 +106,10 @@ impl Kernel for NoiseMixBackward<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        4.0 * self.x.rows() as f64 * (self.proj.len() + self.phi.len()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rows = self.x.rows();
         if let Some(NewestOutputs { domega, .. }) = self.newest {

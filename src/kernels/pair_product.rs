@@ -93,6 +93,10 @@ impl Kernel for PairProduct<'_> {
         Some([self.x.rows(), cols, depth, self.transposed.into(), 0, 0])
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * (self.tile.len() * self.y.cols()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

@@ -97,6 +97,10 @@ impl Kernel for PatchEmbed<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * (self.out.rows() * self.weight.len()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let (per_lane, (patches, _)) = (8, self.tokens());
         let workgroup = if caps.class == DeviceClass::SoftwareGpu { 8 } else { 64 };

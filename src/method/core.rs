@@ -209,7 +209,8 @@ impl Core {
                 head::predicted(device, &self.scores(&images, 0)?.logits)?;
             }
             if trial == 0 && self.network.noise.modules > 0 {
-                pollster::block_on(self.refold(kind))?;
+                // Where nobody can wait, these pipelines are compiled when they are first needed.
+                crate::host::block_on(self.refold(kind)).unwrap_or(Ok(()))?;
             }
         }
         Ok(())

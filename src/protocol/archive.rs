@@ -52,8 +52,8 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn save(&self, path: &Path) -> Result<()> {
-        let (gram, sums) = pollster::block_on(self.statistics.export())?;
+    pub async fn save(&self, path: &Path) -> Result<()> {
+        let (gram, sums) = self.statistics.export().await?;
         let (classes, m) = (self.classes.len(), self.statistics.features());
         let parts = if self.statistics.is_by_class() { classes } else { 1 };
         let counts: Vec<i64> = self.statistics.counts().iter().map(|&n| n as i64).collect();
@@ -128,13 +128,13 @@ impl Archive {
     ///
     /// # Errors
     /// [`Error::Mismatch`] where the features of the two were not made by the same network.
-    pub fn merge(&mut self, other: &Self) -> Result<()> {
+    pub async fn merge(&mut self, other: &Self) -> Result<()> {
         if let Some((part, same)) = self.fingerprint.difference(&other.fingerprint) {
             return Err(Error::Mismatch { part, same });
         }
         let rows: Vec<usize> = other.classes.iter().map(|name| self.row(name)).collect();
         self.statistics.widen(self.classes.len())?;
-        pollster::block_on(self.statistics.merge(&other.statistics, &rows))
+        self.statistics.merge(&other.statistics, &rows).await
     }
 
     /// Takes a class out, as if none of its samples had ever been seen.

@@ -11,7 +11,7 @@ use crate::device::{Device, Tensor};
 use crate::method::Samples;
 use crate::model::head::Solution;
 use crate::protocol::archive::{Archive, serialize};
-use crate::protocol::run::{Meter, samples};
+use crate::protocol::run::{Meter, Watch, samples};
 use crate::protocol::{Tasks, build};
 use crate::report::replace;
 use crate::{Error, Result};
@@ -20,7 +20,13 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// [`Error::Config`] where `noise` is on (every task would change the features) or a task does not exist; device errors.
-pub async fn gather(config: &Config, device: &Device, dataset: &Dataset, tasks: Range<usize>) -> Result<Archive> {
+pub async fn gather(
+    config: &Config,
+    device: &Device,
+    dataset: &Dataset,
+    tasks: Range<usize>,
+    watch: &mut dyn Watch,
+) -> Result<Archive> {
     if config.noise {
         return Err(Error::Config(
             "`noise` must be false: statistics can be joined only if all are of the same features".into(),
@@ -39,7 +45,7 @@ pub async fn gather(config: &Config, device: &Device, dataset: &Dataset, tasks: 
     let first = split.classes(tasks.start).start;
     let classes = first..split.seen(tasks.end - 1);
     core.statistics.widen(classes.len())?;
-    let mut meter = Meter::new();
+    let mut meter = Meter::new(watch);
     for t in tasks {
         meter.task = t;
         let mut train = samples(&dataset.train, &split.task_images(&dataset.train, t), &split);

@@ -1,50 +1,54 @@
 //! The run loop: tasks in order, learning, judging, results.
 
-use std::time::Instant;
-
 use rand::seq::SliceRandom;
 
 use crate::Result;
 use crate::config::{Config, Profile};
 use crate::data::{Dataset, Images};
 use crate::device::Device;
+use crate::host::Instant;
 use crate::method::{Method, Observer, Phase, Samples, Task};
 use crate::protocol::build::{self, Stream};
 use crate::protocol::{Metrics, Tasks};
-use crate::report::{Bar, Progress, Results, Seconds};
+use crate::report::{Results, Seconds};
 
-/// Follows a run: called after every task.
+/// Follows a run.
 pub trait Watch {
+    /// Called after every task.
+    ///
     /// `predicted` holds the new label given to every test image of the classes seen, in order of the test set;
     /// `seconds` is the time that the task took, learning and judging.
-    fn task(&mut self, metrics: &Metrics, predicted: &[u32], seconds: f64);
+    fn task(&mut self, _metrics: &Metrics, _predicted: &[u32], _seconds: f64) {}
+    /// A pass over `total` images begins.
+    fn begin(&mut self, _label: &str, _total: usize) {}
+    /// `n` more images are done.
+    fn advance(&mut self, _n: usize) {}
+    /// The pass is over; `message` tells its loss and time.
+    fn end(&mut self, _message: &str) {}
 }
 
-/// Progress bars and the clock of the noise phase.
-pub(super) struct Meter {
-    progress: Progress,
-    bar: Option<Bar>,
+/// The watch of a run, and the clock of the noise phase.
+pub(super) struct Meter<'a> {
+    watch: &'a mut dyn Watch,
     pub task: usize,
     start: Instant,
     noise: f64,
 }
 
-impl Meter {
-    pub fn new() -> Self {
-        Self { progress: Progress::new(), bar: None, task: 0, start: Instant::now(), noise: 0.0 }
+impl<'a> Meter<'a> {
+    pub fn new(watch: &'a mut dyn Watch) -> Self {
+        Self { watch, task: 0, start: Instant::now(), noise: 0.0 }
     }
 }
 
-impl Observer for Meter {
+impl Observer for Meter<'_> {
     fn begin(&mut self, _: Phase, what: &str, total: usize) {
-        self.bar = Some(self.progress.bar(&format!("task {}, {what}", self.task), total as u64));
+        self.watch.begin(&format!("task {}, {what}", self.task), total);
         self.start = Instant::now();
     }
 
     fn advance(&mut self, n: usize) {
-        if let Some(bar) = &self.bar {
-            bar.inc(n as u64);
-        }
+        self.watch.advance(n);
     }
 
     fn end(&mut self, phase: Phase, loss: Option<f64>) {
@@ -52,10 +56,8 @@ impl Observer for Meter {
         if phase == Phase::Noise {
             self.noise += seconds;
         }
-        if let Some(bar) = self.bar.take() {
-            let loss = loss.map_or(String::new(), |l| format!("loss {l:.4}, "));
-            bar.finish(&format!("{loss}{seconds:.1} s"));
-        }
+        let loss = loss.map_or(String::new(), |l| format!("loss {l:.4}, "));
+        self.watch.end(&format!("{loss}{seconds:.1} s"));
     }
 }
 
@@ -105,7 +107,7 @@ async fn learn_all(
     let tasks = Tasks::new(dataset.classes.len(), config.init_classes, config.increment, config.class_seed)?;
     let mut metrics = Metrics::default();
     let (mut seconds, before) = (Seconds::default(), device.stats());
-    let mut meter = Meter::new();
+    let mut meter = Meter::new(watch);
     for t in 0..tasks.count() {
         let task_start = Instant::now();
         meter.task = t;
@@ -126,7 +128,7 @@ async fn learn_all(
         seconds.eval += eval_start.elapsed().as_secs_f64();
         // Tensors grow with every task, so buffers of the old sizes would only pile up.
         device.trim();
-        watch.task(&metrics, &predicted, task_start.elapsed().as_secs_f64());
+        meter.watch.task(&metrics, &predicted, task_start.elapsed().as_secs_f64());
     }
     let after = device.stats();
     seconds.noise = meter.noise;

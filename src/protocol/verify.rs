@@ -11,7 +11,7 @@ use crate::model::head::{self, Statistics};
 use crate::model::noise::{Mixture, NoiseLayers, Stream, normals};
 use crate::model::vit::transpose;
 use crate::protocol::golden::{Case, Golden, RidgeCase, RunCase};
-use crate::{Error, Result};
+use crate::{Error, Result, host};
 
 /// Largest error of a group of tensors, relative to the largest entry of each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -72,7 +72,7 @@ pub async fn verify(path: &Path, device: &Device, oracle: bool) -> Result<Replay
 }
 
 async fn replayed(path: &Path, device: &Device, oracle: bool) -> Result<Replay> {
-    let start = std::time::Instant::now();
+    let start = host::Instant::now();
     let golden = Golden::read(path)?;
     let outcome = match &golden.case {
         Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
@@ -95,7 +95,16 @@ struct Judge<'a> {
     golden: &'a Golden,
     oracle: bool,
     checks: Vec<Check>,
+    /// What the method showed of its work and is not yet judged.
+    shown: Vec<Shown>,
     task: usize,
+}
+
+/// A result that is still on the device.
+enum Shown {
+    StepOne(Tensor),
+    /// Gradients of the auxiliary classifier and, by layer, of the parameters and the mixture.
+    Gradients(Tensor, Vec<(Tensor, Option<Tensor>)>),
 }
 
 impl Judge<'_> {
@@ -139,8 +148,8 @@ impl Judge<'_> {
     }
 
     /// Compares a device matrix [C, m] with a recorded one [m, C].
-    fn transposed(&mut self, group: &str, name: &str, got: &Tensor, single: f64) -> Result<()> {
-        let data: Vec<f64> = pollster::block_on(self.device.read(got))?;
+    async fn transposed(&mut self, group: &str, name: &str, got: &Tensor, single: f64) -> Result<()> {
+        let data: Vec<f64> = self.device.read(got).await?;
         self.compare(group, name, &transpose(&data, got.rows(), got.cols()), single)
     }
 
@@ -175,37 +184,61 @@ impl Observer for Judge<'_> {
         let t = self.task;
         let name = |what: &str| format!("task{t}.{what}");
         match point {
-            Point::StepOne(w) => self.transposed("W, step 1", &name("step1.W"), w, 1e-3),
+            Point::StepOne(w) => {
+                self.shown.push(Shown::StepOne(w.clone()));
+                Ok(())
+            }
             Point::Similarity(s) => self.compare("similarity", &name("similarity"), s, 1e-4),
             Point::PrototypeBefore(p) => self.compare("prototype", &name("prototype_before"), p, 1e-4),
             Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
             Point::FirstGradients { core, gradients, aux } => {
-                if !self.golden.tensors.has(&name("first_grad.W_aux")) {
-                    return Ok(());
+                if self.golden.tensors.has(&name("first_grad.W_aux")) {
+                    self.gradients(core, gradients, aux)?;
                 }
-                self.gradients(core, gradients, aux, &name("first_grad"))
+                Ok(())
             }
         }
     }
 }
 
 impl Judge<'_> {
-    fn gradients(&mut self, core: &Core, gradients: &Gradients, aux: &Tensor, prefix: &str) -> Result<()> {
-        let (device, noise) = (core.device(), &core.network.noise);
+    /// Keeps the gradients of the first training step.
+    fn gradients(&mut self, core: &Core, gradients: &Gradients, aux: &Tensor) -> Result<()> {
         let missing = || self.golden.tensors.error("the replay has no gradient of a trained tensor");
         let of = |t: &Tensor| gradients.of(t).cloned().ok_or_else(missing);
-        let w_aux = of(aux)?;
-        let (mut rows, mut logits) = (Vec::new(), Vec::new());
-        for layer in &noise.layers {
-            rows.push(pollster::block_on(device.read::<f64>(&of(&layer.phi)?))?);
-            if let Some(Mixture::Logits(a)) = &layer.mixture {
-                logits.extend(pollster::block_on(device.read::<f64>(&of(a)?))?);
-            }
+        let mut layers = Vec::new();
+        for layer in &core.network.noise.layers {
+            let logits = match &layer.mixture {
+                Some(Mixture::Logits(a)) => Some(of(a)?),
+                _ => None,
+            };
+            layers.push((of(&layer.phi)?, logits));
         }
-        self.transposed("first gradients", &format!("{prefix}.W_aux"), &w_aux, 1e-3)?;
-        self.compare("first gradients", &format!("{prefix}.omega"), &logits, 1e-3)?;
-        for (j, row) in rows.iter().enumerate() {
-            self.module("first gradients", &format!("{prefix}.noise.{j}"), noise, row)?;
+        let aux = of(aux)?;
+        self.shown.push(Shown::Gradients(aux, layers));
+        Ok(())
+    }
+
+    /// Judges what was shown since the last time.
+    async fn shown(&mut self, noise: &NoiseLayers) -> Result<()> {
+        let t = self.task;
+        for shown in std::mem::take(&mut self.shown) {
+            match shown {
+                Shown::StepOne(w) => self.transposed("W, step 1", &format!("task{t}.step1.W"), &w, 1e-3).await?,
+                Shown::Gradients(aux, layers) => {
+                    let (group, prefix) = ("first gradients", format!("task{t}.first_grad"));
+                    self.transposed(group, &format!("{prefix}.W_aux"), &aux, 1e-3).await?;
+                    let mut mixture: Vec<f64> = Vec::new();
+                    for (j, (phi, logits)) in layers.iter().enumerate() {
+                        let row: Vec<f64> = self.device.read(phi).await?;
+                        self.module(group, &format!("{prefix}.noise.{j}"), noise, &row)?;
+                        if let Some(logits) = logits {
+                            mixture.extend(self.device.read::<f64>(logits).await?);
+                        }
+                    }
+                    self.compare(group, &format!("{prefix}.omega"), &mixture, 1e-3)?;
+                }
+            }
         }
         Ok(())
     }
@@ -243,7 +276,7 @@ impl Judge<'_> {
         }
         let prototype = if official { "prototype_after" } else { "prototype" };
         self.compare("prototype", &name(prototype), &core.prototypes[t], 1e-4)?;
-        self.transposed("W", &name("W"), &core.weights, 1e-3)
+        self.transposed("W", &name("W"), &core.weights, 1e-3).await
     }
 
     /// Features, logits and predictions on the test images of all classes seen.
@@ -286,7 +319,7 @@ fn top(row: &[f64]) -> (usize, f64) {
 
 async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle: bool) -> Result<Vec<Check>> {
     let device = method.core().device().clone();
-    let mut judge = Judge { device, golden, oracle, checks: Vec::new(), task: 0 };
+    let mut judge = Judge { device, golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
     judge.normals(case, method.core().device(), &method.core().network.noise).await?;
     let mut seen = 0;
     for (t, classes) in case.task_classes.iter().enumerate() {
@@ -295,6 +328,7 @@ async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle
         let schedule = golden.schedule(t, &idx)?;
         seen += classes;
         method.learn(&Task { samples: &samples, classes: seen, schedule: &schedule }, &mut judge).await?;
+        judge.shown(&method.core().network.noise).await?;
         judge.state(method.core(), case).await?;
         judge.judged(method.core(), case, seen).await?;
     }
@@ -306,7 +340,7 @@ const RIDGE_BATCH: usize = 97;
 
 /// Gathers the recorded features in batches, solves, and judges W and the logits of the test features.
 async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool) -> Result<Vec<Check>> {
-    let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), task: 0 };
+    let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
     let tensors = &golden.tensors;
     let [m, classes] = tensors.matrix("W")?;
     let labels: Vec<u32> = tensors.get("y")?.iter().map(|&y| y as u32).collect();
@@ -319,7 +353,7 @@ async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool)
     let p = device.upload(tensors.get("test.p")?, tensors.shape("test.p")?)?;
     let logits: Vec<f64> = device.read(&head::logits(device, &p, &w)?).await?;
     let (of_w, of_logits) = if case.condition < 1e6 { (1e-4, 5e-5) } else { (1e-3, 1e-3) };
-    judge.transposed("W", "W", &w, of_w)?;
+    judge.transposed("W", "W", &w, of_w).await?;
     judge.compare("logits", "test.logits", &logits, of_logits)?;
     judge.predictions("test.logits", &logits, classes)?;
     Ok(judge.checks)

@@ -1,13 +1,11 @@
-//! What a run tells: progress, the table of accuracies, and `results.json`.
+//! What a run tells: the table of accuracies, and `results.json`.
 
 mod metrics;
-mod progress;
 mod replace;
 mod results;
 mod table;
 
 pub use metrics::Metrics;
-pub use progress::{Bar, Progress};
 pub use replace::{check_replaceable, replace};
 pub use results::{Results, Seconds, check_writable};
 pub use table::{header, row, summary};

@@ -27,9 +27,6 @@ pub const TILES: [Tile; 6] = [
 ];
 const SMALL: usize = 3;
 
-/// Workgroups that a device is taken to run at once: fewer leave a part of it idle.
-pub(crate) const RESIDENT: usize = 64;
-
 /// One way to run a product; all give the same up to rounding, the last two up to that of halves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variant {
@@ -99,7 +96,7 @@ impl Varied for Gemm<'_> {
             (Variant::Tile(tile), DeviceClass::SoftwareGpu) => (tile == TILES[SMALL]).then_some(1.0),
             // A device that runs so many workgroups at once has work for all, what lies beyond the edges included.
             (Variant::Tile(Tile { rows, cols, cost, .. }), _) => {
-                Some((self.groups(rows, cols).max(RESIDENT) * rows * cols * cost) as f64)
+                Some((self.groups(rows, cols).max(caps.resident()) * rows * cols * cost) as f64)
             }
             _ => None,
         }
@@ -227,6 +224,13 @@ mod tests {
         assert_eq!(variant(96, 96), "32x32");
         assert_eq!(variant(8192, 10), "64x16");
         assert_eq!(variant(10, 8192), "16x64");
+    }
+
+    #[test]
+    fn a_device_that_runs_more_workgroups_at_once_takes_smaller_tiles() {
+        let caps = |resident| Caps { tuned: Tuned::default().with_resident(resident), ..Caps::floor() };
+        assert_eq!(variant(512, 512, &caps(16)), "128x128");
+        assert_eq!(variant(512, 512, &caps(200)), "32x32");
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write, stderr};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::protocol::Watch;
+
 /// Makes the [`Bar`]s of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
@@ -26,9 +28,34 @@ impl Progress {
     }
 }
 
-impl Default for Progress {
-    fn default() -> Self {
-        Self::new()
+/// Follows a run or a gathering with a bar for each of its passes.
+#[derive(Debug)]
+pub struct Bars {
+    progress: Progress,
+    bar: Option<Bar>,
+}
+
+impl Bars {
+    pub fn new() -> Self {
+        Self { progress: Progress::new(), bar: None }
+    }
+}
+
+impl Watch for Bars {
+    fn begin(&mut self, label: &str, total: usize) {
+        self.bar = Some(self.progress.bar(label, total as u64));
+    }
+
+    fn advance(&mut self, n: usize) {
+        if let Some(bar) = &self.bar {
+            bar.inc(n as u64);
+        }
+    }
+
+    fn end(&mut self, message: &str) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish(message);
+        }
     }
 }
 
