@@ -46,8 +46,8 @@ fn main(
                 let d = d0 + e;
                 var x: array<vec4<f32>, ROWS>;
                 var y: array<vec4<f32>, COLS>;
-                for (var i = 0u; i < ROWS; i++) { x[i] = a_quad(d * (BM / 4u) + i * (BM / TM) + thread_row); }
-                for (var j = 0u; j < COLS; j++) { y[j] = b_quad(d * (BN / 4u) + j * (BN / TN) + thread_col); }
+                for (var i = 0u; i < ROWS; i++) { x[i] = a_quad(d, i * (BM / TM) + thread_row); }
+                for (var j = 0u; j < COLS; j++) { y[j] = b_quad(d, j * (BN / TN) + thread_col); }
                 for (var i = 0u; i < TM; i++) {
                     for (var j = 0u; j < COLS; j++) { acc[i][j] = fma(vec4<f32>(x[i / 4u][i % 4u]), y[j], acc[i][j]); }
                 }

@@ -20,14 +20,20 @@ const RUN: u32 = 8u;
 @if(!NT) var<workgroup> b_tile: array<vec4<f16>, BK * BN / 4u>; // [BK][BN]
 @if(NT) var<workgroup> b_tile: array<f16, BK * BN>; // [BK][BN]
 
-fn a_quad(i: u32) -> vec4<f16> {
-    @if(TN) { return a_tile[i]; }
-    @else { return vec4<f16>(a_tile[4u * i], a_tile[4u * i + 1u], a_tile[4u * i + 2u], a_tile[4u * i + 3u]); }
+fn a_quad(term: u32, quad: u32) -> vec4<f16> {
+    @if(TN) { return a_tile[term * (BM / 4u) + quad]; }
+    @else {
+        let i = term * BM + 4u * quad;
+        return vec4<f16>(a_tile[i], a_tile[i + 1u], a_tile[i + 2u], a_tile[i + 3u]);
+    }
 }
 
-fn b_quad(i: u32) -> vec4<f16> {
-    @if(!NT) { return b_tile[i]; }
-    @else { return vec4<f16>(b_tile[4u * i], b_tile[4u * i + 1u], b_tile[4u * i + 2u], b_tile[4u * i + 3u]); }
+fn b_quad(term: u32, quad: u32) -> vec4<f16> {
+    @if(!NT) { return b_tile[term * (BN / 4u) + quad]; }
+    @else {
+        let i = term * BN + 4u * quad;
+        return vec4<f16>(b_tile[i], b_tile[i + 1u], b_tile[i + 2u], b_tile[i + 3u]);
+    }
 }
 
 // Puts the loaded stage into workgroup memory, where both operands have their terms as rows.
@@ -90,9 +96,9 @@ fn main(
                 var part: array<array<vec4<f16>, COLS>, 4>;
                 for (var e = 0u; e < RUN; e++) {
                     let d = d0 + e;
-                    let x = a_quad(d * (BM / 4u) + q * (BM / TM) + thread_row);
+                    let x = a_quad(d, q * (BM / TM) + thread_row);
                     for (var j = 0u; j < COLS; j++) {
-                        let y = b_quad(d * (BN / 4u) + j * (BN / TN) + thread_col);
+                        let y = b_quad(d, j * (BN / TN) + thread_col);
                         for (var i = 0u; i < 4u; i++) { part[i][j] = fma(vec4<f16>(x[i]), y, part[i][j]); }
                     }
                 }

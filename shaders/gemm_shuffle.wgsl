@@ -44,7 +44,7 @@ fn main(
             for (var e = 0u; e < UNROLL; e++) {
                 let d = d0 + e;
                 let x = vec4<f32>(a_number(d, row));
-                let y = b_quad(d * (BN / 4u) + block * LANES + own);
+                let y = b_quad(d, block * LANES + own);
                 for (var j = 0u; j < LANES; j++) { acc[j] = fma(x, subgroupShuffle(y, neighbours + j), acc[j]); }
             }
         }

@@ -17,51 +17,48 @@ const DEPTH: u32 = 16u;
 const ROWS: u32 = 32u;
 const COLS: u32 = 64u;
 const WG: u32 = 128u;
-const NEXT: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
-var<workgroup> x_first: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
-var<workgroup> x_second: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
-var<workgroup> a_first: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
-var<workgroup> a_second: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
-var<workgroup> a_third: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
+var<workgroup> x_first: array<f32, DEPTH * ROWS>; // [DEPTH][ROWS]
+var<workgroup> x_second: array<f32, DEPTH * ROWS>; // [DEPTH][ROWS]
+var<workgroup> a_first: array<f32, DEPTH * COLS>; // [DEPTH][COLS]
+var<workgroup> a_second: array<f32, DEPTH * COLS>; // [DEPTH][COLS]
+var<workgroup> a_third: array<f32, DEPTH * COLS>; // [DEPTH][COLS]
 
 fn put_x(k0: u32, row0: u32, lane: u32) {
-    for (var i = lane; i < DEPTH * ROWS / 4u; i += WG) {
+    for (var i = lane; i < DEPTH * ROWS; i += WG) {
         let k = i % DEPTH;
-        let row = min(vec4<u32>(row0 + i / DEPTH * 4u) + NEXT, vec4<u32>(params.rows - 1u));
-        let at = row * params.m + params.k0 + min(k0 + k, params.depth - 1u);
-        let value = select(vec4<f32>(0.0), vec4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]), k0 + k < params.depth);
+        let row = i / DEPTH;
+        let at = min(row0 + row, params.rows - 1u) * params.m + params.k0 + min(k0 + k, params.depth - 1u);
+        let value = select(0.0, x[at], k0 + k < params.depth);
         let first = round(value);
-        let to = k * (ROWS / 4u) + i / DEPTH;
+        let to = k * ROWS + row;
         x_first[to] = first;
         x_second[to] = (value - first) * 512.0;
     }
 }
 
 fn put_a(k0: u32, col0: u32, lane: u32) {
-    for (var n = lane; n < DEPTH * COLS / 4u; n += WG) {
+    for (var n = lane; n < DEPTH * COLS; n += WG) {
         @if(TRANSPOSED) let k = n % DEPTH;
-        @if(TRANSPOSED) let quad = n / DEPTH;
-        @if(!TRANSPOSED) let k = n / (COLS / 4u);
-        @if(!TRANSPOSED) let quad = n % (COLS / 4u);
+        @if(TRANSPOSED) let i = n / DEPTH;
+        @if(!TRANSPOSED) let k = n / COLS;
+        @if(!TRANSPOSED) let i = n % COLS;
         let term = min(k0 + k, params.depth - 1u);
-        let col = min(vec4<u32>(col0 + quad * 4u) + NEXT, vec4<u32>(params.cols - 1u));
+        let col = min(col0 + i, params.cols - 1u);
         @if(TRANSPOSED) let at = col * params.ld + term;
         @if(!TRANSPOSED) let at = term * params.ld + col;
-        let low = params.low + at;
-        let i = params.i0 + col;
-        let factor = 256.0 * scale[params.k0 + term] * vec4<f32>(scale[i.x], scale[i.y], scale[i.z], scale[i.w]);
-        let corner = 256.0 * vec2<f32>(diagonal[params.k0 + term], diagonal[params.m + params.k0 + term]);
-        let on_diagonal = i == vec4<u32>(params.k0 + term);
-        let high_part = select(vec4<f32>(g[at.x], g[at.y], g[at.z], g[at.w]) * factor, vec4<f32>(corner.x), on_diagonal);
-        let low_part = select(vec4<f32>(g[low.x], g[low.y], g[low.z], g[low.w]) * factor, vec4<f32>(corner.y), on_diagonal);
-        let first = round(high_part);
-        let rest = (high_part - first) * 512.0;
+        let factor = 256.0 * scale[params.k0 + term] * scale[params.i0 + col];
+        var value = vec2<f32>(g[at], g[params.low + at]) * factor;
+        if params.k0 + term == params.i0 + col {
+            value = 256.0 * vec2<f32>(diagonal[params.k0 + term], diagonal[params.m + params.k0 + term]);
+        }
+        let first = round(value.x);
+        let rest = (value.x - first) * 512.0;
         let second = round(rest);
-        let to = k * (COLS / 4u) + quad;
+        let to = k * COLS + i;
         a_first[to] = first;
         a_second[to] = second;
-        a_third[to] = (rest - second) * 512.0 + low_part * 262144.0;
+        a_third[to] = (rest - second) * 512.0 + value.y * 262144.0;
     }
 }
 
@@ -95,11 +92,13 @@ fn main(
             put_a(stage, col0, lane);
             workgroupBarrier();
             for (var d = 0u; d < DEPTH; d++) {
-                let x1 = x_first[d * (ROWS / 4u) + local.y];
-                let x2 = x_second[d * (ROWS / 4u) + local.y];
-                let a1 = a_first[d * (COLS / 4u) + local.x];
-                let a2 = a_second[d * (COLS / 4u) + local.x];
-                let a3 = a_third[d * (COLS / 4u) + local.x];
+                let row = d * ROWS + 4u * local.y;
+                let col = d * COLS + 4u * local.x;
+                let x1 = vec4<f32>(x_first[row], x_first[row + 1u], x_first[row + 2u], x_first[row + 3u]);
+                let x2 = vec4<f32>(x_second[row], x_second[row + 1u], x_second[row + 2u], x_second[row + 3u]);
+                let a1 = vec4<f32>(a_first[col], a_first[col + 1u], a_first[col + 2u], a_first[col + 3u]);
+                let a2 = vec4<f32>(a_second[col], a_second[col + 1u], a_second[col + 2u], a_second[col + 3u]);
+                let a3 = vec4<f32>(a_third[col], a_third[col + 1u], a_third[col + 2u], a_third[col + 3u]);
                 for (var i = 0u; i < 4u; i++) {
                     let x = fma(x2[i], 0.001953125, x1[i]);
                     sum[i][0] = fma(vec4<f32>(x1[i]), a1, sum[i][0]);

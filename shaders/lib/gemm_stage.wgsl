@@ -15,14 +15,20 @@ fn a_number(term: u32, row: u32) -> f32 {
     @else { return a_tile[term * BM + row]; }
 }
 
-fn a_quad(i: u32) -> vec4<f32> {
-    @if(TN) { return a_tile[i]; }
-    @else { return vec4<f32>(a_tile[4u * i], a_tile[4u * i + 1u], a_tile[4u * i + 2u], a_tile[4u * i + 3u]); }
+fn a_quad(term: u32, quad: u32) -> vec4<f32> {
+    @if(TN) { return a_tile[term * (BM / 4u) + quad]; }
+    @else {
+        let i = term * BM + 4u * quad;
+        return vec4<f32>(a_tile[i], a_tile[i + 1u], a_tile[i + 2u], a_tile[i + 3u]);
+    }
 }
 
-fn b_quad(i: u32) -> vec4<f32> {
-    @if(!NT) { return b_tile[i]; }
-    @else { return vec4<f32>(b_tile[4u * i], b_tile[4u * i + 1u], b_tile[4u * i + 2u], b_tile[4u * i + 3u]); }
+fn b_quad(term: u32, quad: u32) -> vec4<f32> {
+    @if(!NT) { return b_tile[term * (BN / 4u) + quad]; }
+    @else {
+        let i = term * BN + 4u * quad;
+        return vec4<f32>(b_tile[i], b_tile[i + 1u], b_tile[i + 2u], b_tile[i + 3u]);
+    }
 }
 
 // Puts the loaded stage there.
