@@ -2,7 +2,7 @@
 //! loops.
 
 use minoise::Result;
-use minoise::device::{Caps, Device, Planned, Tensor, Varied};
+use minoise::device::{Caps, Device, Tensor, Varied, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
 use crate::harness::{
@@ -139,7 +139,7 @@ fn run_for(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>, caps: &Cap
     // Lanes exchange operands on other devices, too, where it is not free.
     let caps = Caps { row_share: true, ..caps.clone() };
     match variant.and_then(|v| gemm.planned(v, &caps)) {
-        Some(plan) => device.run(&Planned(gemm, plan)),
+        Some(plan) => device.run(&WithPlan(gemm, plan)),
         None if variant.is_none() || device.is_cpu() => device.run(&gemm),
         None => panic!("no plan for {variant:?}"),
     }

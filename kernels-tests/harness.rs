@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
 use minoise::device::{
-    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Real, Selector, Tensor, Twin, adapters,
+    Caps, DType, Device, DeviceClass, Options, Precision, Real, Selector, Tensor, Twin, WithPlan, adapters,
 };
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
@@ -123,7 +123,7 @@ pub fn few_groups(caps: Caps) -> Caps {
 /// Runs the kernel by its plan for `caps`, which must fit this device.
 pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
     let plan = kernel.plan(caps)?;
-    device.run(&Planned(kernel, plan))
+    device.run(&WithPlan(kernel, plan))
 }
 
 const CANARY: f32 = 12_345.678;
