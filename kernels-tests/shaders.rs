@@ -149,7 +149,7 @@ fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result
         return Err(format!("{} storage buffers, 8 are the floor", wanted.len()));
     }
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
-        return Err("a plan constant that the shader never imports".into());
+        return Err("a plan constant that neither the shader nor what it imports names".into());
     }
     let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
         .validate(&module)
@@ -169,6 +169,9 @@ fn element(array: &TypeInner, module: &naga::Module) -> Option<DType> {
     }
 }
 
-fn source_uses(shader: &str, constant: &str) -> bool {
-    SOURCES.iter().any(|s| s.0 == shader && s.1.contains(constant))
+/// Whether a source names the constant, or one that it imports does.
+fn source_uses(source: &str, constant: &str) -> bool {
+    let text = SOURCES.iter().find(|s| s.0 == source).map_or("", |s| s.1);
+    let imports = |other: &str| text.contains(&format!("package::{}::", other.replace('/', "::")));
+    text.contains(constant) || SOURCES.iter().any(|s| imports(s.0) && source_uses(s.0, constant))
 }
