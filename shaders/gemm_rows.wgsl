@@ -36,11 +36,8 @@ fn load_b(at: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
     let tiles = (vec2<u32>(params.n, params.m) + TILE - 1u) / TILE;
     let tile = tile_place(linear_group(group, groups), tiles.x, tiles.y);
     if tile.z >= params.batch { return; }

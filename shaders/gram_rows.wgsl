@@ -14,11 +14,8 @@ import package::plan::{CHUNK, ROWS, QUADS, WG};
 const PART: vec2<u32> = vec2<u32>(4u * QUADS, ROWS * WG);
 
 @compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
     let parts = (vec2<u32>(params.cols, params.rows) + PART - 1u) / PART;
     let part = tile_place(linear_group(group, groups), parts.x, parts.y);
     let first_row = part.y * PART.y;
