@@ -18,7 +18,7 @@ fn a_number(term: u32, row: u32) -> f32 {
 fn a_quad(term: u32, quad: u32) -> vec4<f32> {
     @if(TN) { return a_tile[term * (BM / 4u) + quad]; }
     @else {
-        let i = term * BM + 4u * quad;
+        let i = 4u * (term * (BM / 4u) + quad);
         return vec4<f32>(a_tile[i], a_tile[i + 1u], a_tile[i + 2u], a_tile[i + 3u]);
     }
 }
@@ -26,7 +26,7 @@ fn a_quad(term: u32, quad: u32) -> vec4<f32> {
 fn b_quad(term: u32, quad: u32) -> vec4<f32> {
     @if(!NT) { return b_tile[term * (BN / 4u) + quad]; }
     @else {
-        let i = term * BN + 4u * quad;
+        let i = 4u * (term * (BN / 4u) + quad);
         return vec4<f32>(b_tile[i], b_tile[i + 1u], b_tile[i + 2u], b_tile[i + 3u]);
     }
 }
