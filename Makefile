@@ -1,6 +1,9 @@
-# make run | test | fuzz | bench | lint | doc
+# make run | test | fuzz | conformance | bench | lint | doc
 
-.PHONY: run test fuzz bench lint doc tools
+.PHONY: run test fuzz conformance bench lint doc tools
+
+# That of the tests.
+PROFILE ?= dev
 
 # The default run on the embedded icons.
 run: tools
@@ -9,12 +12,16 @@ run: tools
 # Every test; GPU tests use the devices there are (on Debian, mesa-vulkan-drivers brings a software one). The kernels run
 # twice: with all checks in the shaders, and unchecked as in release.
 test: tools
-	cargo test
-	MINOISE_CHECKED=0 cargo test --test kernels
+	cargo test --profile $(PROFILE)
+	MINOISE_CHECKED=0 cargo test --profile $(PROFILE) --test kernels
 
 # A hundred times as many damaged files as in `make test`, with the checks of arithmetic that this profile has.
 fuzz: tools
 	MINOISE_FUZZ_CASES=10000000 cargo test --test readers
+
+# The kernels on every software GPU, and by every compiler of a real one, that Debian's packages bring: docs/conformance.md.
+conformance: tools
+	scripts/conformance
 
 # Every bench, on the device that MINOISE_DEVICE names; each ends with a table. The largest analytic heads need 6 GiB.
 bench: tools

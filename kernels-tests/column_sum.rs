@@ -4,20 +4,22 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::column_sum::ColumnSum;
 
-use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, wide};
+use crate::harness::{
+    Case, FEW_GROUPS, OWN_AND_GPU, Output, Plans, case, guarded, input, numbers, output, poisoned, run_as, wide,
+};
 
 const EPS: f64 = f32::EPSILON as f64;
 
 /// Rows, columns: around 4 and 16 lanes a column, the 256 rows where one changes to the other, 16 columns a group.
 const SIZES: [[usize; 2]; 8] = [[1, 1], [3, 15], [4, 16], [5, 17], [255, 33], [256, 67], [1031, 7], [300, 128]];
 
-fn whole(device: &Device, [rows, cols]: [usize; 2]) -> Result<Vec<Output>> {
+fn whole(device: &Device, [rows, cols]: [usize; 2], plans: Plans) -> Result<Vec<Output>> {
     let x = numbers(1, rows * cols);
     let bound = (0..cols).map(|j| (rows + 1) as f64 * EPS / 2.0 * column(&x, j, cols, |x, _| x)).collect();
     let naive = (0..cols).map(|j| (0..rows).map(|r| f64::from(x[r * cols + j])).sum()).collect();
     let x = input(device, &x, &[rows, cols])?;
     let out = poisoned(device, &[cols])?;
-    device.run(&ColumnSum::of(&x, &out))?;
+    run_as(device, ColumnSum::of(&x, &out), &plans.1(device))?;
     Ok(vec![output("out", out, bound).naive(|| naive)])
 }
 
@@ -71,9 +73,13 @@ fn part(device: &Device, [rows, cols]: [usize; 2], normalised: bool) -> Result<V
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for size in SIZES {
-        all.push(case(format!("column_sum {size:?}"), move |d| whole(d, size)));
+        all.push(case(format!("column_sum {size:?}"), move |d| whole(d, size, OWN_AND_GPU[0])));
         all.push(case(format!("column_sum {size:?} part"), move |d| part(d, size, false)));
         all.push(case(format!("column_sum {size:?} part, normalised"), move |d| part(d, size, true)));
+    }
+    // 22 groups where 20 are allowed, and more than any GPU takes in one dimension.
+    for (cols, plans) in [(343, FEW_GROUPS[0]), (16 * 65_536 + 5, OWN_AND_GPU[0])] {
+        all.push(case(format!("column_sum [3, {cols}]{}", plans.0), move |d| whole(d, [3, cols], plans)));
     }
     all
 }

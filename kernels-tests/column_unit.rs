@@ -20,6 +20,8 @@ fn units(device: &Device, [rows, start, cols]: [usize; 3]) -> Result<Vec<Output>
             _ => *x * f32::powi(2.0, (j % 90) as i32 - 60),
         };
     }
+    // Rows that do not count.
+    x[..start * cols].fill(f32::NAN);
     let x = input(device, &x, &[rows, cols])?;
     let units = poisoned(device, &[2, cols])?;
     device.run(&ColumnUnit { x: &x, start, rows: rows - start, units: &units })?;

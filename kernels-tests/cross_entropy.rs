@@ -53,8 +53,36 @@ fn entropy(device: &Device, [rows, cols]: [usize; 2], spread: f32, shift: f32) -
     ])
 }
 
+/// Labels that are no class: their rows add nothing and have no gradient, but count.
+fn strangers(device: &Device, cols: usize) -> Result<Vec<Output>> {
+    let labels = [cols as u32, 0, u32::MAX, cols as u32 - 1, cols as u32 + 1];
+    let rows = labels.len();
+    let logits = numbers(1, rows * cols);
+    let (mut total, mut gradient) = (0.0, vec![0.0; rows * cols]);
+    for r in (0..rows).filter(|&r| (labels[r] as usize) < cols) {
+        let exps: Vec<_> = logits[r * cols..][..cols].iter().map(|x| f64::from(*x).exp()).collect();
+        let sum: f64 = exps.iter().sum();
+        let label = labels[r] as usize;
+        total += (sum / exps[label]).ln();
+        for (j, exp) in exps.iter().enumerate() {
+            gradient[r * cols + j] = (exp / sum - f64::from(u8::from(j == label))) / rows as f64;
+        }
+    }
+    let (dlogits, loss) = (poisoned(device, &[rows, cols])?, poisoned(device, &[1])?);
+    let (logits, labels) = (input(device, &logits, &[rows, cols])?, input_u32(device, &labels, &[rows])?);
+    device.run(&CrossEntropy { logits: &logits, labels: &labels, loss: &loss, slot: 0, dlogits: &dlogits })?;
+    let bound = |size: f64| vec![16.0 * EPS * size];
+    Ok(vec![
+        output("loss", loss, bound(total)).naive(move || vec![total / rows as f64]),
+        output("dlogits", dlogits, bound(1.0 / rows as f64)).naive(|| gradient),
+    ])
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
+    for cols in [2, 10, 300] {
+        all.push(case(format!("cross_entropy {cols} classes, labels beyond"), move |d| strangers(d, cols)));
+    }
     for size in SIZES {
         all.push(case(format!("cross_entropy {size:?}"), move |d| entropy(d, size, 3.0, 0.0)));
         all.push(case(format!("cross_entropy {size:?} around 500"), move |d| entropy(d, size, 40.0, 500.0)));

@@ -6,7 +6,8 @@ use minoise::device::{Caps, Device, Planned, Tensor, Varied};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
 use crate::harness::{
-    Case, Needs, Output, canaries, case, case_for, guarded, input, input_f16, numbers, output, poisoned, wide,
+    Case, Needs, Output, canaries, case, case_for, few_groups, guarded, input, input_f16, numbers, output, poisoned,
+    wide,
 };
 
 pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
@@ -131,7 +132,11 @@ fn sizes([rows, cols]: [usize; 2]) -> [[usize; 3]; 4] {
 
 /// Runs with the plan of the device, or with the given variant's.
 fn run(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>) -> Result<()> {
-    match variant.and_then(|v| gemm.planned(v, device.caps())) {
+    run_for(device, gemm, variant, device.caps())
+}
+
+fn run_for(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>, caps: &Caps) -> Result<()> {
+    match variant.and_then(|v| gemm.planned(v, caps)) {
         Some(plan) => device.run(&Planned(gemm, plan)),
         None if variant.is_none() || device.is_cpu() => device.run(&gemm),
         None => panic!("no plan for {variant:?}"),
@@ -249,6 +254,20 @@ fn halves(device: &Device, layout: Layout, mnk: [usize; 3], variant: Option<Vari
     Ok(vec![output("out", out, bound(mnk[2], &sizes, 0.0)).naive(|| sums)])
 }
 
+/// More tiles than the device takes groups in a dimension: two rows and two columns of them for each of seven products.
+fn spread(device: &Device, [rows, cols]: [usize; 2], variant: Option<Variant>) -> Result<Vec<Output>> {
+    let (mnk @ [m, n, k], batch) = ([rows + 4, cols + 4, 20], 7);
+    let (da, db) = (Part::whole(numbers(1, batch * m * k), k), Part::whole(numbers(2, k * n), n));
+    let (a, b) = (input(device, &da.data, &[batch * m, k])?, input(device, &db.data, &[k, n])?);
+    let out = poisoned(device, &[batch * m, n])?;
+    let [a, out_mat] = [(&a, m * k), (&out, m * n)].map(|(x, size)| Mat::of(x).every(size));
+    let gemm = Gemm { batch, ..Gemm::of(Layout::NN, mnk, a, Mat::of(&b), out_mat) };
+    run_for(device, gemm, variant, &few_groups(device.caps().clone()))?;
+    // The product of all rows at once.
+    let [sums, sizes] = sums(Layout::NN, [batch * m, n, k], &da, &db, 0);
+    Ok(vec![output("out", out, bound(k, &sizes, 0.0)).naive(|| sums)])
+}
+
 /// The lower triangle of A^T A accumulated; the upper one is cleared before the comparison.
 fn lower(device: &Device, m: usize, variant: Option<Variant>) -> Result<Vec<Output>> {
     let mnk @ [_, _, k] = [m, m, 37];
@@ -340,6 +359,14 @@ pub fn cases() -> Vec<Case> {
         let name = format!("gemm lower triangle {m}{}", name(variant));
         all.push(case_of(variant, name, move |d| lower(d, m, variant)));
     }
+    for (variant, tile) in variants().chain([(Variant::Rows, [64, 16])]) {
+        let variant = Some(variant);
+        let name = format!("gemm few groups{}", name(variant));
+        all.push(case_of(variant, name, move |d| spread(d, tile, variant)));
+    }
+    // More groups than any GPU takes in one dimension.
+    let wide = [1, 16 * 65_536 + 4, 4];
+    all.push(case(format!("gemm {wide:?}"), move |d| product(d, Layout::NN, wide, false, Some(Variant::Rows))));
     all
 }
 

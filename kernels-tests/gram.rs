@@ -6,7 +6,9 @@ use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use pollster::block_on;
 
-use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output, run_planned};
+use crate::harness::{
+    Case, FEW_GROUPS, OWN_AND_GPU, Output, Plans, canaries, case, guarded, input, numbers, output, run_as,
+};
 
 /// What the doc comment of the kernel states, with outliers and without.
 const BOUNDS: [f64; 2] = [2e-9, 6e-10];
@@ -35,11 +37,12 @@ fn error(
     step: usize,
     place: Place,
     outliers: bool,
-    gpu: bool,
+    plans: Plans,
 ) -> Result<Vec<Output>> {
     let [row0, rows, col0, cols] = place;
     let offset = 3;
-    let p = features(samples + offset, m, outliers);
+    let mut p = features(samples + offset, m, outliers);
+    p[..offset * m].fill(f32::NAN);
     // What was there before is small beside a batch, and symmetric where the tile is on the diagonal.
     let before: Vec<f32> =
         (0..rows * cols).map(|i| 1e-3 * ((i / cols + row0) * (i % cols + col0) % 97) as f32).collect();
@@ -51,7 +54,7 @@ fn error(
         let start = start + offset;
         device.run(&ColumnUnit { x: &tensor, start, rows: count, units: &units })?;
         let gram = Gram { p: &tensor, start, samples: count, units: &units, tile: &tile, row0, col0 };
-        run_planned(device, gram, gpu)?;
+        run_as(device, gram, &plans.1(device))?;
     }
     let got: Vec<f64> = block_on(device.read(&tile))?;
     let p: Vec<f64> = p.iter().skip(offset * m).map(|&x| x.into()).collect();
@@ -97,12 +100,16 @@ const CASES: [(usize, usize, usize, Place); 12] = [
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (m, samples, step, place) in CASES {
-        for (outliers, gpu) in [(false, false), (true, false), (false, true), (true, true)] {
+        for (outliers, plans) in [false, true].into_iter().flat_map(|o| OWN_AND_GPU.map(|p| (o, p))) {
             let what = if outliers { ", outliers" } else { "" };
-            let plan = if gpu { ", GPU plan" } else { "" };
-            let name = format!("gram {samples} samples by {step}, {place:?} of {m}{what}{plan}");
-            all.push(case(name, move |d| error(d, m, samples, step, place, outliers, gpu)));
+            let name = format!("gram {samples} samples by {step}, {place:?} of {m}{what}{}", plans.0);
+            all.push(case(name, move |d| error(d, m, samples, step, place, outliers, plans)));
         }
+    }
+    for plans in FEW_GROUPS {
+        // 3 x 7 parts of 64 x 64, 5 x 50 of 32 x 8.
+        let (m, place) = (552, [400, 150, 0, 400]);
+        all.push(case(format!("gram {place:?} of {m}{}", plans.0), move |d| error(d, m, 5, 5, place, false, plans)));
     }
     all
 }

@@ -110,6 +110,16 @@ pub fn as_gpu(device: &Device) -> Caps {
     Caps { class: DeviceClass::Gpu, ..device.caps().clone() }
 }
 
+/// Whose plan a case runs, and the caps it is made for: a grid of few groups in a dimension is spread over both.
+pub type Plans = (&'static str, fn(&Device) -> Caps);
+pub const OWN_AND_GPU: [Plans; 2] = [("", |d| d.caps().clone()), (", GPU plan", as_gpu)];
+pub const FEW_GROUPS: [Plans; 2] =
+    [(", few groups", |d| few_groups(d.caps().clone())), (", GPU plan, few groups", |d| few_groups(as_gpu(d)))];
+
+pub fn few_groups(caps: Caps) -> Caps {
+    Caps { max_groups: 20, ..caps }
+}
+
 /// Runs the kernel by its plan for `caps`, which must fit this device.
 pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
     let plan = kernel.plan(caps)?;
@@ -277,16 +287,19 @@ pub fn devices() -> Vec<(String, Device)> {
     let options = Options { saved: false, plans, ..Options::default() };
     let mut devices = vec![("cpu".to_string(), Device::cpu(Precision::F32))];
     let adapters = block_on(adapters());
-    for report in &adapters {
-        let label = report.label().to_lowercase();
+    for adapter in &adapters {
+        let label = adapter.label().to_lowercase();
         // The GL writer of naga is covered by the shader tests; running on it too takes minutes of compilation.
         let chosen =
-            if wanted.is_empty() { report.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
+            if wanted.is_empty() { adapter.backend != "gl" } else { wanted.split(' ').all(|w| label.contains(w)) };
         if chosen {
-            let device = block_on(Device::open_with(&Selector::Named(report.label()), &options))
+            let device = block_on(Device::open_with(&Selector::Named(adapter.label()), &options))
                 .expect("a listed adapter opens");
-            devices
-                .push((format!("{} {}{}", report.backend, report.name, suffix.as_deref().unwrap_or_default()), device));
+            report::adapter(adapter);
+            devices.push((
+                format!("{} {}{}", adapter.backend, adapter.name, suffix.as_deref().unwrap_or_default()),
+                device,
+            ));
         }
     }
     if !wanted.is_empty() && devices.len() == 1 {
@@ -307,6 +320,8 @@ const THREADS: (Duration, usize) = (Duration::from_secs(3), 8);
 pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
+    let most =
+        std::env::var("MINOISE_TEST_CASES").map_or(usize::MAX, |n| n.parse().expect("MINOISE_TEST_CASES is a number"));
     let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
     for (kernel, cases) in modules {
         // In steps of a large prime, so that what runs is a sample of all.
@@ -315,10 +330,16 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
         trials.push(Trial::test(format!("{kernel}: same bits on 1 and 5 threads [cpu]"), move || {
             let start = Instant::now();
             let enough = |i: usize| i >= THREADS.1 && start.elapsed() > THREADS.0;
-            let sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
-            sample.map(|(_, (name, work))| same_bits(name, work)).collect()
+            let mut sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
+            sample.try_for_each(|(_, (name, work))| same_bits(name, work))
         }));
-        for case in cases {
+        let mut chosen: Vec<_> = (0..n).take(most).map(|i| i * 7919 % n).collect();
+        chosen.sort_unstable();
+        for (i, case) in cases.into_iter().enumerate() {
+            if chosen.binary_search(&i).is_err() {
+                devices.iter().for_each(|(_, device)| report::not_run(device, kernel, "not in the sample"));
+                continue;
+            }
             if no_gpu {
                 trials.push(not_run(format!("{} [no GPU adapter: not run]", case.name)));
             }
@@ -341,6 +362,6 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
         }
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    report::write();
+    report::write(&conclusion);
     conclusion.exit()
 }

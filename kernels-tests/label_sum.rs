@@ -1,4 +1,4 @@
-//! Sums of rows by label, with labels that never and labels that often occur.
+//! Sums of rows by label, with labels that never and labels that often occur, and such that are no class.
 
 use minoise::Result;
 use minoise::device::Device;
@@ -15,13 +15,15 @@ fn sums(device: &Device, [rows, classes, cols]: [usize; 3]) -> Result<Vec<Output
     let (p, q) = (numbers(1, rows * cols), numbers(2, classes * cols));
     let before: Vec<_> = q.iter().copied().chain(q.iter().map(|q| q * 1e-8)).collect();
     // The last of several classes stays empty.
-    let labels: Vec<_> = (0..rows).map(|b| (b * b % classes.saturating_sub(1).max(1)) as u32).collect();
+    let mut labels: Vec<_> = (0..rows).map(|b| (b * b % classes.saturating_sub(1).max(1)) as u32).collect();
+    let beyond = [classes as u32, u32::MAX, classes as u32 + 1];
+    labels.iter_mut().skip(1).step_by(5).zip(beyond.iter().cycle()).for_each(|(label, beyond)| *label = *beyond);
     let mut want: Vec<_> = before[..classes * cols]
         .iter()
         .zip(&before[classes * cols..])
         .map(|(x, y)| f64::from(*x) + f64::from(*y))
         .collect();
-    for (i, p) in p.iter().enumerate() {
+    for (i, p) in p.iter().enumerate().filter(|(i, _)| (labels[i / cols] as usize) < classes) {
         want[labels[i / cols] as usize * cols + i % cols] += f64::from(*p);
     }
     let tensors = (input(device, &p, &[rows, cols])?, input_u32(device, &labels, &[rows])?);

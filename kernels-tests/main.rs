@@ -1,17 +1,22 @@
 //! Kernel tests: every case runs on the CPU device and on every GPU adapter of this machine, and is judged by the
 //! same twin in f64. A machine without an adapter lists the GPU cases as ignored: not run, not passed.
 //!
-//! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words.
+//! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words,
+//! `MINOISE_TEST_CASES=20` the cases of each kernel to so many, spread over all; `MINOISE_TEST_REPORT=FILE` writes what ran.
 
 mod autograd;
 mod devices;
+mod emit;
 mod golden;
 mod harness;
 mod memory;
+mod pipelines;
+mod plans;
 mod queue;
 mod report;
 mod rooms;
 mod shaders;
+mod soundness;
 mod statistics;
 
 mod activation_backward;
@@ -62,7 +67,9 @@ use minoise::device::{Device, Precision};
 fn main() {
     let devices = harness::devices();
     let cases = MODULES.iter().map(|m| (m.0, m.1())).collect();
-    let mut trials = shaders::trials(MODULES.iter().map(|m| m.2).collect());
+    let examples: Vec<_> = MODULES.iter().map(|m| (m.0, m.2)).collect();
+    let mut trials = shaders::trials(examples.iter().map(|e| e.1).collect());
+    trials.extend(pipelines::trials(&devices, &examples));
     trials.extend(rooms::trials());
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
@@ -71,6 +78,7 @@ fn main() {
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));
+    trials.extend(plans::trials());
     harness::run(cases, &devices, trials);
 }
 

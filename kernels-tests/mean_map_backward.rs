@@ -24,7 +24,7 @@ fn backward(problem: &Problem, grad: &[f32], plain: bool) -> [Bounded; 2] {
                 let at = if i < e * e { layout.w2() + kind * e * e + i } else { layout.b2() + kind * e + i - e * e };
                 let term = f64::from(row[at]) * f64::from(*d);
                 domega.value[module] += term;
-                domega.error[module] += (growth(n) + 2.0) * EPS * term.abs();
+                domega.error[module] += (growth(n) + 2.0) * EPS / 2.0 * term.abs();
                 if module + 1 == modules {
                     dphi.value[at] = f64::from(problem.omega[module]) * f64::from(*d);
                     dphi.error[at] = EPS * dphi.value[at].abs() + ZERO;

@@ -143,7 +143,8 @@ fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<
     ];
     let outputs = outputs.into_iter().map(|(name, tensor, bound)| output(name, tensor, bound));
     // With one module the gradient vanishes.
-    Ok(outputs.chain([output("da", da, da_bound).differences_of(rms(&parts))]).collect())
+    let size = rms(&weights.iter().zip(&want.domega_size).map(|(w, d)| w * d).collect::<Vec<_>>());
+    Ok(outputs.chain([output("da", da, da_bound).differences_of(size)]).collect())
 }
 
 pub fn cases() -> Vec<Case> {

@@ -6,7 +6,7 @@ use minoise::device::{Caps, Device, Precision, Tensor};
 use minoise::kernels::noise_mix::Noise;
 use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
 
-use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, run_as};
+use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, rms, run_as};
 use crate::noise_mix::{
     Bounded, EPS, EXAMPLES, NOISES, ON_GPU, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape,
 };
@@ -20,15 +20,18 @@ pub struct Wanted {
     pub operands: Bounded,
     /// [1, modules]
     pub domega: Bounded,
+    /// Of sums like these; terms may cancel further.
+    pub domega_size: Vec<f64>,
     /// [1, P], newest module
     pub phi: Bounded,
 }
 
-/// Sum of all elements, in any order.
-fn total(terms: &Bounded) -> (f64, f64) {
+/// Sum of all elements, in any order: its value, its error, and its size where terms of both signs cancel by chance only.
+fn total(terms: &Bounded) -> (f64, f64, f64) {
     let size: f64 = terms.value.iter().map(|x| x.abs()).sum();
     let error = terms.error.iter().map(|e| e * e).sum::<f64>().sqrt();
-    (terms.value.iter().sum(), error.hypot(growth(terms.value.len()) * EPS * size))
+    let walk = terms.value.iter().map(|x| x * x).sum::<f64>().sqrt();
+    (terms.value.iter().sum(), error.hypot(growth(terms.value.len()) * EPS * size), walk)
 }
 
 fn column_sums(x: &Bounded) -> Bounded {
@@ -43,6 +46,7 @@ pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
     let (h, dz) = (x.times(&down), dy.times(&up.transposed()));
     let mut dh = Bounded::exact(vec![0.0; rows * d2], d2);
     let mut domega = Bounded::exact(vec![0.0; modules], modules);
+    let mut domega_size = vec![0.0; modules];
     let mut operands = Bounded { cols: operand_cols(layout), value: vec![], error: vec![] };
     operands.value.resize(rows * operands.cols, 0.0);
     operands.error.resize(rows * operands.cols, ZERO);
@@ -62,7 +66,8 @@ pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
                 let by_maps = total(&g.transposed().times(&grads[kind]).hadamard(&maps.w2[kind]));
                 parts[0].1 = parts[0].1.max(by_maps.1);
             }
-            for (value, error) in parts {
+            for (value, error, walk) in parts {
+                domega_size[module] = f64::hypot(domega_size[module], walk);
                 domega.value[module] += value;
                 domega.error[module] = domega.error[module].hypot(error.hypot(2.0 * EPS * value));
             }
@@ -104,7 +109,7 @@ pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
         }
     }
     phi.error.iter_mut().for_each(|e| *e = e.max(ZERO));
-    Wanted { dx: dy.plus(&dh.times(&down.transposed())), operands, domega, phi }
+    Wanted { dx: dy.plus(&dh.times(&down.transposed())), operands, domega, domega_size, phi }
 }
 
 fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -> Result<Vec<Output>> {
@@ -128,7 +133,7 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -
         let sums = sum_rows(device, &domega)?;
         check_oracle(device, &sums, &want.domega)?;
         all.push(output("operands", operands, want.operands.error));
-        all.push(output("domega", sums, want.domega.error));
+        all.push(output("domega", sums, want.domega.error).differences_of(rms(&want.domega_size)));
     }
     Ok(all)
 }

@@ -6,7 +6,9 @@ use minoise::device::Device;
 use minoise::kernels::pair_product::PairProduct;
 use pollster::block_on;
 
-use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output, run_planned};
+use crate::harness::{
+    Case, FEW_GROUPS, OWN_AND_GPU, Output, Plans, canaries, case, guarded, input, numbers, output, run_as,
+};
 
 /// Rows of x, the tile's first row and rows, first column and columns; the matrix has 250.
 const CASES: [[usize; 5]; 8] = [
@@ -25,7 +27,7 @@ fn error(
     device: &Device,
     [rows, row0, height, col0, width]: [usize; 5],
     transposed: bool,
-    gpu: bool,
+    plans: Plans,
 ) -> Result<Vec<Output>> {
     let m = 250;
     // Numbers of 18 bits below 2^9.
@@ -54,7 +56,7 @@ fn error(
     let y = guarded(device, &before, &[2, rows, m])?;
     let (x_t, tile_t, scale, diagonal_t) = (&tensors.0, &tensors.1, &tensors.2, &tensors.3);
     let kernel = PairProduct { x: x_t, tile: tile_t, row0, col0, scale, diagonal: diagonal_t, transposed, y: &y };
-    run_planned(device, kernel, gpu)?;
+    run_as(device, kernel, &plans.1(device))?;
     let got: Vec<f64> = block_on(device.read(&y))?;
     let entry = |i: usize, j: usize| {
         let at = i * width + j;
@@ -88,23 +90,27 @@ fn error(
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for place in CASES {
-        for (transposed, gpu) in [(false, false), (false, true), (true, false), (true, true)] {
+        for (transposed, plans) in [false, true].into_iter().flat_map(|t| OWN_AND_GPU.map(|p| (t, p))) {
             let diagonal = place[1] == place[3];
             if transposed && diagonal {
                 continue;
             }
             let what = if transposed { " transposed" } else { "" };
-            let plan = if gpu { ", GPU plan" } else { "" };
-            let name = format!("pair_product {place:?}{what}{plan}");
-            all.push(case(name, move |d| error(d, place, transposed, gpu)));
+            let name = format!("pair_product {place:?}{what}{}", plans.0);
+            all.push(case(name, move |d| error(d, place, transposed, plans)));
         }
+    }
+    for plans in FEW_GROUPS {
+        // 7 x 4 parts of 32 x 64, 13 x 16 of 16 x 16.
+        let place = [200, 10, 20, 0, 250];
+        all.push(case(format!("pair_product {place:?}{}", plans.0), move |d| error(d, place, false, plans)));
     }
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
     for transposed in [false, true] {
-        error(device, CASES[3], transposed, false)?;
+        error(device, CASES[3], transposed, OWN_AND_GPU[0])?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use minoise::device::Device;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
+use crate::harness::{Case, FEW_GROUPS, OWN_AND_GPU, Output, Plans, case, input, numbers, output, poisoned, run_as};
 
 /// Batch, channels, patch rows, patch columns, patch size, columns: around 8 patches a lane, 8 and 64 lanes of 1 or 4
 /// columns, the 64 patches of a job of the twin.
@@ -19,7 +19,7 @@ const SIZES: [[usize; 6]; 8] = [
     [5, 3, 2, 3, 7, 4],
 ];
 
-fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -> Result<Vec<Output>> {
+fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize, plans: Plans) -> Result<Vec<Output>> {
     let (h, w, depth, patches) = (ph * p, pw * p, c * p * p, ph * pw);
     let images = numbers(1, b * c * h * w);
     let weight = numbers(2, depth * d);
@@ -71,7 +71,7 @@ fn tokens(device: &Device, [b, c, ph, pw, p, d]: [usize; 6], registers: usize) -
         out: &out,
         patch: p,
     };
-    device.run(&kernel)?;
+    run_as(device, kernel, &plans.1(device))?;
     Ok(vec![output("out", out, bound).naive(|| naive)])
 }
 
@@ -92,16 +92,21 @@ pub fn cases() -> Vec<Case> {
     for size in SIZES {
         for registers in [0, 4] {
             let name = format!("patch_embed {size:?}, {registers} registers");
-            all.push(case(name, move |d| tokens(d, size, registers)));
+            all.push(case(name, move |d| tokens(d, size, registers, OWN_AND_GPU[0])));
         }
+    }
+    for plans in FEW_GROUPS {
+        // 10 blocks of patches for each of 3 images.
+        let size = [3, 1, 5, 13, 2, 260];
+        all.push(case(format!("patch_embed {size:?}{}", plans.0), move |d| tokens(d, size, 1, plans)));
     }
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
     for size in &SIZES[1..3] {
-        tokens(device, *size, 0)?;
-        tokens(device, *size, 4)?;
+        tokens(device, *size, 0, OWN_AND_GPU[0])?;
+        tokens(device, *size, 4, OWN_AND_GPU[0])?;
     }
     Ok(())
 }

@@ -13,7 +13,13 @@ fn tile(device: &Device, [rows, cols, row0, col0]: [usize; 4]) -> Result<Vec<Out
     let m = 600;
     let g = random(device, 1, &[2, rows, cols])?;
     let powers: Vec<f32> = numbers(2, m).iter().map(|x| f32::powi(2.0, (8.0 * x) as i32)).collect();
-    let (scale, diagonal) = (input(device, &powers, &[m])?, random(device, 3, &[2, m])?);
+    // NaN where the tile has neither a row nor a column.
+    let used = |i: usize| (row0..row0 + rows).contains(&i) || (col0..col0 + cols).contains(&i);
+    let around = |x: Vec<f32>| -> Vec<f32> {
+        x.into_iter().enumerate().map(|(i, x)| if used(i % m) { x } else { f32::NAN }).collect()
+    };
+    let scale = input(device, &around(powers), &[m])?;
+    let diagonal = input(device, &around(numbers(3, 2 * m)), &[2, m])?;
     let f = poisoned(device, &[rows, cols])?;
     let kernel = ScaledTile { tile: &g, scale: &scale, diagonal: &diagonal, row0, col0, shift: 0.25, f: &f };
     device.run(&kernel)?;

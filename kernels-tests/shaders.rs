@@ -12,6 +12,7 @@ use minoise::device::{
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
 use crate::harness::Example;
+use crate::{emit, soundness};
 
 pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
     // What these shaders use has no words in those languages, nor does wgpu offer it there.
@@ -21,6 +22,7 @@ pub fn trials(examples: Vec<Example>) -> Vec<Trial> {
         Trial::test("house: every kernel has shader, wrapper, twin and test", every_kernel_has_its_files),
         Trial::test("house: shaders validate, agree with Rust and translate", move || shaders_agree(&examples)),
     ];
+    trials.extend(soundness::trials());
     trials.extend(wordless.map(|name| Trial::test(name, || Ok(())).with_ignored_flag(true)));
     trials
 }
@@ -46,7 +48,7 @@ fn every_kernel_has_its_files() -> Result<(), Failed> {
 }
 
 fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
-    // With whether devices without optional features plan for them.
+    // By their names, with whether devices without optional features plan for them.
     let mut distinct: BTreeMap<String, (Captured, bool)> = BTreeMap::new();
     let matrices =
         |side| Caps { workgroup_memory: 32 << 10, subgroup: (32, 64), f16: true, matrix: Some(side), ..Caps::floor() };
@@ -55,7 +57,7 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
         let planner = Device::planner(caps);
         for example in examples {
             for captured in planner.capture(|| example(&planner))? {
-                let key = format!("{} {:?}", captured.plan.shader, captured.plan.constants);
+                let key = emit::name(&captured.plan);
                 let everywhere = !planner.caps().f16;
                 distinct.entry(key).or_insert((captured, everywhere));
             }
@@ -66,13 +68,14 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
     if !unseen.is_empty() {
         return Err(format!("no example runs: {unseen:?}").into());
     }
+    let folder = emit::folder()?;
     for (key, (captured, everywhere)) in &distinct {
-        agree(captured, *everywhere).map_err(|e| format!("{key}: {e}"))?;
+        agree(captured, *everywhere, folder.as_deref()).map_err(|e| format!("{key}: {e}"))?;
     }
     Ok(())
 }
 
-fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
+fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result<(), String> {
     let plan = &captured.plan;
     let source = assemble(plan).map_err(|e| e.to_string())?;
     if everywhere && source.contains("enable ") {
@@ -142,7 +145,11 @@ fn agree(captured: &Captured, everywhere: bool) -> Result<(), String> {
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
         return Err("a plan constant that the shader never imports".into());
     }
-    translate(&module)
+    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
+        .validate(&module)
+        .map_err(|e| format!("{e:?}"))?;
+    soundness::check(&module, &info)?;
+    emit::translate(&emit::name(plan), &module, &info, folder)
 }
 
 /// Element type of a storage array, of scalars or vectors.
@@ -158,45 +165,4 @@ fn element(array: &TypeInner, module: &naga::Module) -> Option<DType> {
 
 fn source_uses(shader: &str, constant: &str) -> bool {
     SOURCES.iter().any(|s| s.0 == shader && s.1.contains(constant))
-}
-
-/// SPIR-V, MSL, HLSL and GLSL from naga's writers.
-fn translate(module: &naga::Module) -> Result<(), String> {
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
-        .validate(module)
-        .map_err(|e| format!("{e:?}"))?;
-    naga::back::spv::write_vec(module, &info, &naga::back::spv::Options::default(), None)
-        .map_err(|e| format!("SPIR-V: {e}"))?;
-    let types = || module.types.iter().map(|(_, ty)| &ty.inner);
-    let halves =
-        types().any(|ty| matches!(ty, TypeInner::Scalar(s) | TypeInner::Vector { scalar: s, .. } if s.width == 2));
-    let matrix = types()
-        .find_map(|ty| if let TypeInner::CooperativeMatrix { rows, .. } = ty { Some(*rows as u32) } else { None });
-    if matrix != Some(16) {
-        // Cooperative matrices need MSL 2.3.
-        let msl = naga::back::msl::Options { fake_missing_bindings: true, lang_version: (2, 3), ..Default::default() };
-        naga::back::msl::write_string(module, &info, &msl, &Default::default()).map_err(|e| format!("MSL: {e}"))?;
-    }
-    if matrix.is_some() {
-        return Ok(());
-    }
-    let mut hlsl = String::new();
-    let options = naga::back::hlsl::Options { fake_missing_bindings: true, ..Default::default() };
-    naga::back::hlsl::Writer::new(&mut hlsl, &options, &Default::default())
-        .write(module, &info, None)
-        .map_err(|e| format!("HLSL: {e}"))?;
-    if halves {
-        return Ok(());
-    }
-    let mut glsl = String::new();
-    let options = naga::back::glsl::Options { version: naga::back::glsl::Version::Desktop(430), ..Default::default() };
-    let pipeline = naga::back::glsl::PipelineOptions {
-        shader_stage: ShaderStage::Compute,
-        entry_point: "main".into(),
-        multiview: None,
-    };
-    naga::back::glsl::Writer::new(&mut glsl, module, &info, &options, &pipeline, Default::default())
-        .and_then(|mut writer| writer.write())
-        .map_err(|e| format!("GLSL: {e}"))?;
-    Ok(())
 }

@@ -33,7 +33,12 @@ fn bound(size: usize) -> Vec<f64> {
 fn rows(device: &Device, m: usize, columns: Columns, rows: usize, transposed: bool) -> Result<Vec<Output>> {
     let Columns { start, size } = columns;
     let (offset, ld) = (3, m + 5);
-    let l = input(device, &factor(m), &[m, m])?;
+    // NaN around the block.
+    let inside = |i: usize| (start..start + size).contains(&i);
+    let outside = |at: usize| !inside(at / m) || !inside(at % m);
+    let block: Vec<_> =
+        (factor(m).into_iter().enumerate()).map(|(at, x)| if outside(at) { f32::NAN } else { x }).collect();
+    let l = input(device, &block, &[m, m])?;
     let fill = numbers(2, offset + rows * ld);
     let rhs = guarded(device, &fill, &[fill.len()])?;
     let scratch = guarded(device, &numbers(3, rows * (m + 2)), &[rows, m + 2])?;

@@ -5,6 +5,7 @@
 // A workgroup makes HEIGHT queries of one head and meets 4 COLS keys at a time; a thread makes OWN x 4 scores and
 // OWN x DN quads of out. Weights of COLS keys at a time pass through workgroup memory (see lib/score_tile.wgsl).
 // Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
+import package::lib::attention::{block_of, out_at, params, qkv, qkv_at, score_at};
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{
     HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_max, row_sum, row_tile,
@@ -12,13 +13,6 @@ import package::lib::score_tile::{
 };
 import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
-struct Params {
-    batch: u32, tokens: u32, heads: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [batch * tokens, d1]
 @if(LSE) @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // [batch * heads * tokens]
 
@@ -42,17 +36,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + HEIGHT - 1u) / HEIGHT;
-    let linear = linear_group(group, groups);
-    if linear >= params.batch * params.heads * blocks { return; }
-    let head = linear / blocks % params.heads;
-    let image = linear / blocks / params.heads;
-    let d1 = params.heads * D4;
-    let first = image * params.tokens;
-    let first_row = linear % blocks * HEIGHT;
-    let q_base = first * 3u * d1 + head * D4;
-    let k_base = q_base + d1;
-    let v_base = k_base + d1;
+    let block = block_of(linear_group(group, groups), HEIGHT);
+    if block.image >= params.batch { return; }
+    let q_base = qkv_at(block, 0u, 0u);
+    let k_base = qkv_at(block, 0u, 1u);
+    let v_base = qkv_at(block, 0u, 2u);
     let row = lane / COLS;
     let col = lane % COLS;
 
@@ -72,7 +60,7 @@ fn main(
             for (var t = 0u; t < OWN * DEPTH; t += COLS) {
                 let i = t * ROWS + lane;
                 if in_rows(i) {
-                    row_tile[i % DEPTH * HEIGHT + i / DEPTH] = load(q_base, first_row + i / DEPTH, d + i % DEPTH);
+                    row_tile[i % DEPTH * HEIGHT + i / DEPTH] = load(q_base, block.first + i / DEPTH, d + i % DEPTH);
                 }
             }
             for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
@@ -131,16 +119,16 @@ fn main(
     workgroupBarrier();
     for (var q = 0u; q < RN; q++) { sum[q] = row_sum(q, row); }
     for (var i = 0u; i < OWN; i++) {
-        let query = first_row + row + ROWS * i;
+        let query = block.first + row + ROWS * i;
         if query >= params.tokens { return; }
         let total = sum[i / 4u][i % 4u];
         for (var n = 0u; n < DN; n++) {
             let c = col + COLS * n;
-            if c < D4 { out[(first + query) * d1 + head * D4 + c] = acc[i * DN + n] / total; }
+            if c < D4 { out[out_at(block, query) + c] = acc[i * DN + n] / total; }
         }
         @if(LSE) if col == 0u {
             let most = highest[(now * RN + i / 4u) * ROWS + row][i % 4u];
-            lse[(image * params.heads + head) * params.tokens + query] = most + log(total);
+            lse[score_at(block, query)] = most + log(total);
         }
     }
 }

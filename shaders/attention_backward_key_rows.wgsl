@@ -3,21 +3,14 @@
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; dy
 //   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the k and v columns of dqkv
 //   are written.
-// The kernel of attention_backward_key.wgsl for software devices: a lane owns ROWS keys that lie WG apart, a workgroup
-// WG * ROWS keys of one head; all lanes read the same query, so that its numbers are scalar loads, each for ROWS products.
+// The kernel of attention_backward_key.wgsl for software devices, as in lib/attention_rows.wgsl.
 // Edges: keys beyond the last repeat it and are not stored.
+import package::lib::attention::{block_of, out_at, params, qkv, qkv_at, score_at};
+import package::lib::attention_backward::{dy, lse};
+import package::lib::attention_rows::{Rows, add, products};
 import package::lib::math::{linear_group};
 import package::plan::{D4, ROWS, WG};
 
-struct Params {
-    batch: u32, tokens: u32, heads: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>; // [batch * tokens, d1]
-@group(0) @binding(3) var<storage, read> lse: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(4) var<storage, read> delta: array<f32>; // [batch * heads * tokens]
 @group(0) @binding(5) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
@@ -27,44 +20,30 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG * ROWS - 1u) / (WG * ROWS);
-    let linear = linear_group(group, groups);
-    if linear >= params.batch * params.heads * blocks { return; }
-    let head = linear / blocks % params.heads;
-    let image = linear / blocks / params.heads;
-    let d1 = params.heads * D4;
-    let first = image * params.tokens;
-    let row0 = linear % blocks * WG * ROWS + lane;
-    let q_base = first * 3u * d1 + head * D4;
-    let dy_base = first * d1 + head * D4;
-    let score_base = (image * params.heads + head) * params.tokens;
+    let block = block_of(linear_group(group, groups), WG * ROWS);
+    if block.image >= params.batch { return; }
+    let row0 = block.first + lane;
 
-    var k: array<array<vec4<f32>, D4>, ROWS>;
-    var v: array<array<vec4<f32>, D4>, ROWS>;
-    var dk: array<array<vec4<f32>, D4>, ROWS>;
-    var dv: array<array<vec4<f32>, D4>, ROWS>;
+    var k: Rows;
+    var v: Rows;
+    var dk: Rows;
+    var dv: Rows;
     for (var r = 0u; r < ROWS; r++) {
-        let k_at = q_base + min(row0 + r * WG, params.tokens - 1u) * 3u * d1 + d1;
+        let row = min(row0 + r * WG, params.tokens - 1u);
         for (var c = 0u; c < D4; c++) {
-            k[r][c] = params.scale * qkv[k_at + c];
-            v[r][c] = qkv[k_at + d1 + c];
+            k[r][c] = params.scale * qkv[qkv_at(block, row, 1u) + c];
+            v[r][c] = qkv[qkv_at(block, row, 2u) + c];
             dk[r][c] = vec4<f32>(0.0);
             dv[r][c] = vec4<f32>(0.0);
         }
     }
 
     for (var query = 0u; query < params.tokens; query++) {
-        let q_at = q_base + query * 3u * d1;
-        let dy_at = dy_base + query * d1;
-        var s: array<vec4<f32>, ROWS>;
-        for (var r = 0u; r < ROWS; r++) { s[r] = vec4<f32>(0.0); }
-        for (var c = 0u; c < D4; c++) {
-            let q = qkv[q_at + c];
-            for (var r = 0u; r < ROWS; r++) { s[r] = fma(k[r][c], q, s[r]); }
-        }
-        var p: array<f32, ROWS>;
-        let row_lse = lse[score_base + query];
-        for (var r = 0u; r < ROWS; r++) { p[r] = exp(dot(s[r], vec4<f32>(1.0)) - row_lse); }
+        let q_at = qkv_at(block, query, 0u);
+        let dy_at = out_at(block, query);
+        var p = products(&k, q_at);
+        let row_lse = lse[score_at(block, query)];
+        for (var r = 0u; r < ROWS; r++) { p[r] = exp(p[r] - row_lse); }
         var dp: array<vec4<f32>, ROWS>;
         for (var r = 0u; r < ROWS; r++) { dp[r] = vec4<f32>(0.0); }
         for (var c = 0u; c < D4; c++) {
@@ -77,21 +56,17 @@ fn main(
             for (var r = 0u; r < ROWS; r++) { dv[r][c] = fma(vec4<f32>(p[r]), y, dv[r][c]); }
         }
         var ds: array<f32, ROWS>;
-        let row_delta = delta[score_base + query];
+        let row_delta = delta[score_at(block, query)];
         for (var r = 0u; r < ROWS; r++) { ds[r] = p[r] * (dot(dp[r], vec4<f32>(1.0)) - row_delta); }
-        for (var c = 0u; c < D4; c++) {
-            let q = qkv[q_at + c];
-            for (var r = 0u; r < ROWS; r++) { dk[r][c] = fma(vec4<f32>(ds[r]), q, dk[r][c]); }
-        }
+        add(&dk, ds, q_at);
     }
 
     for (var r = 0u; r < ROWS; r++) {
         let row = row0 + r * WG;
         if row < params.tokens {
-            let k_at = q_base + row * 3u * d1 + d1;
             for (var c = 0u; c < D4; c++) {
-                dqkv[k_at + c] = params.scale * dk[r][c];
-                dqkv[k_at + d1 + c] = dv[r][c];
+                dqkv[qkv_at(block, row, 1u) + c] = params.scale * dk[r][c];
+                dqkv[qkv_at(block, row, 2u) + c] = dv[r][c];
             }
         }
     }

@@ -2,19 +2,13 @@
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum, key by key.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
 //   d1 = heads * 4 * D4; lse [batch * heads * tokens].
-// The kernel of attention.wgsl for software devices: a lane owns ROWS queries that lie WG apart, a workgroup WG * ROWS
-// queries of one head; all lanes read the same key, so that its numbers are scalar loads, each for ROWS products.
+// The kernel of attention.wgsl for software devices, as in lib/attention_rows.wgsl.
 // Edges: queries beyond the last repeat it and are not stored.
+import package::lib::attention::{block_of, out_at, params, qkv, qkv_at, score_at};
+import package::lib::attention_rows::{Rows, add, products};
 import package::lib::math::{linear_group};
 import package::plan::{D4, ROWS, WG};
 
-struct Params {
-    batch: u32, tokens: u32, heads: u32,
-    scale: f32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> qkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 @group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [batch * tokens, d1]
 @if(LSE) @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // [batch * heads * tokens]
 
@@ -27,22 +21,16 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let blocks = (params.tokens + WG * ROWS - 1u) / (WG * ROWS);
-    let linear = linear_group(group, groups);
-    if linear >= params.batch * params.heads * blocks { return; }
-    let head = linear / blocks % params.heads;
-    let image = linear / blocks / params.heads;
-    let d1 = params.heads * D4;
-    let first = image * params.tokens;
-    let row0 = linear % blocks * WG * ROWS + lane;
-    let q_base = first * 3u * d1 + head * D4;
+    let block = block_of(linear_group(group, groups), WG * ROWS);
+    if block.image >= params.batch { return; }
+    let row0 = block.first + lane;
 
-    var q: array<array<vec4<f32>, D4>, ROWS>;
-    var acc: array<array<vec4<f32>, D4>, ROWS>;
+    var q: Rows;
+    var acc: Rows;
     var highest: array<f32, ROWS>;
     var sum: array<f32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        let q_at = q_base + min(row0 + r * WG, params.tokens - 1u) * 3u * d1;
+        let q_at = qkv_at(block, min(row0 + r * WG, params.tokens - 1u), 0u);
         for (var c = 0u; c < D4; c++) {
             q[r][c] = params.scale * qkv[q_at + c];
             acc[r][c] = vec4<f32>(0.0);
@@ -52,17 +40,9 @@ fn main(
     }
 
     for (var key = 0u; key < params.tokens; key++) {
-        let k_at = q_base + key * 3u * d1 + d1;
-        let v_at = k_at + d1;
-        var products: array<vec4<f32>, ROWS>;
-        for (var r = 0u; r < ROWS; r++) { products[r] = vec4<f32>(0.0); }
-        for (var c = 0u; c < D4; c++) {
-            let k = qkv[k_at + c];
-            for (var r = 0u; r < ROWS; r++) { products[r] = fma(q[r][c], k, products[r]); }
-        }
-        var p: array<f32, ROWS>;
+        var p = products(&q, qkv_at(block, key, 1u));
         for (var r = 0u; r < ROWS; r++) {
-            let s = dot(products[r], vec4<f32>(1.0));
+            let s = p[r];
             if s > highest[r] {
                 let shrink = exp(highest[r] - s);
                 sum[r] *= shrink;
@@ -72,17 +52,14 @@ fn main(
             p[r] = exp(s - highest[r]);
             sum[r] += p[r];
         }
-        for (var c = 0u; c < D4; c++) {
-            let v = qkv[v_at + c];
-            for (var r = 0u; r < ROWS; r++) { acc[r][c] = fma(vec4<f32>(p[r]), v, acc[r][c]); }
-        }
+        add(&acc, p, qkv_at(block, key, 2u));
     }
 
     for (var r = 0u; r < ROWS; r++) {
         let row = row0 + r * WG;
         if row < params.tokens {
-            for (var c = 0u; c < D4; c++) { out[(first + row) * d1 + head * D4 + c] = acc[r][c] / sum[r]; }
-            @if(LSE) lse[(image * params.heads + head) * params.tokens + row] = highest[r] + log(sum[r]);
+            for (var c = 0u; c < D4; c++) { out[out_at(block, row) + c] = acc[r][c] / sum[r]; }
+            @if(LSE) lse[score_at(block, row)] = highest[r] + log(sum[r]);
         }
     }
 }

@@ -49,10 +49,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var j = lane; j < params.m; j += WG) {
         largest = max(largest, abs(z[base + j] + beta * p[base + j]));
     }
-    sums[lane].x = largest;
+    sums[lane] = vec4<f32>(largest);
     workgroupBarrier();
     for (var width = WG / 2u; width > 0u; width /= 2u) {
-        if lane < width { sums[lane].x = max(sums[lane].x, sums[lane + width].x); }
+        if lane < width { sums[lane] = max(sums[lane], sums[lane + width]); }
         workgroupBarrier();
     }
     // 2^(9 - e) for a largest entry in [2^(e - 1), 2^e), made of bits.

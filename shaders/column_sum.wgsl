@@ -1,6 +1,7 @@
 // out[out_offset + j] (+)= scale sum_r x[x_offset + r x_ld + j] (xhat[r][j] if NORMALISED), xhat = (z - mean_r) rstd_r
 // One workgroup makes COLS neighbouring sums; lanes of one column take every (WG / COLS)-th row and are added in a
 // tree. Columns beyond the last sum nothing and are not stored.
+import package::lib::math::{linear_group};
 import package::plan::{COLS, WG};
 
 struct Params {
@@ -22,8 +23,9 @@ const LANES: u32 = WG / COLS;
 var<workgroup> partial: array<f32, WG>; // [LANES][COLS]
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let col = group.x * COLS + lane % COLS;
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let col = linear_group(group, groups) * COLS + lane % COLS;
     var sum = 0.0;
     if col < params.cols {
         for (var row = lane / COLS; row < params.rows; row += LANES) {

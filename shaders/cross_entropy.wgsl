@@ -1,5 +1,6 @@
 // loss[slot] = 1/rows sum_r (logsumexp(logits[r]) - logits[r][labels[r]])
 // dlogits[r] = (softmax(logits[r]) - onehot(labels[r])) / rows
+// A row whose label is no class adds nothing to the loss and has no gradient; it counts as one of the rows.
 // One workgroup makes everything, so that the loss is summed in a fixed order: it takes WG / LANES rows at a time,
 // each with LANES lanes. Lanes beyond the last row repeat it and store nothing.
 import package::plan::{LANES, WG};
@@ -60,10 +61,11 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         sum = sum_of(LANES, lane, sum);
         if inside {
             let label = labels[row];
-            if part == 0u { losses += log(sum) + (largest - logits[base + label]); }
+            let known = label < params.cols;
+            if part == 0u && known { losses += log(sum) + (largest - logits[base + label]); }
             for (var col = part; col < params.cols; col += LANES) {
                 let p = exp(logits[base + col] - largest) / sum;
-                dlogits[base + col] = select(p, p - 1.0, col == label) * share;
+                dlogits[base + col] = select(0.0, select(p, p - 1.0, col == label) * share, known);
             }
         }
     }

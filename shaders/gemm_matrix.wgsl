@@ -3,7 +3,7 @@
 // Beside sum |a b| the error stays below 1 / 2048 of the rounding of A, and that of the f32 sums.
 // Both operands stand in workgroup memory as rows of BK terms, LD halves apart, which matrix units load whole.
 import package::lib::gemm_tile::{
-    params, A_LOADS, B_LOADS, a_next, b_next, numbers, seek, fetch, first_depth, store,
+    params, A_LOADS, B_LOADS, a_next, b_next, numbers, tile_of, seek, fetch, first_depth, store,
 };
 import package::plan::{BM, BN, BK, LD, UNITS_M, UNITS_N, WG};
 enable f16;
@@ -53,11 +53,14 @@ fn put(lane: u32) {
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    let row0 = group.y * BM;
-    let col0 = group.x * BN;
+    let tile = tile_of(group, groups);
+    if tile.z >= params.batch { return; }
+    let row0 = tile.y * BM;
+    let col0 = tile.x * BN;
     @if(LOWER) if col0 > row0 + BM - 1u { return; }
     // Where subgroups are smaller than planned for, there are more of them, and these repeat the last one's work.
     let unit = min(subgroup, UNITS_M * UNITS_N - 1u);
@@ -69,7 +72,7 @@ fn main(
     }
 
     let first = first_depth();
-    seek(row0, col0, group.z, lane);
+    seek(row0, col0, tile.z, lane);
     fetch(first);
     put(lane);
     workgroupBarrier();
@@ -104,7 +107,7 @@ fn main(
                 let by = e / AREA;
                 let row = row0 + (by / UNITS_N * ROWS + i) * SIDE + e % AREA / SIDE;
                 let col = col0 + (by % UNITS_N * COLS + j) * SIDE + e % SIDE;
-                store(vec4<f32>(c_tile[e], c_tile[e + 1u], c_tile[e + 2u], c_tile[e + 3u]), row, col, group.z);
+                store(vec4<f32>(c_tile[e], c_tile[e + 1u], c_tile[e + 2u], c_tile[e + 3u]), row, col, tile.z);
             }
             workgroupBarrier();
         }

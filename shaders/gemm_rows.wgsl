@@ -3,7 +3,7 @@
 // WG * ROWS rows and 4 * QUADS columns, a lane ROWS rows that lie WG apart.
 // Needs n and the leading dimensions divisible by 4 (and k, except for TN); rows and columns beyond the edges repeat the
 // last ones and are not stored.
-import package::lib::math::{gelu};
+import package::lib::math::{gelu, linear_group, tile_place};
 import package::plan::{ROWS, QUADS, WG};
 
 struct Params {
@@ -13,6 +13,7 @@ struct Params {
     out_offset: u32, out_ld: u32, out_batch: u32,
     bias_offset: u32, bias_batch: u32,
     accumulate: u32,
+    batch: u32,
     alpha: f32,
 }
 
@@ -26,18 +27,28 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>; // [z][m, n]
 @if(PRE) @group(0) @binding(6) var<storage, read_write> pre: array<vec4<f32>>; // like out
 
+// Columns and rows of a workgroup.
+const TILE: vec2<u32> = vec2<u32>(4u * QUADS, ROWS * WG);
+
 fn load_b(at: u32) -> vec4<f32> {
     @if(F16) { return vec4<f32>(unpack2x16float(b[at].x), unpack2x16float(b[at].y)); }
     @else { return b[at]; }
 }
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let row0 = group.y * ROWS * WG + lane;
-    let col0 = group.x * 4u * QUADS;
-    @if(LOWER) if col0 > (group.y + 1u) * ROWS * WG - 1u { return; }
-    let a_base = params.a_offset + group.z * params.a_batch;
-    let b_base = params.b_offset + group.z * params.b_batch;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tiles = (vec2<u32>(params.n, params.m) + TILE - 1u) / TILE;
+    let tile = tile_place(linear_group(group, groups), tiles.x, tiles.y);
+    if tile.z >= params.batch { return; }
+    let row0 = tile.y * TILE.y + lane;
+    let col0 = tile.x * TILE.x;
+    @if(LOWER) if col0 > (tile.y + 1u) * TILE.y - 1u { return; }
+    let a_base = params.a_offset + tile.z * params.a_batch;
+    let b_base = params.b_offset + tile.z * params.b_batch;
     var row: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) { row[r] = min(row0 + r * WG, params.m - 1u); }
     var col: array<u32, QUADS>;
@@ -78,11 +89,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var q = 0u; q < QUADS; q++) {
         let col = col0 + 4u * q;
         if col < params.n {
-            @if(BIAS) let c = params.bias_offset + group.z * params.bias_batch + col;
+            @if(BIAS) let c = params.bias_offset + tile.z * params.bias_batch + col;
             @if(BIAS) let bias_quad = vec4<f32>(bias[c], bias[c + 1u], bias[c + 2u], bias[c + 3u]);
             for (var r = 0u; r < ROWS; r++) {
                 if row0 + r * WG < params.m {
-                    let at = (params.out_offset + group.z * params.out_batch + row[r] * params.out_ld + col) / 4u;
+                    let at = (params.out_offset + tile.z * params.out_batch + row[r] * params.out_ld + col) / 4u;
                     var v = params.alpha * acc[r][q];
                     @if(BIAS) { v += bias_quad; }
                     @if(PRE) { pre[at] = v; }

@@ -7,20 +7,12 @@
 // One workgroup makes a 64 x 64 part, one thread 4 x 4 of it. Stages of DEPTH samples pass through workgroup memory.
 // Edges: samples beyond the last are 0, features beyond the tile repeat its last one and are not stored. In a tile on the
 // diagonal, parts above it are skipped, and what is below is stored on both sides.
-import package::lib::pair::{pair_add};
+import package::lib::gram::{params, add_sums};
+import package::lib::math::{linear_group, tile_place};
 import package::plan::{CHUNK};
 
-struct Params {
-    m: u32, start: u32, samples: u32,
-    row0: u32, col0: u32, rows: u32, cols: u32,
-    diagonal: u32,
-    zero: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<f32>; // [.., m]
 @group(0) @binding(2) var<storage, read> units: array<f32>; // [2, m]
-@group(0) @binding(3) var<storage, read_write> g: array<f32>; // [2, rows, cols]
 
 const DEPTH: u32 = 16u;
 const SIDE: u32 = 64u;
@@ -43,12 +35,18 @@ fn unit(row: u32, feature: vec4<u32>) -> vec4<f32> {
 }
 
 @compute @workgroup_size(16, 16)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    if params.diagonal != 0u && group.x > group.y { return; }
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let parts = (vec2<u32>(params.cols, params.rows) + SIDE - 1u) / SIDE;
+    let part = tile_place(linear_group(group, groups), parts.x, parts.y);
+    if part.z > 0u || (params.diagonal != 0u && part.x > part.y) { return; }
     // What this thread loads, then what it makes.
-    let load_row = params.row0 + min(group.y * SIDE + local.x * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
-    let load_col = params.col0 + min(group.x * SIDE + local.x * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.cols - 1u));
+    let load_row = params.row0 + min(part.y * SIDE + local.x * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.rows - 1u));
+    let load_col = params.col0 + min(part.x * SIDE + local.x * 4u + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.cols - 1u));
     let row_unit = unit(0u, load_row);
     let col_unit = unit(0u, load_col);
     var exact: array<vec4<f32>, 4>;
@@ -91,27 +89,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         }
     }
 
-    let low = params.rows * params.cols;
     for (var i = 0u; i < 4u; i++) {
-        let row = group.y * SIDE + local.y * 4u + i;
+        let row = part.y * SIDE + local.y * 4u + i;
         for (var j = 0u; j < 4u; j++) {
-            let col = group.x * SIDE + local.x * 4u + j;
-            if row < params.rows && col < params.cols && (params.diagonal == 0u || col <= row) {
-                let row_back = units[params.m + params.row0 + row];
-                let col_back = units[params.m + params.col0 + col];
-                let high = f32(exact_sum[i][j]);
-                let rest = f32(exact_sum[i][j] - i32(high)) + rest_sum[i][j];
-                let at = row * params.cols + col;
-                let add = vec2<f32>(high, rest) * row_back * col_back;
-                let sum = pair_add(vec2<f32>(g[at], g[low + at]), add, params.zero);
-                g[at] = sum.x;
-                g[low + at] = sum.y;
-                if params.diagonal != 0u {
-                    let mirrored = col * params.cols + row;
-                    g[mirrored] = sum.x;
-                    g[low + mirrored] = sum.y;
-                }
-            }
+            let col = part.x * SIDE + local.x * 4u + j;
+            let row_back = units[params.m + params.row0 + min(row, params.rows - 1u)];
+            let col_back = units[params.m + params.col0 + min(col, params.cols - 1u)];
+            add_sums(row, col, exact_sum[i][j], rest_sum[i][j], vec2<f32>(row_back, col_back));
         }
     }
 }

@@ -3,26 +3,27 @@
 // lie WG apart.
 // Needs features and the tile's first and last columns divisible by 4. Edges: rows and columns beyond the tile repeat its
 // last ones and are not stored; a tile on the diagonal is treated as in gram.wgsl.
-import package::lib::pair::{pair_add};
+import package::lib::gram::{params, add_sums};
+import package::lib::math::{linear_group, tile_place};
 import package::plan::{CHUNK, ROWS, QUADS, WG};
 
-struct Params {
-    m: u32, start: u32, samples: u32,
-    row0: u32, col0: u32, rows: u32, cols: u32,
-    diagonal: u32,
-    zero: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> p: array<vec4<f32>>; // [.., m]
 @group(0) @binding(2) var<storage, read> units: array<vec4<f32>>; // [2, m]
-@group(0) @binding(3) var<storage, read_write> g: array<f32>; // [2, rows, cols]
+
+// Columns and rows of a workgroup.
+const PART: vec2<u32> = vec2<u32>(4u * QUADS, ROWS * WG);
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let first_row = group.y * ROWS * WG;
-    let first_col = group.x * 4u * QUADS;
-    if params.diagonal != 0u && first_col > first_row + ROWS * WG - 1u { return; }
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let parts = (vec2<u32>(params.cols, params.rows) + PART - 1u) / PART;
+    let part = tile_place(linear_group(group, groups), parts.x, parts.y);
+    let first_row = part.y * PART.y;
+    let first_col = part.x * PART.x;
+    if part.z > 0u || (params.diagonal != 0u && first_col > first_row + PART.y - 1u) { return; }
     var feature: array<u32, ROWS>;
     var row_unit: array<f32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
@@ -79,28 +80,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    let low = params.rows * params.cols;
     for (var r = 0u; r < ROWS; r++) {
-        let row = first_row + lane + r * WG;
         let row_back = units[(params.m + feature[r]) / 4u][feature[r] % 4u];
         for (var q = 0u; q < QUADS; q++) {
             let col_back = units[params.m / 4u + quad[q]];
             for (var j = 0u; j < 4u; j++) {
-                let col = first_col + 4u * q + j;
-                if row < params.rows && col < params.cols && (params.diagonal == 0u || col <= row) {
-                    let high = f32(exact_sum[r][q][j]);
-                    let rest = f32(exact_sum[r][q][j] - i32(high)) + rest_sum[r][q][j];
-                    let at = row * params.cols + col;
-                    let add = vec2<f32>(high, rest) * row_back * col_back[j];
-                    let sum = pair_add(vec2<f32>(g[at], g[low + at]), add, params.zero);
-                    g[at] = sum.x;
-                    g[low + at] = sum.y;
-                    if params.diagonal != 0u {
-                        let mirrored = col * params.cols + row;
-                        g[mirrored] = sum.x;
-                        g[low + mirrored] = sum.y;
-                    }
-                }
+                let back = vec2<f32>(row_back, col_back[j]);
+                add_sums(first_row + lane + r * WG, first_col + 4u * q + j, exact_sum[r][q][j], rest_sum[r][q][j], back);
             }
         }
     }

@@ -1,5 +1,5 @@
 // q[labels[b]] += p[b], over b in order, q as pairs: the sums of the first parts are exact, their errors go to the second.
-// One thread owns a column of q, so no two threads add to one element; threads beyond the last column do nothing.
+// Rows whose label is no class are left out. One thread owns a column of q, so no two threads add to one element; threads beyond the last column do nothing.
 import package::lib::math::{linear_group};
 import package::lib::pair::{two_sum};
 import package::plan::{WG};
@@ -22,7 +22,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let col = linear_group(group, groups) * WG + lane;
     if col >= params.cols { return; }
     for (var row = 0u; row < params.rows; row++) {
-        let at = labels[row] * params.cols + col;
+        let label = labels[row];
+        if label >= params.classes { continue; }
+        let at = label * params.cols + col;
         let low = at + params.classes * params.cols;
         let sum = two_sum(q[at], p[row * params.cols + col], params.zero);
         q[at] = sum.x;

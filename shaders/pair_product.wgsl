@@ -9,26 +9,15 @@
 // so that it stays small.
 // One workgroup makes 32 rows of 64 columns, one thread 4 x 4. Stages of DEPTH terms pass through workgroup memory.
 // Edges: terms beyond the last are 0; rows and columns beyond the last repeat it and are not stored.
-import package::lib::pair::{two_sum, pair_add};
+import package::lib::math::{linear_group, tile_place};
+import package::lib::pair_product::{params, x, g, scale, diagonal, add_sums};
 import package::plan::{CHUNK};
-
-struct Params {
-    m: u32, rows: u32, cols: u32, depth: u32,
-    i0: u32, k0: u32, ld: u32, low: u32,
-    zero: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, m]
-@group(0) @binding(2) var<storage, read> g: array<f32>; // [2, depth, cols] or [2, cols, depth]
-@group(0) @binding(3) var<storage, read> scale: array<f32>; // [m]
-@group(0) @binding(4) var<storage, read> diagonal: array<f32>; // [2, m]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [2, rows, m]
 
 const DEPTH: u32 = 16u;
 const ROWS: u32 = 32u;
 const COLS: u32 = 64u;
 const WG: u32 = 128u;
+const NEXT: vec4<u32> = vec4<u32>(0u, 1u, 2u, 3u);
 
 var<workgroup> x_first: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
 var<workgroup> x_second: array<vec4<f32>, DEPTH * ROWS / 4u>; // [DEPTH][ROWS]
@@ -37,48 +26,56 @@ var<workgroup> a_second: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
 var<workgroup> a_third: array<vec4<f32>, DEPTH * COLS / 4u>; // [DEPTH][COLS]
 
 fn put_x(k0: u32, row0: u32, lane: u32) {
-    for (var i = lane; i < DEPTH * ROWS; i += WG) {
+    for (var i = lane; i < DEPTH * ROWS / 4u; i += WG) {
         let k = i % DEPTH;
-        let row = i / DEPTH;
-        let at = min(row0 + row, params.rows - 1u) * params.m + params.k0 + min(k0 + k, params.depth - 1u);
-        let value = select(0.0, x[at], k0 + k < params.depth);
+        let row = min(vec4<u32>(row0 + i / DEPTH * 4u) + NEXT, vec4<u32>(params.rows - 1u));
+        let at = row * params.m + params.k0 + min(k0 + k, params.depth - 1u);
+        let value = select(vec4<f32>(0.0), vec4<f32>(x[at.x], x[at.y], x[at.z], x[at.w]), k0 + k < params.depth);
         let first = round(value);
-        let to = k * ROWS + row;
-        x_first[to / 4u][to % 4u] = first;
-        x_second[to / 4u][to % 4u] = (value - first) * 512.0;
+        let to = k * (ROWS / 4u) + i / DEPTH;
+        x_first[to] = first;
+        x_second[to] = (value - first) * 512.0;
     }
 }
 
 fn put_a(k0: u32, col0: u32, lane: u32) {
-    for (var n = lane; n < DEPTH * COLS; n += WG) {
+    for (var n = lane; n < DEPTH * COLS / 4u; n += WG) {
         @if(TRANSPOSED) let k = n % DEPTH;
-        @if(TRANSPOSED) let i = n / DEPTH;
-        @if(!TRANSPOSED) let k = n / COLS;
-        @if(!TRANSPOSED) let i = n % COLS;
+        @if(TRANSPOSED) let quad = n / DEPTH;
+        @if(!TRANSPOSED) let k = n / (COLS / 4u);
+        @if(!TRANSPOSED) let quad = n % (COLS / 4u);
         let term = min(k0 + k, params.depth - 1u);
-        let col = min(col0 + i, params.cols - 1u);
+        let col = min(vec4<u32>(col0 + quad * 4u) + NEXT, vec4<u32>(params.cols - 1u));
         @if(TRANSPOSED) let at = col * params.ld + term;
         @if(!TRANSPOSED) let at = term * params.ld + col;
-        let factor = 256.0 * scale[params.k0 + term] * scale[params.i0 + col];
-        var value = vec2<f32>(g[at], g[params.low + at]) * factor;
-        if params.k0 + term == params.i0 + col {
-            value = 256.0 * vec2<f32>(diagonal[params.k0 + term], diagonal[params.m + params.k0 + term]);
-        }
-        let first = round(value.x);
-        let rest = (value.x - first) * 512.0;
+        let low = params.low + at;
+        let i = params.i0 + col;
+        let factor = 256.0 * scale[params.k0 + term] * vec4<f32>(scale[i.x], scale[i.y], scale[i.z], scale[i.w]);
+        let corner = 256.0 * vec2<f32>(diagonal[params.k0 + term], diagonal[params.m + params.k0 + term]);
+        let on_diagonal = i == vec4<u32>(params.k0 + term);
+        let high_part = select(vec4<f32>(g[at.x], g[at.y], g[at.z], g[at.w]) * factor, vec4<f32>(corner.x), on_diagonal);
+        let low_part = select(vec4<f32>(g[low.x], g[low.y], g[low.z], g[low.w]) * factor, vec4<f32>(corner.y), on_diagonal);
+        let first = round(high_part);
+        let rest = (high_part - first) * 512.0;
         let second = round(rest);
-        let to = k * COLS + i;
-        a_first[to / 4u][to % 4u] = first;
-        a_second[to / 4u][to % 4u] = second;
-        a_third[to / 4u][to % 4u] = (rest - second) * 512.0 + value.y * 262144.0;
+        let to = k * (COLS / 4u) + quad;
+        a_first[to] = first;
+        a_second[to] = second;
+        a_third[to] = (rest - second) * 512.0 + low_part * 262144.0;
     }
 }
 
 @compute @workgroup_size(16, 8)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) local: vec3<u32>,
-        @builtin(local_invocation_index) lane: u32) {
-    let row0 = group.y * ROWS;
-    let col0 = group.x * COLS;
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let part = tile_place(linear_group(group, groups), (params.cols + COLS - 1u) / COLS, (params.rows + ROWS - 1u) / ROWS);
+    if part.z > 0u { return; }
+    let row0 = part.y * ROWS;
+    let col0 = part.x * COLS;
     var sum: array<array<vec4<f32>, 3>, 4>;
     var first: array<vec4<i32>, 4>;
     var second: array<vec4<i32>, 4>;
@@ -119,21 +116,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) l
         }
     }
 
-    let y_low = params.rows * params.m;
     for (var i = 0u; i < 4u; i++) {
-        let row = row0 + local.y * 4u + i;
         for (var j = 0u; j < 4u; j++) {
-            let col = col0 + local.x * 4u + j;
-            if row < params.rows && col < params.cols {
-                let at = row * params.m + params.i0 + col;
-                let high = vec2<f32>(f32(first[i][j]), f32(second[i][j]));
-                let left = vec2<f32>(f32(first[i][j] - i32(high.x)), f32(second[i][j] - i32(high.y)));
-                var add = two_sum(high.x, high.y * 0.001953125, params.zero);
-                add.y += left.x + 0.001953125 * (left.y + 0.001953125 * sum[i][2][j]);
-                let total = pair_add(vec2<f32>(y[at], y[y_low + at]), add * 0.00390625, params.zero);
-                y[at] = total.x;
-                y[y_low + at] = total.y;
-            }
+            add_sums(row0 + local.y * 4u + i, col0 + local.x * 4u + j, first[i][j], second[i][j], sum[i][2][j]);
         }
     }
 }

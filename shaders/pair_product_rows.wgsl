@@ -2,32 +2,30 @@
 // that loads of x have one address for all lanes. A workgroup makes ROWS rows and WG * COLS columns, a lane COLS columns
 // that lie WG apart.
 // Edges: rows and columns beyond the last repeat it and are not stored.
-import package::lib::pair::{two_sum, pair_add};
+import package::lib::math::{linear_group, tile_place};
+import package::lib::pair_product::{params, x, g, scale, diagonal, add_sums};
 import package::plan::{CHUNK, ROWS, COLS, WG};
 
-struct Params {
-    m: u32, rows: u32, cols: u32, depth: u32,
-    i0: u32, k0: u32, ld: u32, low: u32,
-    zero: u32,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, m]
-@group(0) @binding(2) var<storage, read> g: array<f32>; // [2, depth, cols] or [2, cols, depth]
-@group(0) @binding(3) var<storage, read> scale: array<f32>; // [m]
-@group(0) @binding(4) var<storage, read> diagonal: array<f32>; // [2, m]
-@group(0) @binding(5) var<storage, read_write> y: array<f32>; // [2, rows, m]
+// Columns and rows of a workgroup.
+const PART: vec2<u32> = vec2<u32>(WG * COLS, ROWS);
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let parts = (vec2<u32>(params.cols, params.rows) + PART - 1u) / PART;
+    let part = tile_place(linear_group(group, groups), parts.x, parts.y);
+    if part.z > 0u { return; }
     var source: array<u32, ROWS>;
     for (var r = 0u; r < ROWS; r++) {
-        source[r] = min(group.y * ROWS + r, params.rows - 1u) * params.m + params.k0;
+        source[r] = min(part.y * ROWS + r, params.rows - 1u) * params.m + params.k0;
     }
     var to: array<u32, COLS>;
     var factor: array<f32, COLS>;
     for (var c = 0u; c < COLS; c++) {
-        to[c] = min(group.x * WG * COLS + c * WG + lane, params.cols - 1u);
+        to[c] = min(part.x * PART.x + c * WG + lane, params.cols - 1u);
         factor[c] = 256.0 * scale[params.i0 + to[c]];
     }
     var first: array<array<i32, COLS>, ROWS>;
@@ -83,21 +81,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    let y_low = params.rows * params.m;
     for (var r = 0u; r < ROWS; r++) {
-        let row = group.y * ROWS + r;
         for (var c = 0u; c < COLS; c++) {
-            let col = group.x * WG * COLS + c * WG + lane;
-            if row < params.rows && col < params.cols {
-                let at = row * params.m + params.i0 + col;
-                let high = vec2<f32>(f32(first[r][c]), f32(second[r][c]));
-                let left = vec2<f32>(f32(first[r][c] - i32(high.x)), f32(second[r][c] - i32(high.y)));
-                var add = two_sum(high.x, high.y * 0.001953125, params.zero);
-                add.y += left.x + 0.001953125 * (left.y + 0.001953125 * third[r][c]);
-                let total = pair_add(vec2<f32>(y[at], y[y_low + at]), add * 0.00390625, params.zero);
-                y[at] = total.x;
-                y[y_low + at] = total.y;
-            }
+            add_sums(part.y * ROWS + r, part.x * PART.x + c * WG + lane, first[r][c], second[r][c], third[r][c]);
         }
     }
 }

@@ -1,7 +1,7 @@
 // out[b][0] = cls + pos[0];  out[b][1 + r] = registers[r]
 // out[b][1 + R + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]
-// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; group.y = 0 makes the other
-// tokens. Patches beyond the last repeat it and are not stored.
+// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; block 0 makes the other tokens. Patches beyond the last repeat it and are not stored.
+import package::lib::math::{linear_group, tile_place};
 import package::plan::{PATCHES, WG};
 
 struct Params {
@@ -10,6 +10,7 @@ struct Params {
     patches: u32,
     registers: u32,
     cols: u32, // in units
+    batch: u32,
 }
 
 @if(WIDE) alias Unit = vec4<f32>;
@@ -25,19 +26,23 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> out: array<Unit>; // [b, 1 + registers + patches, cols]
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let col = group.x * WG + lane;
-    if col >= params.cols { return; }
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
+        @builtin(local_invocation_index) lane: u32) {
+    let blocks = 1u + (params.patches + PATCHES - 1u) / PATCHES;
+    let place = tile_place(linear_group(group, groups), (params.cols + WG - 1u) / WG, blocks);
+    let col = place.x * WG + lane;
+    let image = place.z;
+    if col >= params.cols || image >= params.batch { return; }
     let special = 1u + params.registers;
-    let out_base = group.z * (special + params.patches) * params.cols + col;
-    if group.y == 0u {
+    let out_base = image * (special + params.patches) * params.cols + col;
+    if place.y == 0u {
         out[out_base] = cls[col] + pos[col];
         @if(REGISTERS) for (var r = 0u; r < params.registers; r++) {
             out[out_base + (1u + r) * params.cols] = registers[r * params.cols + col];
         }
         return;
     }
-    let first = (group.y - 1u) * PATCHES;
+    let first = (place.y - 1u) * PATCHES;
     let across = params.width / params.patch_size;
     let channel_size = params.height * params.width;
     var corner: array<u32, PATCHES>;
@@ -45,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var t = 0u; t < PATCHES; t++) {
         let patch_index = min(first + t, params.patches - 1u);
         let pixel = patch_index / across * params.width + patch_index % across;
-        corner[t] = group.z * params.channels * channel_size + pixel * params.patch_size;
+        corner[t] = image * params.channels * channel_size + pixel * params.patch_size;
         acc[t] = Unit(0.0);
     }
     var at = col;

@@ -1,5 +1,5 @@
 //! What the programs of a comparison compute, on which numbers, and how they are asked: `compare` sends a line
-//! `CASE SECONDS`, a program answers `first BEST mean rms`, all times in ms, or `none` where it has no such case.
+//! `CASE SECONDS`, a program answers `first BEST mean rms weighted`, all times in ms, or `none` where it has no such case.
 
 use std::io::{BufRead, Write};
 use std::time::Instant;
@@ -13,6 +13,27 @@ pub fn numbers(seed: u32, n: usize, scale: f32) -> Vec<f32> {
         h ^ (h >> 16)
     };
     (0..n as u32).map(|i| ((hash(i) >> 8) as f32 / 16_777_216.0 - 0.5) * scale).collect()
+}
+
+/// What minoise draws for a module: Philox4x32-10 with key (1, 0) and counter (element / 4, 0, task, 0), Box-Muller.
+#[allow(dead_code, reason = "only the other programs find noise instead of drawing it")]
+pub fn normals(task: u32, n: usize) -> Vec<f32> {
+    let block = |i: u32| {
+        let (mut x, mut key) = ([i, 0, task, 0], [1u32, 0]);
+        for _ in 0..10 {
+            let [a, b] = [(x[0], 0xd251_1f53u64), (x[2], 0xcd9e_8d57)].map(|(x, by)| u64::from(x) * by);
+            x = [(b >> 32) as u32 ^ x[1] ^ key[0], b as u32, (a >> 32) as u32 ^ x[3] ^ key[1], a as u32];
+            key = [key[0].wrapping_add(0x9e37_79b9), key[1].wrapping_add(0xbb67_ae85)];
+        }
+        let u = x.map(|x| (f64::from(x >> 8) + 0.5) / 16_777_216.0);
+        let pair = |a: f64, b: f64| {
+            [0.0, 0.25].map(|turn| (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * (b - turn)).cos())
+        };
+        let [z0, z1] = pair(u[0], u[1]);
+        let [z2, z3] = pair(u[2], u[3]);
+        [z0, z1, z2, z3].map(|z| z as f32)
+    };
+    (0..n.div_ceil(4) as u32).flat_map(block).take(n).collect()
 }
 
 /// One computation.
@@ -56,7 +77,7 @@ impl Case {
 pub struct Ready {
     /// One pass, handed to the device.
     pub pass: Box<dyn FnMut()>,
-    /// The results of one pass (losses of the first five steps), to compare with the other programs'.
+    /// The results of a pass like those that are timed (losses of the first five steps), to compare with the others'.
     pub results: Box<dyn FnMut() -> Vec<f32>>,
 }
 
@@ -94,5 +115,8 @@ fn measure(wait: &impl Fn(), mut ready: Ready, start: Instant, seconds: f64) -> 
     let n = results.len() as f64;
     let mean = results.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
     let rms = (results.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n).sqrt();
-    format!("{:.4} {:.4} {mean:.9e} {rms:.9e}", first * 1e3, best * 1e3)
+    // With another weight for every place, so that results in another order differ.
+    let weights = numbers(77, results.len(), 2.0);
+    let weighted = results.iter().zip(weights).map(|(&x, w)| f64::from(x) * f64::from(w)).sum::<f64>() / n;
+    format!("{:.4} {:.4} {mean:.9e} {rms:.9e} {weighted:.9e}", first * 1e3, best * 1e3)
 }

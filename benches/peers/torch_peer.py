@@ -1,5 +1,6 @@
 """PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of
-threads; with `draw` behind it passes draw the noise that they otherwise find, and drop it: what is compared has eps = 1."""
+threads; with `draw` behind it passes draw as much noise as they find, and drop it: what is compared is minoise's.
+Results are written into tensors that are there before, wherever PyTorch can."""
 import sys
 
 import protocol
@@ -15,19 +16,25 @@ def numbers(seed, shape, scale):
 
 def noise(modules):
     x, down, up = numbers(11, (3152, 192), 2.0), numbers(12, (192, 96), 0.2), numbers(13, (96, 192), 0.2)
-    eps = torch.ones(3152, 96)
+    eps = [torch.from_numpy(protocol.normals(i, (3152, 96))) for i in range(modules)]
     parts = ((96, 96), (96,), (96, 96), (96,))
     phi = [[numbers(20 + 4 * i + k, s, 0.2) for k, s in enumerate(parts)] for i in range(modules)]
+    w_mu, b_mu = (torch.stack([module[k] for module in phi]) for k in (0, 1))
+    omega = torch.arange(1, modules + 1, dtype=torch.float32) / (modules * (modules + 1) / 2)
+    weights = omega.tolist()
+    h, z, sigma, drawn = (torch.empty(3152, 96) for _ in range(4))
+    y = torch.empty(3152, 192)
 
     def forward():
-        h, z = x @ down, None
-        for i, (w_mu, b_mu, w_sigma, b_sigma) in enumerate(phi):
+        # mu of all modules is one map: as many products as modules, and one more.
+        torch.mm(x, down, out=h)
+        torch.addmm(omega @ b_mu, h, torch.tensordot(omega, w_mu, 1), out=z)
+        for weight, noise, (_, _, w_sigma, b_sigma) in zip(weights, eps, phi):
             if "draw" in sys.argv[2:]:
-                torch.randn(3152, 96)
-            omega = (i + 1) / (modules * (modules + 1) / 2)
-            zi = omega * (torch.addmm(b_mu, h, w_mu) + eps * torch.addmm(b_sigma, h, w_sigma))
-            z = zi if z is None else z + zi
-        return x + z @ up
+                drawn.normal_()
+            torch.addmm(b_sigma, h, w_sigma, out=sigma)
+            z.addcmul_(noise, sigma, value=weight)
+        return torch.addmm(x, z, up, out=y)
 
     return forward
 
@@ -81,17 +88,21 @@ def build(case):
     if name == "gemm":
         m, k, n = sizes
         a, b = numbers(1, (m, k), 2.0), numbers(2, (k, n), 2.0)
-        return lambda: a @ b
+        out = torch.empty(m, n)
+        return lambda: torch.mm(a, b, out=out)
     if name == "hidden":
         rows, d = sizes
         x, w, bias = numbers(1, (rows, d), 2.0), numbers(2, (d, 4 * d), 0.5), numbers(3, (4 * d,), 2.0)
-        return lambda: F.gelu(torch.addmm(bias, x, w))
+        u, out = torch.empty(rows, 4 * d), torch.empty(rows, 4 * d)
+        return lambda: torch.ops.aten.gelu.out(torch.addmm(bias, x, w, out=u), out=out)
     if name == "attention":
         q, k, v = (numbers(seed, sizes, 2.0) for seed in (3, 4, 5))
         return lambda: F.scaled_dot_product_attention(q, k, v)
     if name == "layernorm":
         x, gamma, beta = numbers(6, sizes, 2.0), numbers(7, sizes[1:], 2.0), numbers(8, sizes[1:], 2.0)
-        return lambda: F.layer_norm(x, sizes[1:], gamma, beta, EPS)
+        out, mean, rstd = torch.empty(sizes), torch.empty(sizes[0], 1), torch.empty(sizes[0], 1)
+        norm = torch.ops.aten.native_layer_norm.out
+        return lambda: norm(x, sizes[1:], gamma, beta, EPS, out0=out, out1=mean, out2=rstd)[0]
     if name == "noise":
         return noise(sizes[0])
     if name == "train":

@@ -97,19 +97,21 @@ fn shape(shape: &mut Vec<u64>, rng: &mut Rng) {
     }
 }
 
-/// Sets an entry to what no one expects there.
+/// Sets an entry, or all of them, to what no one expects there.
 fn poke(Entry { dtype, data, .. }: &mut Entry, rng: &mut Rng) {
     let real = *[f64::NAN, f64::INFINITY, -1.0, 0.5, 0.0, 1e30, -1e300, 7e4, 1e-300].choose(rng).expect("numbers");
+    let whole = [number(rng) as i64, -1, i64::MIN, i64::MAX][rng.random_range(0..4)];
     let bytes: &[u8] = match *dtype {
         "F32" => &(real as f32).to_le_bytes(),
         "F64" => &real.to_le_bytes(),
-        "I64" => &(number(rng) as i64).wrapping_neg().to_le_bytes(),
+        "I64" => &whole.to_le_bytes(),
         _ => &[0xff, 0x7f],
     };
     let entries = data.len() / bytes.len();
     if entries > 0 {
-        let at = rng.random_range(0..entries) * bytes.len();
-        data[at..][..bytes.len()].copy_from_slice(bytes);
+        let one = rng.random_range(0..entries);
+        let chosen = if rng.random_bool(0.3) { 0..entries } else { one..one + 1 };
+        chosen.for_each(|i| data[i * bytes.len()..][..bytes.len()].copy_from_slice(bytes));
     }
 }
 

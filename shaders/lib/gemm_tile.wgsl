@@ -4,7 +4,7 @@
 // Edges: the first stage takes what k leaves over, so that all others are whole; indices beyond a matrix repeat its last
 // element, and what comes of them is not stored.
 // ALIGNED: all strides, offsets and contiguous sizes divide by 4, and memory is accessed by quads.
-import package::lib::math::{gelu, gelu4};
+import package::lib::math::{gelu, gelu4, linear_group, tile_place};
 import package::plan::{BM, BN, BK, WG};
 
 struct Params {
@@ -14,6 +14,7 @@ struct Params {
     out_offset: u32, out_ld: u32, out_batch: u32,
     bias_offset: u32, bias_batch: u32,
     accumulate: u32,
+    batch: u32,
     alpha: f32,
 }
 
@@ -72,6 +73,11 @@ fn load_b(at: u32) -> Loaded {
 fn numbers(x: Loaded) -> vec4<f32> {
     @if(ALIGNED && F16) { return vec4<f32>(unpack2x16float(x.x), unpack2x16float(x.y)); }
     @else { return x; }
+}
+
+// Column, row and matrix of a workgroup's tile; behind the last there is no such matrix.
+fn tile_of(group: vec3<u32>, groups: vec3<u32>) -> vec3<u32> {
+    return tile_place(linear_group(group, groups), (params.n + BN - 1u) / BN, (params.m + BM - 1u) / BM);
 }
 
 // Where quads start, before the first stage. Neighbouring lanes read neighbouring addresses.

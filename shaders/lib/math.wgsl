@@ -52,3 +52,8 @@ fn columns_sum(a: mat4x4<f32>) -> vec4<f32> {
 fn linear_group(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;
 }
+
+// Column, row and matrix of the linear index of a tile: neighbouring columns first.
+fn tile_place(index: u32, cols: u32, rows: u32) -> vec3<u32> {
+    return vec3<u32>(index % cols, index / cols % rows, index / cols / rows);
+}

@@ -24,7 +24,7 @@ pub(super) fn score_gradients<R: Real>(p: &mut [R], ds: &mut [R], lse: &[R], del
 impl Twin for AttentionBackwardQuery<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let sizes = self.sizes();
-        let [qkv, out, dy, lse] = [0, 1, 2, 3].map(|i| io.real(i));
+        let [qkv, dy, lse, out] = [0, 1, 2, 3].map(|i| io.real(i));
         let [delta, dqkv] = io.outs();
         let (n, width) = (sizes.tokens, sizes.width());
         let zeros = |len| vec![R::default(); len];

@@ -14,12 +14,24 @@ const BLOCK: usize = 1 << 16;
 /// Rows of a job at most: they and the other operand's columns stay in the second-level cache.
 const MOST_ROWS: usize = 528;
 
+/// Multiply-adds of a job at least, and rows: what is smaller takes other ways through faer, in which sums have another order.
+const LEAST: [usize; 2] = [1 << 17, 64];
+
 /// Rows of a job: as many as the cache allows, to repay packing the other operand, and as many jobs on every core. A sum
-/// has one order in a job of any size, so that results do not depend on the number of cores.
-fn job_rows(rows: usize) -> usize {
+/// has one order in all of these jobs, so that results do not depend on the number of cores.
+fn job_rows([m, n, k]: [usize; 3]) -> usize {
     let cores = rayon::current_num_threads();
-    let jobs = cores * rows.div_ceil(cores * MOST_ROWS).max(1);
-    rows.div_ceil(jobs).next_multiple_of(8).max(64)
+    let jobs = cores * m.div_ceil(cores * MOST_ROWS).max(1);
+    let least = LEAST[0].div_ceil((n * k).max(1)).max(LEAST[1]);
+    without_crumbs(m, m.div_ceil(jobs).max(least).next_multiple_of(8), least)
+}
+
+/// `size`, or so many eights more that no block of `0..n` is smaller than `least`.
+fn without_crumbs(n: usize, mut size: usize, least: usize) -> usize {
+    while (1..least).contains(&(n % size)) && size < n {
+        size += 8;
+    }
+    size
 }
 
 /// The matrices that a product writes into `x`.
@@ -45,7 +57,7 @@ impl Twin for Gemm<'_> {
         if m == 0 || n == 0 {
             return;
         }
-        let size = job_rows(m);
+        let size = job_rows(self.mnk);
         let mut outs = io.outs.into_iter().map(|x| results(self, x).flat_map(move |result| result.split_rows(size)));
         let out: Vec<_> = outs.next().expect("out").collect();
         let pre: Vec<_> = match outs.next() {
@@ -66,7 +78,9 @@ impl Twin for Gemm<'_> {
                 &x[view.offset + z * view.batch..][..n]
             });
             let needed = if self.lower { n.min(rows.end) } else { n };
-            for cols in blocks(needed, (BLOCK / rows.len()).next_multiple_of(64)) {
+            let least = LEAST[0].div_ceil((rows.len() * k).max(1));
+            let width = without_crumbs(needed, (BLOCK / rows.len()).next_multiple_of(64), least);
+            for cols in blocks(needed, width) {
                 let rhs = if self.layout == Layout::NT {
                     matrix(&rhs[cols.start * self.b.ld..], cols.len(), k, self.b.ld).transpose()
                 } else {

@@ -14,11 +14,12 @@ impl Twin for LabelSum<'_> {
         let (p, labels) = (io.real(0), io.ints(1));
         let [q] = io.outs();
         let (high, low) = q.split_at_mut(q.len() / 2);
-        let cols = self.p.cols();
-        let columns = |x| BlockMut::new(x, [self.q.shape()[1], cols], cols).split_cols(COLS);
+        let (classes, cols) = (self.q.shape()[1], self.p.cols());
+        let columns = |x| BlockMut::new(x, [classes, cols], cols).split_cols(COLS);
         let jobs: Vec<_> = columns(high).zip(columns(low)).zip((0..cols).step_by(COLS)).collect();
         jobs.into_par_iter().for_each(|((mut high, mut low), first)| {
-            for (row, &label) in labels.iter().enumerate() {
+            let known = labels.iter().enumerate().filter(|(_, label)| (**label as usize) < classes);
+            for (row, &label) in known {
                 let (high, low) = (high.row(label as usize), low.row(label as usize));
                 let p = &p[row * cols + first..];
                 vectorise!({

@@ -185,6 +185,7 @@ impl Device {
         let [from_view, to_view] = [View::span(from, from_at, count), View::span(to, to_at, count)];
         let operands = [view::read(0, "from", from_view).of(dtype), view::write(0, "to", to_view).of(dtype)];
         view::check("copy", &operands)?;
+        view::check_aliasing("copy", &operands)?;
         if count == 0 || self.0.planner {
             return Ok(());
         }

@@ -177,6 +177,10 @@ impl Device {
         let operands = kernel.operands()?;
         view::check(K::NAME, &operands)?;
         let capturing = CAPTURE.with_borrow(|c| c.as_ref().is_some_and(|(device, _)| *device == self.id()));
+        // What is captured does not run: one tensor may stand for several.
+        if !capturing {
+            view::check_aliasing(K::NAME, &operands)?;
+        }
         if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
             let profiled = self.0.tally.lock().expect("tally").is_some().then(host::Instant::now);
@@ -301,8 +305,16 @@ impl Device {
     /// # Errors
     /// Those of `work` and of shader compilation.
     pub fn prewarm(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        self.compile(&self.capture(work)?)
+    }
+
+    /// Compiles, in parallel, every pipeline of a capture, be it another device's.
+    ///
+    /// # Errors
+    /// Those of shader compilation.
+    pub fn compile(&self, captured: &[Captured]) -> Result<()> {
         match &self.0.backend {
-            Backend::Gpu(gpu) => gpu.compile_all(&self.capture(work)?),
+            Backend::Gpu(gpu) => gpu.compile_all(captured),
             Backend::Cpu(_) => Ok(()),
         }
     }

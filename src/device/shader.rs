@@ -15,12 +15,17 @@ macro_rules! sources {
     };
 }
 sources![
+    "lib/attention",
+    "lib/attention_backward",
+    "lib/attention_rows",
     "lib/gemm_stage",
     "lib/gemm_tile",
+    "lib/gram",
     "lib/math",
     "lib/noise_layer",
     "lib/noise_mean",
     "lib/pair",
+    "lib/pair_product",
     "lib/philox",
     "lib/score_tile",
     "activation_backward",

@@ -43,9 +43,9 @@ impl Kernel for AttentionBackwardQuery<'_> {
         let sizes = self.sizes().checked(Self::NAME)?;
         Ok(vec![
             read(1, "qkv", sizes.qkv(self.qkv)),
-            read(2, "out", sizes.merged(self.out)),
-            read(3, "dy", sizes.merged(self.dy)),
-            read(4, "lse", sizes.score_rows(self.lse)),
+            read(2, "dy", sizes.merged(self.dy)),
+            read(3, "lse", sizes.score_rows(self.lse)),
+            read(4, "out", sizes.merged(self.out)),
             write(5, "delta", sizes.score_rows(self.delta)),
             write(6, "dqkv", sizes.qkv(self.dqkv)),
         ])

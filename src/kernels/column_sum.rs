@@ -1,6 +1,6 @@
 //! Sums over the rows of a matrix: gradients of biases and of layer normalisation, means of prototypes.
 
-use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, grid, read, write};
 use crate::{Result, params};
 
 params! {
@@ -85,7 +85,7 @@ impl Kernel for ColumnSum<'_> {
     }
 
     /// Few rows need few lanes a column.
-    fn plan(&self, _: &Caps) -> Result<Plan> {
+    fn plan(&self, caps: &Caps) -> Result<Plan> {
         let cols = 16;
         let workgroup = cols * if self.rows < 256 { 4 } else { 16 };
         Ok(Plan {
@@ -97,7 +97,7 @@ impl Kernel for ColumnSum<'_> {
             ],
             workgroup,
             shared_bytes: 4 * workgroup,
-            groups: [self.cols.div_ceil(cols as usize) as u32, 1, 1],
+            groups: grid(self.cols.div_ceil(cols as usize), caps),
         })
     }
 }

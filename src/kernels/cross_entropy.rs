@@ -16,7 +16,8 @@ params! {
 /// `dlogits = (softmax(logits) - onehot(labels)) / B`.
 ///
 /// # Shapes
-/// logits and dlogits [b, c], labels `[b]` of integers below c, loss any length above slot. An empty batch writes nothing.
+/// logits and dlogits [b, c], labels `[b]`, loss any length above slot. An empty batch writes nothing. A row whose label
+/// is not below c adds nothing to the loss and has no gradient; it counts as one of the B.
 #[derive(Clone, Copy, Debug)]
 pub struct CrossEntropy<'a> {
     pub logits: &'a Tensor,

@@ -73,6 +73,7 @@ params! {
         out_offset: u32, out_ld: u32, out_batch: u32,
         bias_offset: u32, bias_batch: u32,
         accumulate: u32,
+        batch: u32,
         alpha: f32,
     }
 }
@@ -163,6 +164,7 @@ impl Kernel for Gemm<'_> {
             bias_offset: bias.0,
             bias_batch: bias.1,
             accumulate: self.accumulate.into(),
+            batch: self.batch as u32,
             alpha: self.alpha,
         }
     }

@@ -1,7 +1,7 @@
 //! Gram matrix of a batch, added to one tile of pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
+use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, grid, read, write};
 use crate::{Error, Result, params};
 
 /// Samples of one dispatch: their integers sum to at most `2^(2 BITS + 9)`, far inside i32.
@@ -59,29 +59,29 @@ impl Gram<'_> {
         (self.p.cols() | self.col0 | self.size()[1]).is_multiple_of(4)
     }
 
-    fn by_tiles(&self) -> Plan {
+    fn by_tiles(&self, caps: &Caps) -> Plan {
         const SIDE: usize = 64;
-        Plan { shared_bytes: 4 * 16 * SIDE as u32 * 4, ..self.plan_parts("gram", [SIDE; 2], 256) }
+        Plan { shared_bytes: 4 * 16 * SIDE as u32 * 4, ..self.plan_parts("gram", [SIDE; 2], 256, caps) }
     }
 
-    fn by_rows(&self) -> Plan {
+    fn by_rows(&self, caps: &Caps) -> Plan {
         let (rows, quads, wg) = (4, 2, 8);
-        let mut plan = self.plan_parts("gram_rows", [rows * wg, 4 * quads], wg);
+        let mut plan = self.plan_parts("gram_rows", [rows * wg, 4 * quads], wg, caps);
         plan.constants
             .extend([("ROWS", rows), ("QUADS", quads), ("WG", wg)].map(|(n, x)| (n, Constant::U32(x as u32))));
         plan
     }
 
     /// A workgroup for each `part` [rows, cols] of the tile.
-    fn plan_parts(&self, shader: &'static str, part: [usize; 2], workgroup: usize) -> Plan {
+    fn plan_parts(&self, shader: &'static str, part: [usize; 2], workgroup: usize, caps: &Caps) -> Plan {
         let [rows, cols] = self.size();
-        let groups = [cols.div_ceil(part[1]), rows.div_ceil(part[0]), usize::from(self.samples > 0)];
+        let parts = cols.div_ceil(part[1]) * rows.div_ceil(part[0]);
         Plan {
             shader,
             constants: vec![("CHUNK", Constant::U32(CHUNK))],
             workgroup: workgroup as u32,
             shared_bytes: 0,
-            groups: groups.map(|x| x as u32),
+            groups: grid(if self.samples > 0 { parts } else { 0 }, caps),
         }
     }
 }
@@ -142,10 +142,10 @@ impl Kernel for Gram<'_> {
 impl Varied for Gram<'_> {
     varied_by_form!();
 
-    fn planned(&self, form: Form, _: &Caps) -> Option<Plan> {
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
         match form {
-            Form::Rows => self.rows_apply().then(|| self.by_rows()),
-            Form::Tiles => Some(self.by_tiles()),
+            Form::Rows => self.rows_apply().then(|| self.by_rows(caps)),
+            Form::Tiles => Some(self.by_tiles(caps)),
         }
     }
 

@@ -18,7 +18,7 @@ params! {
 /// parts before the second: rounding errors of the first parts are summed in the second.
 ///
 /// # Shapes
-/// p [b, m], labels `[b]` of integers below c, q [2, c, m].
+/// p [b, m], labels `[b]`, q [2, c, m]. Rows whose label is not below c are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct LabelSum<'a> {
     pub p: &'a Tensor,

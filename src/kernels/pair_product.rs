@@ -1,7 +1,7 @@
 //! Rows times one tile of a scaled Gram matrix, in pairs.
 
 use super::column_unit::BITS;
-use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
+use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, grid, read, write};
 use crate::{Error, Result, params};
 
 /// Terms whose products of integers below `2^BITS` sum to at most 2^24, which f32 holds exactly.
@@ -105,12 +105,11 @@ impl Kernel for PairProduct<'_> {
 impl Varied for PairProduct<'_> {
     varied_by_form!();
 
-    fn planned(&self, form: Form, _: &Caps) -> Option<Plan> {
+    fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
         let number = |(name, x): (&'static str, usize)| (name, Constant::U32(x as u32));
         let constants = vec![("CHUNK", Constant::U32(CHUNK)), ("TRANSPOSED", Constant::Flag(self.transposed))];
         let [_, _, cols, _] = self.places();
-        let groups =
-            |width: usize, height: usize| [cols.div_ceil(width) as u32, self.x.rows().div_ceil(height) as u32, 1];
+        let groups = |width: usize, height: usize| grid(cols.div_ceil(width) * self.x.rows().div_ceil(height), caps);
         Some(match form {
             Form::Rows => {
                 let (rows, width, wg) = (16, 2, 8);

@@ -1,6 +1,6 @@
 //! From images to the tokens of a vision transformer.
 
-use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, grid, read, write};
 use crate::{Error, Result, params};
 
 params! {
@@ -11,6 +11,7 @@ params! {
         patches: u32,
         registers: u32,
         cols: u32,
+        batch: u32,
     }
 }
 
@@ -60,7 +61,7 @@ impl Kernel for PatchEmbed<'_> {
     type Params = PatchEmbedParams;
 
     fn params(&self) -> PatchEmbedParams {
-        let [_, c, h, w] = self.image_shape();
+        let [b, c, h, w] = self.image_shape();
         let (patches, registers) = self.tokens();
         PatchEmbedParams {
             channels: c as u32,
@@ -70,6 +71,7 @@ impl Kernel for PatchEmbed<'_> {
             patches: patches as u32,
             registers: registers as u32,
             cols: (self.weight.cols() / self.unit()) as u32,
+            batch: b as u32,
         }
     }
 
@@ -102,11 +104,7 @@ impl Kernel for PatchEmbed<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let (per_lane, (patches, _)) = (8, self.tokens());
         let workgroup = if caps.class == DeviceClass::SoftwareGpu { 8 } else { 64 };
-        let groups = [
-            (self.weight.cols() / self.unit()).div_ceil(workgroup),
-            1 + patches.div_ceil(per_lane),
-            self.image_shape()[0],
-        ];
+        let blocks = (self.weight.cols() / self.unit()).div_ceil(workgroup) * (1 + patches.div_ceil(per_lane));
         Ok(Plan {
             shader: "patch_embed",
             constants: vec![
@@ -117,7 +115,7 @@ impl Kernel for PatchEmbed<'_> {
             ],
             workgroup: workgroup as u32,
             shared_bytes: 0,
-            groups: groups.map(|x| x as u32),
+            groups: grid(blocks * self.image_shape()[0], caps),
         })
     }
 }

@@ -30,7 +30,7 @@ impl Gemm<'_> {
     /// The plan of `gemm_half.wgsl` with the given tile; none where B is not stored as halves or the device has no f16
     /// arithmetic.
     pub fn half(&self, tile: &Tile, caps: &Caps) -> Option<Plan> {
-        (caps.f16 && self.has_halves()).then(|| self.tiled("gemm_half", tile, 2))
+        (caps.f16 && self.has_halves()).then(|| self.tiled("gemm_half", tile, 2, caps))
     }
 
     /// The plan of `gemm_matrix.wgsl` with the given tile; none where B is not stored as halves or the device has no
@@ -49,7 +49,8 @@ impl Gemm<'_> {
         let units = [("UNITS_M", along_m), ("UNITS_N", along_n)].map(number);
         let shared = 2 * LD * (rows + cols) + 4 * along_m * along_n * side * side;
         let own = flags.into_iter().chain(lengths).chain(units);
-        let plan = Plan { shared_bytes: shared as u32, ..self.with_flags("gemm_matrix", own, [rows, cols], workgroup) };
+        let plan = self.with_flags("gemm_matrix", own, [rows, cols], workgroup, caps);
+        let plan = Plan { shared_bytes: shared as u32, ..plan };
         let whole = [rows, cols].iter().all(|x| (x * DEPTH / 4).is_multiple_of(workgroup));
         let fits = plan.shared_bytes <= caps.workgroup_memory && plan.workgroup <= caps.max_invocations;
         (whole && fits).then_some(plan)

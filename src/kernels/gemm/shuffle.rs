@@ -17,7 +17,7 @@ impl Gemm<'_> {
         let fits = lanes <= least && most <= side && workgroup <= caps.max_invocations as usize;
         let numbers = [("BM", side), ("BN", side), ("BK", DEPTH), ("LANES", lanes)].map(number);
         let own = [("ALIGNED", Constant::Flag(self.aligned()))].into_iter().chain(numbers);
-        let plan = self.with_flags("gemm_shuffle", own, [side; 2], workgroup);
+        let plan = self.with_flags("gemm_shuffle", own, [side; 2], workgroup, caps);
         fits.then(|| Plan { shared_bytes: (4 * DEPTH * 2 * side) as u32, ..plan })
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{Activation, Gemm, Layout, MATRIX_TILES, MatrixTile};
-use crate::device::{Caps, Constant, DType, DeviceClass, Plan, Varied};
+use crate::device::{Caps, Constant, DType, DeviceClass, Plan, Varied, grid};
 
 /// What one workgroup and one thread of `gemm.wgsl` make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ impl Varied for Gemm<'_> {
     fn planned(&self, variant: Variant, caps: &Caps) -> Option<Plan> {
         let gpu = caps.class == DeviceClass::Gpu;
         match variant {
-            Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4)),
-            Variant::Rows => self.rows_apply().then(|| self.rowwise()),
+            Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4, caps)),
+            Variant::Rows => self.rows_apply().then(|| self.rowwise(caps)),
             Variant::Shuffle(lanes) if caps.row_share => self.shuffle(lanes, caps),
             Variant::Half(tile) if gpu => self.half(&tile, caps),
             Variant::Matrix(tile) if gpu => self.matrix(&tile, caps),
@@ -148,7 +148,7 @@ impl Gemm<'_> {
     }
 
     /// The plan of a shader like `gemm.wgsl` with the given tile, whose numbers have so many bytes in workgroup memory.
-    pub(super) fn tiled(&self, shader: &'static str, tile: &Tile, bytes: usize) -> Plan {
+    pub(super) fn tiled(&self, shader: &'static str, tile: &Tile, bytes: usize, caps: &Caps) -> Plan {
         /// Terms of the sums there; the largest tile fills the 16 KiB that all devices have.
         const DEPTH: usize = 16;
         let &Tile { rows, cols, thread: [tm, tn], .. } = tile;
@@ -157,14 +157,14 @@ impl Gemm<'_> {
         let own = [aligned].into_iter().chain(numbers);
         Plan {
             shared_bytes: (bytes * DEPTH * (rows + cols)) as u32,
-            ..self.with_flags(shader, own, [rows, cols], rows / tm * (cols / tn))
+            ..self.with_flags(shader, own, [rows, cols], rows / tm * (cols / tn), caps)
         }
     }
 
-    fn rowwise(&self) -> Plan {
+    fn rowwise(&self, caps: &Caps) -> Plan {
         let (quads, rows, wg) = (4, 8, 8);
         let own = [("ROWS", rows), ("QUADS", quads)].map(number);
-        self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg)
+        self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg, caps)
     }
 
     /// The flags that both shaders know, then a shader's own constants; a workgroup for each `tile` of the result.
@@ -174,8 +174,8 @@ impl Gemm<'_> {
         own: impl IntoIterator<Item = (&'static str, Constant)>,
         tile: [usize; 2],
         workgroup: usize,
+        caps: &Caps,
     ) -> Plan {
-        let [m, n, _] = self.mnk;
         let flags = [
             ("NT", self.layout == Layout::NT),
             ("TN", self.layout == Layout::TN),
@@ -188,13 +188,12 @@ impl Gemm<'_> {
             ("LOWER", self.lower),
         ];
         let flags = flags.map(|(name, on)| (name, Constant::Flag(on)));
-        let batch = if m == 0 || n == 0 { 0 } else { self.batch };
         Plan {
             shader,
             constants: flags.into_iter().chain(own).chain([number(("WG", workgroup))]).collect(),
             workgroup: workgroup as u32,
             shared_bytes: 0,
-            groups: [n.div_ceil(tile[1]), m.div_ceil(tile[0]), batch].map(|x| x as u32),
+            groups: grid(self.groups(tile[0], tile[1]), caps),
         }
     }
 }

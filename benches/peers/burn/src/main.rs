@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Device, DeviceKind, Gradients, Tensor, TensorData, activation, module};
-use cases::{Case, Ready, numbers};
+use cases::{Case, Ready, normals, numbers};
 
 const EPS: f64 = 1e-6;
 const BATCH: usize = 16;
@@ -70,17 +70,26 @@ fn build(d: &Device, case: Case) -> Option<Ready> {
 
 fn noise(d: &Device, modules: usize) -> Ready {
     let (x, down) = (tensor::<2>(d, 11, [3152, DIM], 2.0), tensor::<2>(d, 12, [DIM, 96], 0.2));
-    let (up, eps) = (tensor::<2>(d, 13, [96, DIM], 0.2), Tensor::<2>::ones([3152, 96], d));
+    let up = tensor::<2>(d, 13, [96, DIM], 0.2);
+    let eps: Vec<_> = (0..modules as u32)
+        .map(|i| Tensor::<2>::from_data(TensorData::new(normals(i, 3152 * 96), [3152, 96]), d))
+        .collect();
+    let omega = move |i: usize| (i + 1) as f32 / (modules * (modules + 1) / 2) as f32;
     let part = |seed: u32| (tensor::<2>(d, seed, [96, 96], 0.2), tensor::<1>(d, seed + 1, [96], 0.2));
     let phi: Vec<_> = (0..modules as u32).map(|i| (part(20 + 4 * i), part(22 + 4 * i))).collect();
     ready(move || {
         let h = x.clone().matmul(down.clone());
-        let z = phi.iter().enumerate().map(|(i, ((w_mu, b_mu), (w_sigma, b_sigma)))| {
-            let mu = module::linear(h.clone(), w_mu.clone(), Some(b_mu.clone()));
-            let sigma = module::linear(h.clone(), w_sigma.clone(), Some(b_sigma.clone()));
-            (mu + eps.clone() * sigma).mul_scalar((i + 1) as f32 / (modules * (modules + 1) / 2) as f32)
+        // mu of all modules is one map: as many products as modules, and one more.
+        let mean = |of: &dyn Fn(usize) -> Tensor<2>| {
+            (0..modules).map(|i| of(i).mul_scalar(omega(i))).reduce(|sum, x| sum + x).expect("a module")
+        };
+        let (w_mu, b_mu) = (mean(&|i| phi[i].0.0.clone()), mean(&|i| phi[i].0.1.clone().unsqueeze()));
+        let mu = module::linear(h.clone(), w_mu, Some(b_mu.squeeze()));
+        let z = phi.iter().zip(&eps).enumerate().fold(mu, |z, (i, ((_, (w, b)), eps))| {
+            let sigma = module::linear(h.clone(), w.clone(), Some(b.clone()));
+            z + (eps.clone() * sigma).mul_scalar(omega(i))
         });
-        x.clone() + z.reduce(|sum, z| sum + z).expect("a module").matmul(up.clone())
+        x.clone() + z.matmul(up.clone())
     })
 }
 
