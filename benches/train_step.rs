@@ -16,7 +16,7 @@ use minoise::Result;
 use minoise::autograd::{Linear, Tape};
 use minoise::device::{Device, Precision, Tensor};
 use minoise::model::network::{Behind, Drawn, Network, plain, sampled};
-use minoise::model::noise::Mixture;
+use minoise::model::noise::MixtureSource;
 use minoise::model::optimizer::{Optimizer, Parameter, Rule};
 use network::{CLASSES, FEATURES, Sizes};
 
@@ -89,7 +89,7 @@ impl Training {
         let mut parameters = vec![Parameter::whole(&heads[1])];
         for layer in &network.noise.layers {
             parameters.push(Parameter { tensor: layer.phi.clone(), offset: (modules - 1) * row, len: row });
-            if let Some(Mixture::Logits(a)) = &layer.mixture {
+            if let Some(MixtureSource::Logits(a)) = &layer.mixture {
                 parameters.push(Parameter::whole(a));
             }
         }

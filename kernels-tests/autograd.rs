@@ -7,7 +7,7 @@ use minoise::Result;
 use minoise::autograd::{Gradients, Linear, Tape};
 use minoise::device::{Device, Precision, Tensor};
 use minoise::kernels::noise_mix::{Noise, PhiLayout};
-use minoise::model::noise::{Mixture, NoiseLayers};
+use minoise::model::noise::{MixtureSource, NoiseLayers};
 use minoise::model::vit::{Vit, VitConfig};
 use minoise::model::weights::Weights;
 use pollster::block_on;
@@ -73,7 +73,7 @@ impl Net {
         let mut all: Vec<_> = self.vit.norm_parameters().into_iter().map(|(n, t)| (n, t.clone(), 0)).collect();
         for (j, layer) in self.noise.layers.iter().enumerate() {
             all.push((format!("phi {j}"), layer.phi.clone(), self.noise.layout.len()));
-            if let Some(Mixture::Logits(a)) = &layer.mixture {
+            if let Some(MixtureSource::Logits(a)) = &layer.mixture {
                 all.push((format!("mixture logits {j}"), a.clone(), 0));
             }
             if let Some(branch) = &layer.branch {

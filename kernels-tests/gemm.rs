@@ -2,7 +2,7 @@
 //! loops.
 
 use minoise::Result;
-use minoise::device::{Caps, Device, Planned, Tensor, Varied};
+use minoise::device::{Caps, Device, Tensor, Varied, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
 use crate::harness::{
@@ -137,7 +137,7 @@ fn run(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>) -> Result<()> 
 
 fn run_for(device: &Device, gemm: Gemm<'_>, variant: Option<Variant>, caps: &Caps) -> Result<()> {
     match variant.and_then(|v| gemm.planned(v, caps)) {
-        Some(plan) => device.run(&Planned(gemm, plan)),
+        Some(plan) => device.run(&WithPlan(gemm, plan)),
         None if variant.is_none() || device.is_cpu() => device.run(&gemm),
         None => panic!("no plan for {variant:?}"),
     }

@@ -3,7 +3,7 @@
 
 use half::f16;
 use minoise::Result;
-use minoise::device::{Caps, Device, Plan, Planned, Tensor};
+use minoise::device::{Caps, Device, Plan, Tensor, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, MATRIX_TILES, Mat, MatrixTile, TILES, Tile};
 
 use crate::gemm::{ALPHA, Epilogue, LAYOUTS, Part, bound, relu_parts, shapes, sums, triangle};
@@ -50,7 +50,7 @@ impl Variant {
     /// Runs the plan of the variant; the device's own where its caps do not allow it, as on the CPU device, the judge.
     fn run(&self, device: &Device, gemm: Gemm<'_>) -> Result<()> {
         if let Some(plan) = (self.plan)(&gemm, self.index, device.caps()) {
-            return device.run(&Planned(gemm, plan));
+            return device.run(&WithPlan(gemm, plan));
         }
         assert!(!(self.needs.has)(device.caps()), "{} cannot be planned", self.name);
         device.run(&gemm)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Failed, Trial};
 use minoise::Result;
 use minoise::device::{
-    Caps, DType, Device, DeviceClass, Options, Planned, Precision, Real, Selector, Tensor, Twin, adapters,
+    Caps, DType, Device, DeviceClass, Options, Precision, Real, Selector, Tensor, Twin, WithPlan, adapters,
 };
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
@@ -123,7 +123,7 @@ pub fn few_groups(caps: Caps) -> Caps {
 /// Runs the kernel by its plan for `caps`, which must fit this device.
 pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
     let plan = kernel.plan(caps)?;
-    device.run(&Planned(kernel, plan))
+    device.run(&WithPlan(kernel, plan))
 }
 
 const CANARY: f32 = 12_345.678;
@@ -296,10 +296,8 @@ pub fn devices() -> Vec<(String, Device)> {
             let device = block_on(Device::open_with(&Selector::Named(adapter.label()), &options))
                 .expect("a listed adapter opens");
             report::adapter(adapter);
-            devices.push((
-                format!("{} {}{}", adapter.backend, adapter.name, suffix.as_deref().unwrap_or_default()),
-                device,
-            ));
+            let suffix = suffix.as_deref().unwrap_or_default();
+            devices.push((format!("{} {}{suffix}", adapter.backend, adapter.name), device));
         }
     }
     if !wanted.is_empty() && devices.len() == 1 {
@@ -316,12 +314,10 @@ pub type Cases = (&'static str, Vec<Case>);
 /// So long a kernel's cases are run on other numbers of threads as well, but at least some.
 const THREADS: (Duration, usize) = (Duration::from_secs(3), 8);
 
-/// Runs cases on all devices, and the given other trials. Ends the process.
-pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
+/// Runs at most so many cases of each kernel on all devices, and the given other trials. Ends the process.
+pub fn run(modules: Vec<Cases>, most: usize, devices: &[(String, Device)], mut trials: Vec<Trial>) -> ! {
     let arguments = Arguments::from_args();
     let no_gpu = devices.len() == 1;
-    let most =
-        std::env::var("MINOISE_TEST_CASES").map_or(usize::MAX, |n| n.parse().expect("MINOISE_TEST_CASES is a number"));
     let not_run = |name: String| Trial::test(name, || Ok(())).with_ignored_flag(true);
     for (kernel, cases) in modules {
         // In steps of a large prime, so that what runs is a sample of all.
@@ -333,10 +329,10 @@ pub fn run(modules: Vec<Cases>, devices: &[(String, Device)], mut trials: Vec<Tr
             let mut sample = sample.iter().enumerate().take_while(|(i, _)| !enough(*i));
             sample.try_for_each(|(_, (name, work))| same_bits(name, work))
         }));
-        let mut chosen: Vec<_> = (0..n).take(most).map(|i| i * 7919 % n).collect();
-        chosen.sort_unstable();
+        let most = most.min(n);
         for (i, case) in cases.into_iter().enumerate() {
-            if chosen.binary_search(&i).is_err() {
+            // Of n numbers so many, evenly.
+            if i * most % n >= most {
                 devices.iter().for_each(|(_, device)| report::not_run(device, kernel, "not in the sample"));
                 continue;
             }

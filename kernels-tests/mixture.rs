@@ -1,7 +1,7 @@
 //! Mixture weights: one module, many, many layers, large logits.
 
 use minoise::device::Device;
-use minoise::kernels::mixture::Mixture;
+use minoise::kernels::mixture::MixtureSoftmax;
 use minoise::{Error, Result};
 
 use crate::harness::{Case, Output, case, input, numbers, output, poisoned};
@@ -10,7 +10,7 @@ use crate::noise_mix::EPS;
 fn run(device: &Device, shape: &[usize], scale: f32) -> Result<Vec<Output>> {
     let logits: Vec<f32> = numbers(1, shape.iter().product()).iter().map(|x| x * scale).collect();
     let (logits, omega) = (input(device, &logits, shape)?, poisoned(device, shape)?);
-    device.run(&Mixture { logits: &logits, omega: &omega })?;
+    device.run(&MixtureSoftmax { logits: &logits, omega: &omega })?;
     // Exponents below 2 scale carry that many eps, exp a few, the sum one for each module.
     let bound = (8.0 + 4.0 * f64::from(scale) + shape[shape.len() - 1] as f64) * EPS;
     Ok(vec![output("omega", omega, vec![bound])])
@@ -18,7 +18,7 @@ fn run(device: &Device, shape: &[usize], scale: f32) -> Result<Vec<Output>> {
 
 fn refusal(device: &Device) -> Result<Vec<Output>> {
     let (a, b) = (device.reals(&[3])?, device.reals(&[4])?);
-    assert!(matches!(device.run(&Mixture { logits: &a, omega: &b }), Err(Error::Shape { .. })));
+    assert!(matches!(device.run(&MixtureSoftmax { logits: &a, omega: &b }), Err(Error::Shape { .. })));
     Ok(Vec::new())
 }
 

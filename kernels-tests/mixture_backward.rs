@@ -1,7 +1,7 @@
 //! Gradient of the mixture's logits: few and many partial sums, layers that stay as they are.
 
 use minoise::device::Device;
-use minoise::kernels::mixture::Mixture;
+use minoise::kernels::mixture::MixtureSoftmax;
 use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::{Error, Result};
 
@@ -46,7 +46,7 @@ fn differences(device: &Device) -> Result<Vec<Output>> {
         let domega: Vec<f64> = numbers(2, modules).into_iter().map(f64::from).collect();
         let softmax = |a: &[f64]| -> Result<minoise::device::Tensor> {
             let (a, omega) = (device.upload(a, &[modules])?, device.reals(&[modules])?);
-            device.run(&Mixture { logits: &a, omega: &omega })?;
+            device.run(&MixtureSoftmax { logits: &a, omega: &omega })?;
             Ok(omega)
         };
         let loss = |a: &[f64]| -> Result<f64> {

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::device::Device;
 use minoise::kernels::mixture_backward::MixtureBackward;
-use minoise::kernels::noise_combine::{Direction, NoiseCombine, groups};
+use minoise::kernels::noise_combine::{Direction, NoiseCombine, partial_rows};
 use minoise::kernels::noise_mix::Noise;
 
 use crate::harness::{Case, Output, case, growth, guarded, input, numbers, output, poisoned, random, rms, wide};
@@ -37,7 +37,7 @@ fn both_ways(device: &Device, step: Step) -> Result<Vec<Output>> {
     let later = guarded(device, &numbers(5, rows * e), &[rows, e])?;
     device.run(&of(Direction::Forward { maps: &maps, mixed: &later, keep: true }))?;
     let (dmaps, alone) = (poisoned(device, &[rows, width])?, poisoned(device, &[rows, width])?);
-    let n = groups(rows, e);
+    let n = partial_rows(rows, e);
     let partials = guarded(device, &numbers(6, n * MODULES), &[n, MODULES])?;
     device.run(&of(Direction::Backward { dz: &dz, dmaps: &dmaps, scores: Some((&maps, &partials)) }))?;
     device.run(&of(Direction::Backward { dz: &dz, dmaps: &alone, scores: None }))?;
@@ -81,7 +81,7 @@ impl Step {
             sums: vec![0.0; MODULES],
             domega_error: 0.0,
         };
-        for (i, before) in numbers(6, groups(rows, e) * MODULES).into_iter().enumerate() {
+        for (i, before) in numbers(6, partial_rows(rows, e) * MODULES).into_iter().enumerate() {
             naive.sums[i % MODULES] += if i % MODULES == MODULE { 0.0 } else { f64::from(before) };
         }
         let mut size = 0.0;

@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::algorithms::noise::{NoiseLayer, Path};
 use minoise::device::{Caps, Device, Precision, Tensor};
 use minoise::kernels::noise_mix::Noise;
-use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, groups, operand_cols};
+use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, operand_cols, partial_rows};
 
 use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, rms, run_as};
 use crate::noise_mix::{
@@ -121,7 +121,7 @@ fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
-    let n = groups([shape.rows, shape.d1], layout, modules, caps)?;
+    let n = partial_rows([shape.rows, shape.d1], layout, modules, caps)?;
     let domega = poisoned(device, &[n, modules])?;
     let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
     let kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise };

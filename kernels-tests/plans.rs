@@ -27,7 +27,7 @@ use minoise::kernels::layernorm::LayerNorm;
 use minoise::kernels::layernorm_backward::LayerNormBackward;
 use minoise::kernels::mean_map::MeanMap;
 use minoise::kernels::mean_map_backward::MeanMapBackward;
-use minoise::kernels::mixture::Mixture;
+use minoise::kernels::mixture::MixtureSoftmax;
 use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::kernels::noise_combine::{self, Direction, NoiseCombine};
 use minoise::kernels::noise_mix::{NoiseMix, PhiLayout};
@@ -274,7 +274,7 @@ const KERNELS: &[(&str, One)] = &[
     }),
     ("mixture", |d| {
         let shape = [d.size(10_000), d.size(100)];
-        d.plan(&Mixture { logits: &d.t(&shape), omega: &d.t(&shape) })
+        d.plan(&MixtureSoftmax { logits: &d.t(&shape), omega: &d.t(&shape) })
     }),
     ("mixture_backward", |d| {
         let (groups, layers, modules) = (d.size(5000), d.size(12), d.size(300));
@@ -287,7 +287,7 @@ const KERNELS: &[(&str, One)] = &[
         let width = if sigma { 2 * e } else { e };
         let [maps, dmaps] = &[(); 2].map(|()| d.t(&[rows, width]));
         let [dz, eps] = &[(); 2].map(|()| d.t(&[rows, e]));
-        let domega = d.t(&[noise_combine::groups(rows, e), modules]);
+        let domega = d.t(&[noise_combine::partial_rows(rows, e), modules]);
         let direction = match forward {
             true => Direction::Forward { maps, mixed: dz, keep: true },
             false => Direction::Backward { dz, dmaps, scores: Some((maps, &domega)) },
@@ -309,7 +309,9 @@ const KERNELS: &[(&str, One)] = &[
         let (layers, newest) = (1 + usize::from(d.flag()), d.flag());
         let (rows, d1, d2, modules, noise) = (d.size(5000), d.quads(1024), d.size(1024), d.size(5), d.size(3) - 1);
         let layout = PhiLayout::new(d2, layers).expect("layout");
-        let Ok(n) = noise_mix_backward::groups([rows, d1], layout, modules, d.device.caps()) else { return Ok(false) };
+        let Ok(n) = noise_mix_backward::partial_rows([rows, d1], layout, modules, d.device.caps()) else {
+            return Ok(false);
+        };
         let [x, dy, dx] = &[(); 3].map(|()| d.t(&[rows, d1]));
         let (proj, phi, omega) = (d.t(&[2, d1 * layout.e]), d.t(&[modules, layout.len()]), d.t(&[modules]));
         let operands = d.t(&[rows, noise_mix_backward::operand_cols(layout)]);

@@ -61,7 +61,7 @@ pub struct Tried {
 }
 
 /// Follows the measurements.
-pub trait Watch {
+pub trait Listener {
     fn roofline(&mut self, roofline: &Roofline);
     fn tried(&mut self, tried: &Tried);
 }
@@ -71,7 +71,7 @@ pub trait Watch {
 /// # Errors
 /// [`Error::Unsupported`] on the CPU device, which has one way to do each thing, and where no variant of a problem is
 /// right; device errors.
-pub async fn tune(device: &Device, watch: &mut dyn Watch) -> Result<Tuned> {
+pub async fn tune(device: &Device, watch: &mut dyn Listener) -> Result<Tuned> {
     if device.is_cpu() {
         return Err(Error::Unsupported(
             "the CPU device has no variants to choose from: name an adapter of `minoise info` with --device".into(),

@@ -45,7 +45,13 @@ enum Kind {
 struct Report {
     adapters: Vec<Adapter>,
     devices: BTreeMap<String, BTreeMap<String, Kernel>>,
+    trials: Trials,
     shaders: usize,
+    failed: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Trials {
     failed: usize,
 }
 
@@ -106,13 +112,23 @@ impl Row {
         self.kernels().map_or(0, |kernels| kernels.values().map(count).sum())
     }
 
+    /// Trials that ended before they could report what failed: by a panic.
+    fn broken(&self) -> usize {
+        let reported = match self.head.kind {
+            Kind::Executes => self.sum(|k| k.failed),
+            _ => self.sum(|k| usize::from(k.pipelines.failed > 0)),
+        };
+        self.report.trials.failed.saturating_sub(reported)
+    }
+
     /// What was tried at all, and what of it failed.
     fn tried(&self) -> (usize, usize) {
-        let pipelines = (self.sum(|k| k.pipelines.compiled + k.pipelines.failed), self.sum(|k| k.pipelines.failed));
         match self.head.kind {
-            // All pipelines compile, and no case runs: that is no execution.
-            Kind::Executes => (self.sum(|k| k.run), self.sum(|k| k.failed) + pipelines.1),
-            Kind::Compiles => pipelines,
+            Kind::Executes => (self.sum(|k| k.run) + self.broken(), self.sum(|k| k.failed) + self.broken()),
+            Kind::Compiles => {
+                let failed = self.sum(|k| k.pipelines.failed);
+                (self.sum(|k| k.pipelines.compiled) + failed, failed + self.broken())
+            }
             Kind::Validates => (self.report.shaders, self.report.failed),
         }
     }

@@ -65,7 +65,7 @@ fn executes(rows: &[&Row]) -> String {
     let columns =
         [&["implementation"], &CAPS[..], &["cases run", "passed", "failed", "not run", "seconds", "commit"]].concat();
     let cells = rows.iter().map(|row| {
-        let (run, failed) = (row.sum(|k| k.run), row.sum(|k| k.failed));
+        let (run, failed) = row.tried();
         let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
         for kernel in row.kernels().into_iter().flat_map(BTreeMap::values) {
             kernel.not_run.iter().for_each(|(why, n)| *missing.entry(why).or_default() += n);
@@ -102,7 +102,7 @@ fn compiles(rows: &[&Row]) -> String {
     let cells = rows.iter().map(|row| {
         let mut cells = vec![row.head.title.clone()];
         cells.extend(caps(row.adapter()));
-        cells.extend([row.sum(|k| k.pipelines.compiled).to_string(), row.sum(|k| k.pipelines.failed).to_string()]);
+        cells.extend([row.sum(|k| k.pipelines.compiled).to_string(), row.tried().1.to_string()]);
         cells.extend([row.head.seconds.to_string(), row.head.commit.clone()]);
         cells
     });

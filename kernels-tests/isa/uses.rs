@@ -5,7 +5,7 @@ use minoise::Result;
 use minoise::algorithms::ridge::System;
 use minoise::algorithms::tiles::Tiles;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
-use minoise::device::{Captured, Device, Planned, Varied};
+use minoise::device::{Captured, Device, Varied, WithPlan};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
@@ -146,7 +146,7 @@ fn measured(device: &Device) -> Result<Vec<Captured>> {
             for variant in
                 gemm.variants(device.caps()).into_iter().filter(|v| !matches!(v, Variant::Tile(_) | Variant::Rows))
             {
-                device.run(&Planned(gemm, gemm.planned(variant, device.caps()).expect("a variant of this device")))?;
+                device.run(&WithPlan(gemm, gemm.planned(variant, device.caps()).expect("a variant of this device")))?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use crate::device::{Caps, Device, DeviceClass, Tensor};
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::kernels::noise_mix::{Noise, NoiseMix, PhiLayout, rows_per_lane};
-use crate::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, groups, operand_cols};
+use crate::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, by_rows, operand_cols, partial_rows};
 use crate::kernels::{noise_mix, noise_mix_backward};
 use crate::{Error, Result};
 
@@ -26,7 +26,11 @@ const WIDE: usize = 64;
 /// Whether the device has a fused kernel for so many units.
 fn fits(layout: PhiLayout, backward: bool, caps: &Caps) -> bool {
     caps.class == DeviceClass::Cpu
-        || if backward { noise_mix_backward::tile(layout, caps).is_ok() } else { noise_mix::tile(layout, caps).is_ok() }
+        || if backward {
+            noise_mix_backward::row_block(layout, caps).is_ok()
+        } else {
+            noise_mix::row_block(layout, caps).is_ok()
+        }
 }
 
 /// Gradients of a noise layer.
@@ -173,7 +177,7 @@ impl NoiseLayer<'_> {
             return Ok(Gradients { dx, phi: None, domega: None });
         }
         let operands = device.reals(&[rows, ld])?;
-        let domega = device.reals(&[groups([rows, x.cols()], layout, modules, device.caps())?, modules])?;
+        let domega = device.reals(&[partial_rows([rows, x.cols()], layout, modules, device.caps())?, modules])?;
         kernel.newest = Some(NewestOutputs { operands: &operands, domega: &domega });
         device.run(&kernel)?;
         let at = |field: usize| Mat::at(&operands, field * layout.e, ld);

@@ -9,7 +9,7 @@ use crate::kernels::class_token::ClassToken;
 use crate::kernels::cross_entropy::CrossEntropy;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use crate::kernels::layernorm::LayerNorm;
-use crate::kernels::mixture::Mixture;
+use crate::kernels::mixture::MixtureSoftmax;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// Operands of [`Tape::linear`].
@@ -122,7 +122,7 @@ impl Tape {
             Weights::Fixed(omega) => (omega.clone(), None),
             Weights::Softmax(a) => {
                 let omega = self.device.reals(a.shape())?;
-                self.device.run(&Mixture { logits: a, omega: &omega })?;
+                self.device.run(&MixtureSoftmax { logits: a, omega: &omega })?;
                 (omega, Some(self.var(a)))
             }
         };

@@ -8,7 +8,7 @@ use super::{TuneArgs, line};
 use crate::Result;
 use crate::device::{Device, Options, Selector};
 use crate::roofline::Roofline;
-use crate::tune::{Tried, Watch, tune};
+use crate::tune::{Listener, Tried, tune};
 
 /// Prints what was measured, and counts where something is gained.
 struct Printer {
@@ -23,7 +23,7 @@ impl Printer {
     }
 }
 
-impl Watch for Printer {
+impl Listener for Printer {
     fn roofline(&mut self, roofline: &Roofline) {
         self.print(&roofline.to_string());
     }

@@ -1,9 +1,9 @@
 //! Twin of `mixture`.
 
 use crate::device::{Io, Real, Twin};
-use crate::kernels::mixture::Mixture;
+use crate::kernels::mixture::MixtureSoftmax;
 
-impl Twin for Mixture<'_> {
+impl Twin for MixtureSoftmax<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let logits = io.real(0);
         let [omega] = io.outs();

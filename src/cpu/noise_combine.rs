@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::device::{Io, Out, Real, Twin};
-use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
+use crate::kernels::noise_combine::{Direction, NoiseCombine, partial_rows};
 
 /// Rows of a job.
 const ROWS: usize = 64;
@@ -64,7 +64,7 @@ fn backward<R: Real>(k: &NoiseCombine<'_>, io: Io<'_, R>, scores: bool) {
     });
     let (dmaps, domega) = (outs.next().expect("dmaps"), outs.next());
     // There are as many partial sums as the GPU has workgroups; jobs write the first ones, the others stay zero.
-    let n = groups(rows, e);
+    let n = partial_rows(rows, e);
     let mut sums: Vec<_> =
         domega.unwrap_or_default().chunks_exact_mut(k.modules).map(|row| &mut row[k.module]).collect();
     sums.iter_mut().for_each(|sum| **sum = R::of(0.0));

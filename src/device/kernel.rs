@@ -121,9 +121,9 @@ pub trait Twin: Kernel {
 }
 
 /// A kernel with another plan than its own, to test and to measure every variant.
-pub struct Planned<K>(pub K, pub Plan);
+pub struct WithPlan<K>(pub K, pub Plan);
 
-impl<K: Kernel> Kernel for Planned<K> {
+impl<K: Kernel> Kernel for WithPlan<K> {
     const NAME: &'static str = K::NAME;
     type Params = K::Params;
 
@@ -144,7 +144,7 @@ impl<K: Kernel> Kernel for Planned<K> {
     }
 }
 
-impl<K: Twin> Twin for Planned<K> {
+impl<K: Twin> Twin for WithPlan<K> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         self.0.twin(io);
     }

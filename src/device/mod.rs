@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex};
 pub use caps::{Caps, DeviceClass};
 pub use cpu::Precision;
 pub use kernel::{
-    Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Planned, Scalar, Twin, grid,
+    Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Scalar, Twin, WithPlan, grid,
 };
 pub use open::Options;
 pub use profile::Profiled;

@@ -26,7 +26,7 @@ pub(super) struct Pipeline {
     shader: &'static str,
     layout: wgpu::BindGroupLayout,
     /// By the numbers of their memory.
-    groups: Mutex<HashMap<Vec<u64>, wgpu::BindGroup>>,
+    bind_groups: Mutex<HashMap<Vec<u64>, wgpu::BindGroup>>,
 }
 
 impl Pipeline {
@@ -41,7 +41,7 @@ impl Pipeline {
         let mut numbers = [0; MOST];
         let key = &mut numbers[..operands.len()];
         key.iter_mut().zip(operands).for_each(|(number, o)| *number = o.view.tensor.buffer.memory().id);
-        let mut groups = self.groups.lock().expect("bind groups");
+        let mut groups = self.bind_groups.lock().expect("bind groups");
         if let Some(found) = groups.get(&*key) {
             return found.clone();
         }
@@ -93,14 +93,14 @@ impl Pipelines {
     /// Drops all bind groups: they hold their buffers.
     pub fn trim(&self) {
         for (_, pipeline) in self.made.lock().expect("pipelines").values().flatten() {
-            pipeline.groups.lock().expect("bind groups").clear();
+            pipeline.bind_groups.lock().expect("bind groups").clear();
         }
     }
 
     /// Drops the bind groups of this memory.
     pub fn forget(&self, memory: &HashSet<u64>) {
         for (_, pipeline) in self.made.lock().expect("pipelines").values().flatten() {
-            let mut groups = pipeline.groups.lock().expect("bind groups");
+            let mut groups = pipeline.bind_groups.lock().expect("bind groups");
             groups.retain(|held, _| !held.iter().any(|number| memory.contains(number)));
         }
     }
@@ -209,7 +209,7 @@ impl Pipelines {
         if let Some(failure) = failures.into_iter().flatten().next() {
             return Err(Error::Shader { kernel: plan.shader.into(), message: failure.to_string() });
         }
-        Ok(Pipeline { pipeline, shader: plan.shader, layout, groups: Mutex::default() })
+        Ok(Pipeline { pipeline, shader: plan.shader, layout, bind_groups: Mutex::default() })
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn workgroup_a_row(shader: &'static str, [rows, cols]: [usize; 2], sh
 }
 
 /// The plan of a kernel that has both forms for the rows of x.
-pub(super) fn planned(
+pub(super) fn by_form(
     tiles: &'static str,
     rows: &'static str,
     form: Form,
@@ -125,7 +125,7 @@ impl Varied for LayerNorm<'_> {
     varied_by_form!();
 
     fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
-        let mut plan = planned(Self::NAME, "layernorm_rows", form, self.x, 4, caps)?;
+        let mut plan = by_form(Self::NAME, "layernorm_rows", form, self.x, 4, caps)?;
         plan.constants.push(("STATS", Constant::Flag(self.stats.is_some())));
         Some(plan)
     }

@@ -1,6 +1,6 @@
 //! Gradient of layer normalisation with respect to its input.
 
-use super::layernorm::planned;
+use super::layernorm::by_form;
 use crate::device::{Caps, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, View, read, write};
 use crate::{Result, params};
 
@@ -64,7 +64,7 @@ impl Varied for LayerNormBackward<'_> {
     varied_by_form!();
 
     fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
-        planned(Self::NAME, "layernorm_backward_rows", form, self.x, 8, caps)
+        by_form(Self::NAME, "layernorm_backward_rows", form, self.x, 8, caps)
     }
 
     fn class(&self) -> &'static str {

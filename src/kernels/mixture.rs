@@ -16,18 +16,18 @@ params! {
 /// # Shapes
 /// logits, omega `[T]` or [layers, T].
 #[derive(Clone, Copy, Debug)]
-pub struct Mixture<'a> {
+pub struct MixtureSoftmax<'a> {
     pub logits: &'a Tensor,
     pub omega: &'a Tensor,
 }
 
-impl Mixture<'_> {
+impl MixtureSoftmax<'_> {
     pub(crate) fn modules(&self) -> usize {
         self.logits.cols()
     }
 }
 
-impl Kernel for Mixture<'_> {
+impl Kernel for MixtureSoftmax<'_> {
     const NAME: &'static str = "mixture";
     type Params = MixtureParams;
 

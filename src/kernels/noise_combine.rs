@@ -35,7 +35,7 @@ pub enum Direction<'a> {
 ///
 /// # Shapes
 /// maps, dmaps [rows, 2e] or, one of the two alone, [rows, e]; eps, mixed, dz [rows, e], e a multiple of 4; omega [>= modules];
-/// domega [[`groups`], modules]. Without `eps`, sigma (where there is one) counts once.
+/// domega [[`partial_rows`], modules]. Without `eps`, sigma (where there is one) counts once.
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseCombine<'a> {
     pub omega: &'a Tensor,
@@ -47,7 +47,7 @@ pub struct NoiseCombine<'a> {
 }
 
 /// Rows of the partial sums of omega's gradient.
-pub fn groups(rows: usize, e: usize) -> usize {
+pub fn partial_rows(rows: usize, e: usize) -> usize {
     (rows * e).div_ceil(4 * WG)
 }
 
@@ -100,7 +100,7 @@ impl Kernel for NoiseCombine<'_> {
             Direction::Backward { dz, dmaps, scores } => {
                 all.extend(scores.map(|(maps, _)| read(3, "maps", wide(maps))));
                 all.extend([read(4, "dz", narrow(dz)), write(5, "dmaps", wide(dmaps))]);
-                let shape = [groups(rows, e), self.modules];
+                let shape = [partial_rows(rows, e), self.modules];
                 all.extend(scores.map(|(_, domega)| write(6, "domega", View::shaped(domega, shape))));
             }
         }
@@ -121,7 +121,7 @@ impl Kernel for NoiseCombine<'_> {
             ],
             workgroup: WG as u32,
             shared_bytes: if scores { 4 * WG as u32 } else { 0 },
-            groups: grid(groups(self.maps().rows(), self.e), caps),
+            groups: grid(partial_rows(self.maps().rows(), self.e), caps),
         })
     }
 }

@@ -73,7 +73,7 @@ impl NoiseMixParams {
 
 /// How a workgroup covers token rows: a thread owns four neighbouring units of `per_thread` rows of a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tile {
+pub(crate) struct RowBlock {
     /// Rows that are computed together.
     rows: usize,
     per_thread: usize,
@@ -95,7 +95,7 @@ pub(crate) struct Demand {
     pub in_registers: usize,
 }
 
-impl Tile {
+impl RowBlock {
     /// # Errors
     /// [`Error::Limit`] where not even one row fits into workgroup memory.
     pub fn new(demand: &Demand, caps: &Caps) -> Result<Self> {
@@ -248,9 +248,9 @@ fn rows_bytes(per_lane: usize, layout: PhiLayout) -> usize {
 }
 
 /// Kept: h and the mixture. Passing: g, or nothing, since then the mixture takes the place of h.
-pub(crate) fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
+pub(crate) fn row_block(layout: PhiLayout, caps: &Caps) -> Result<RowBlock> {
     let passing = (layout.layers == 2).into();
-    Tile::new(&Demand { kernel: NoiseMix::NAME, layout, kept: 2, passing, in_registers: 1 }, caps)
+    RowBlock::new(&Demand { kernel: NoiseMix::NAME, layout, kept: 2, passing, in_registers: 1 }, caps)
 }
 
 impl NoiseMix<'_> {
@@ -296,6 +296,6 @@ impl Kernel for NoiseMix<'_> {
             let plan = rows_plan("noise_mix_rows", per_lane, rows, layout, self.noise, caps);
             return Ok(Plan { shared_bytes: rows_bytes(per_lane, layout) as u32, ..plan });
         }
-        Ok(tile(layout, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
+        Ok(row_block(layout, caps)?.plan("noise_mix", rows, layout, self.noise, caps))
     }
 }

@@ -1,6 +1,8 @@
 //! Backward pass of the fused noise layer, in one dispatch.
 
-use super::noise_mix::{Demand, LANES, Noise, NoiseMixParams, PhiLayout, Tile, loops_fit, product_steps, rows_plan};
+use super::noise_mix::{
+    Demand, LANES, Noise, NoiseMixParams, PhiLayout, RowBlock, loops_fit, product_steps, rows_plan,
+};
 use crate::device::{Caps, Constant, DeviceClass, Kernel, Operand, Plan, Tensor, View, read, write};
 use crate::{Error, Result};
 
@@ -9,7 +11,7 @@ use crate::{Error, Result};
 pub struct NewestOutputs<'a> {
     /// [rows, [`operand_cols`]].
     pub operands: &'a Tensor,
-    /// Partial sums of `<dz, z_i>`, [[`groups`], modules].
+    /// Partial sums of `<dz, z_i>`, [[`partial_rows`], modules].
     pub domega: &'a Tensor,
 }
 
@@ -66,18 +68,18 @@ pub(crate) fn job_rows(rows: usize) -> usize {
 ///
 /// # Errors
 /// [`crate::Error::Limit`] where the device cannot run this width.
-pub fn groups([rows, d1]: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
+pub fn partial_rows([rows, d1]: [usize; 2], layout: PhiLayout, modules: usize, caps: &Caps) -> Result<usize> {
     Ok(match caps.class {
         DeviceClass::Cpu => rows.div_ceil(job_rows(rows)),
         _ if by_rows(d1, layout, modules, caps) => rows.div_ceil(PER_LANE * LANES) * LANES,
-        _ => tile(layout, caps)?.groups(rows),
+        _ => row_block(layout, caps)?.groups(rows),
     })
 }
 
 /// Kept: h, dz, dh. Passing: dz eps, and du where there are two layers.
-pub(crate) fn tile(layout: PhiLayout, caps: &Caps) -> Result<Tile> {
+pub(crate) fn row_block(layout: PhiLayout, caps: &Caps) -> Result<RowBlock> {
     let kernel = NoiseMixBackward::NAME;
-    Tile::new(&Demand { kernel, layout, kept: 3, passing: layout.layers, in_registers: 2 }, caps)
+    RowBlock::new(&Demand { kernel, layout, kept: 3, passing: layout.layers, in_registers: 2 }, caps)
 }
 
 impl Kernel for NoiseMixBackward<'_> {
@@ -113,7 +115,7 @@ impl Kernel for NoiseMixBackward<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let rows = self.x.rows();
         if let Some(NewestOutputs { domega, .. }) = self.newest {
-            let groups = groups([rows, self.x.cols()], self.layout, self.modules, caps)?;
+            let groups = partial_rows([rows, self.x.cols()], self.layout, self.modules, caps)?;
             if domega.rows() != groups {
                 return Err(Error::shape(Self::NAME, "domega", [groups, self.modules], domega.shape()));
             }
@@ -121,7 +123,7 @@ impl Kernel for NoiseMixBackward<'_> {
         if self.newest.is_some() && by_rows(self.x.cols(), self.layout, self.modules, caps) {
             return Ok(rows_plan("noise_mix_backward_rows", PER_LANE, rows, self.layout, self.noise, caps));
         }
-        let mut plan = tile(self.layout, caps)?.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
+        let mut plan = row_block(self.layout, caps)?.plan("noise_mix_backward", rows, self.layout, self.noise, caps);
         plan.constants.push(("NEWEST", Constant::Flag(self.newest.is_some())));
         if self.newest.is_some() {
             plan.shared_bytes += 4 * plan.workgroup;

@@ -1,14 +1,14 @@
 //! MiN, profile `paper` (SPEC section 5): analytic fit, noise expansion and mixture, analytic fit again.
 
 use crate::Result;
-use crate::config::{Mixture as Mixing, Pipeline, Refit};
+use crate::config::{Mixture, Pipeline, Refit};
 use crate::device::Tensor;
 use crate::method::core::cosine;
 use crate::method::training::{Main, Training};
 use crate::method::{Core, Init, Method, Observer, Point, Task};
 use crate::model::network::sampled;
 use crate::model::noise::Noise;
-use crate::model::noise::{Mixture, softmax};
+use crate::model::noise::{MixtureSource, softmax};
 use crate::model::optimizer::{Parameter, Rule};
 
 /// The settings of profile `paper`; every row of the ablation is one of them.
@@ -16,7 +16,7 @@ use crate::model::optimizer::{Parameter, Rule};
 pub struct Settings {
     /// `false`: the analytic classifier on the frozen backbone.
     pub noise: bool,
-    pub mixing: Mixing,
+    pub mixing: Mixture,
     pub pipeline: Pipeline,
     pub refit: Refit,
     pub grad_through_analytic: bool,
@@ -67,7 +67,7 @@ impl Paper {
         for layer in &noise.layers {
             let offset = (noise.modules - 1) * row;
             parameters.push(Parameter { tensor: layer.phi.clone(), offset, len: row });
-            if let Some(Mixture::Logits(a)) = &layer.mixture {
+            if let Some(MixtureSource::Logits(a)) = &layer.mixture {
                 parameters.push(Parameter::whole(a));
             }
         }
@@ -91,9 +91,9 @@ impl Paper {
         let init = &mut self.init;
         core.network.noise.add_module(|layer| init(t, layer))?;
         match s.mixing {
-            Mixing::Sum => core.network.noise.set_mixture(&vec![1.0; logits.len()], false)?,
-            Mixing::Similarity => core.network.noise.set_mixture(&softmax(&logits), false)?,
-            Mixing::Learned => core.network.noise.set_mixture(&logits, true)?,
+            Mixture::Sum => core.network.noise.set_mixture(&vec![1.0; logits.len()], false)?,
+            Mixture::Similarity => core.network.noise.set_mixture(&softmax(&logits), false)?,
+            Mixture::Learned => core.network.noise.set_mixture(&logits, true)?,
         }
         let aux = self.core.device().zeros(&[task.classes, self.core.weights.cols()])?;
         self.training(aux).run(&mut self.core, task, observer).await?;
@@ -142,7 +142,7 @@ impl Method for Paper {
             if self.settings.noise {
                 let row = trial.core.network.noise.layout.len();
                 trial.core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-                trial.core.network.noise.set_mixture(&[1.0], self.settings.mixing == Mixing::Learned)?;
+                trial.core.network.noise.set_mixture(&[1.0], self.settings.mixing == Mixture::Learned)?;
                 let aux = device.zeros(&[task.classes, m])?;
                 trial.training(aux).plan(&trial.core, task)?;
             }

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 
 use crate::Result;
 use crate::model::network::Network;
-use crate::model::noise::Mixture;
+use crate::model::noise::MixtureSource;
 
 /// SHA-256 of each part of the map from images to random features, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,8 +61,8 @@ impl Network {
             let mut hasher = Hasher::default();
             for (j, layer) in self.noise.layers.iter().enumerate() {
                 let (kind, mixture) = match &layer.mixture {
-                    Some(Mixture::Logits(a)) => ("logits", Some(a)),
-                    Some(Mixture::Weights(omega)) => ("weights", Some(omega)),
+                    Some(MixtureSource::Logits(a)) => ("logits", Some(a)),
+                    Some(MixtureSource::Weights(omega)) => ("weights", Some(omega)),
                     None => ("none", None),
                 };
                 let branch = layer.branch.as_ref().map(|b| [("M", &b.weight), ("c", &b.bias)]);

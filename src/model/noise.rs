@@ -10,7 +10,7 @@ pub use crate::kernels::philox_normal::Stream;
 
 /// How mixture weights are made.
 #[derive(Clone, Debug)]
-pub enum Mixture {
+pub enum MixtureSource {
     /// omega = softmax(a), a learned.
     Logits(Tensor),
     /// omega itself.
@@ -32,7 +32,7 @@ pub struct Layer {
     pub proj: Tensor,
     /// [capacity, P].
     pub phi: Tensor,
-    pub mixture: Option<Mixture>,
+    pub mixture: Option<MixtureSource>,
     pub branch: Option<Branch>,
 }
 
@@ -107,7 +107,7 @@ impl NoiseLayers {
     pub fn set_mixture(&mut self, values: &[f64], learned: bool) -> Result<()> {
         for layer in &mut self.layers {
             let tensor = self.device.upload(values, &[values.len()])?;
-            layer.mixture = Some(if learned { Mixture::Logits(tensor) } else { Mixture::Weights(tensor) });
+            layer.mixture = Some(if learned { MixtureSource::Logits(tensor) } else { MixtureSource::Weights(tensor) });
         }
         Ok(())
     }
@@ -120,8 +120,8 @@ impl NoiseLayers {
         let layer = &self.layers[j];
         let Some(mixture) = &layer.mixture else { return Ok(x.clone()) };
         let weights = match mixture {
-            Mixture::Logits(a) => Weights::Softmax(a),
-            Mixture::Weights(omega) => Weights::Fixed(omega),
+            MixtureSource::Logits(a) => Weights::Softmax(a),
+            MixtureSource::Weights(omega) => Weights::Fixed(omega),
         };
         let y = tape.noise(
             x,
@@ -156,8 +156,8 @@ impl NoiseLayers {
     pub async fn omega(&self, j: usize) -> Result<Vec<f64>> {
         match &self.layers[j].mixture {
             None => Ok(Vec::new()),
-            Some(Mixture::Weights(omega)) => self.device.read(omega).await,
-            Some(Mixture::Logits(a)) => Ok(softmax(&self.device.read::<f64>(a).await?)),
+            Some(MixtureSource::Weights(omega)) => self.device.read(omega).await,
+            Some(MixtureSource::Logits(a)) => Ok(softmax(&self.device.read::<f64>(a).await?)),
         }
     }
 }

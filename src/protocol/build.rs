@@ -20,18 +20,18 @@ const ICONS: &[u8] = include_bytes!("../../weights/vit-icons.safetensors");
 
 /// Independent streams of the run's seed.
 #[derive(Clone, Copy)]
-pub(super) enum Stream {
+pub(super) enum Purpose {
     Frozen,
     Module { task: usize, layer: usize },
     Schedule { task: usize },
 }
 
-pub(super) fn rng(seed: u64, stream: Stream) -> ChaCha8Rng {
+pub(super) fn rng(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(match stream {
-        Stream::Frozen => 0,
-        Stream::Module { task, layer } => 1 << 40 | (task as u64) << 16 | layer as u64,
-        Stream::Schedule { task } => 2 << 40 | task as u64,
+    rng.set_stream(match purpose {
+        Purpose::Frozen => 0,
+        Purpose::Module { task, layer } => 1 << 40 | (task as u64) << 16 | layer as u64,
+        Purpose::Schedule { task } => 2 << 40 | task as u64,
     });
     rng
 }
@@ -72,7 +72,7 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
         )));
     }
     let (d1, d2, m) = (vit.dim, config.noise_hidden, config.buffer_size);
-    let mut frozen = rng(config.seed, Stream::Frozen);
+    let mut frozen = rng(config.seed, Purpose::Frozen);
     let random = uniform(&mut frozen, d1 * m, m);
     let mut projection = |_| (uniform(&mut frozen, d1 * d2, d2), uniform(&mut frozen, d2 * d1, d1));
     let projections: Vec<_> = (0..vit.depth).map(&mut projection).collect();
@@ -97,7 +97,7 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
 pub(super) fn init(config: &Config) -> Result<Init> {
     let (seed, layout) = (config.seed, PhiLayout::new(config.noise_hidden, config.phi_layers)?);
     Ok(Box::new(move |task, layer| {
-        let mut rng = rng(seed, Stream::Module { task, layer });
+        let mut rng = rng(seed, Purpose::Module { task, layer });
         let mut row = vec![0.0; layout.len()];
         if layout.layers == 2 {
             for kind in ["mu", "sigma"] {

@@ -8,7 +8,7 @@ use crate::data::{Dataset, Images};
 use crate::device::Device;
 use crate::host::Instant;
 use crate::method::{Method, Observer, Phase, Samples, Task};
-use crate::protocol::build::{self, Stream};
+use crate::protocol::build::{self, Purpose};
 use crate::protocol::{Metrics, Tasks};
 use crate::report::{Results, Seconds};
 
@@ -86,7 +86,7 @@ pub(super) fn samples(images: &Images, idx: &[usize], tasks: &Tasks) -> Samples 
 /// Shuffled batches of all epochs of a task.
 fn schedule(config: &Config, task: usize, n: usize) -> Vec<Vec<usize>> {
     let epochs = if task == 0 { config.init_epochs } else { config.epochs };
-    let mut rng = build::rng(config.seed, Stream::Schedule { task });
+    let mut rng = build::rng(config.seed, Purpose::Schedule { task });
     let mut order: Vec<usize> = (0..n).collect();
     let mut batches = Vec::new();
     for _ in 0..epochs {

@@ -8,7 +8,7 @@ use crate::config::Profile;
 use crate::device::{Device, Tensor};
 use crate::method::{Core, Gradients, Method, Observer, Phase, Point, Task};
 use crate::model::head::{self, Statistics};
-use crate::model::noise::{Mixture, NoiseLayers, Stream, normals};
+use crate::model::noise::{MixtureSource, NoiseLayers, Stream, normals};
 use crate::model::vit::transpose;
 use crate::protocol::golden::{Case, Golden, RidgeCase, RunCase};
 use crate::{Error, Result, host};
@@ -209,7 +209,7 @@ impl Judge<'_> {
         let mut layers = Vec::new();
         for layer in &core.network.noise.layers {
             let logits = match &layer.mixture {
-                Some(Mixture::Logits(a)) => Some(of(a)?),
+                Some(MixtureSource::Logits(a)) => Some(of(a)?),
                 _ => None,
             };
             layers.push((of(&layer.phi)?, logits));

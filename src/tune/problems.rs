@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Problem;
 use crate::algorithms::noise::{NoiseLayer, Path};
-use crate::device::{Caps, DType, Device, Planned, Tensor, Varied};
+use crate::device::{Caps, DType, Device, Tensor, Varied, WithPlan};
 use crate::kernels::gemm::{Gemm, Layout, Mat, Variant};
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::{Error, Result};
@@ -140,7 +140,7 @@ impl Problem for Product {
                 let variant = gemm.variants(device.caps()).into_iter().find(|v| v.to_string() == name);
                 let plan = variant.and_then(|v| gemm.planned(v, device.caps()));
                 let plan = plan.ok_or_else(|| Error::Unsupported(format!("gemm has no variant `{name}`")))?;
-                device.run(&Planned(gemm, plan))?;
+                device.run(&WithPlan(gemm, plan))?;
             }
         }
         Ok(vec![out])

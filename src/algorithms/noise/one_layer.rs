@@ -9,7 +9,7 @@ use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::kernels::mean_map::MeanMap;
 use crate::kernels::mean_map_backward::MeanMapBackward;
-use crate::kernels::noise_combine::{Direction, groups};
+use crate::kernels::noise_combine::{Direction, partial_rows};
 use crate::kernels::noise_mix::Noise;
 
 impl NoiseLayer<'_> {
@@ -72,7 +72,7 @@ impl NoiseLayer<'_> {
         let samples = self.noise.samples();
         let h = (want_params || samples).then(|| self.down(device, x)).transpose()?;
         // The last row is that of what is linear in h.
-        let parts = if samples { groups(rows, e) } else { 0 };
+        let parts = if samples { partial_rows(rows, e) } else { 0 };
         let domega = want_params.then(|| device.reals(&[parts + 1, modules])).transpose()?;
         let newest = match &h {
             Some(h) if samples => Some(self.backward_sampled(device, h, &dz, &dh, domega.as_ref())?),
@@ -115,7 +115,7 @@ impl NoiseLayer<'_> {
         let (rows, e) = (h.rows(), self.layout.e);
         let [sigma, eps, dsigma] = [(); 3].map(|()| device.reals(&[rows, e]));
         let (sigma, eps, dsigma) = (sigma?, eps?, dsigma?);
-        let domega = domega.map(|all| all.prefix(&[groups(rows, e), self.modules]));
+        let domega = domega.map(|all| all.prefix(&[partial_rows(rows, e), self.modules]));
         for i in 0..self.modules {
             if domega.is_some() {
                 self.sigma(device, h, i, &sigma)?;

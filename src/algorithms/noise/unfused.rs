@@ -5,7 +5,7 @@ use crate::Result;
 use crate::device::{Device, Tensor};
 use crate::kernels::activation_backward::ActivationBackward;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
-use crate::kernels::noise_combine::{Direction, NoiseCombine, groups};
+use crate::kernels::noise_combine::{Direction, NoiseCombine, partial_rows};
 use crate::kernels::philox_normal::PhiloxNormal;
 
 /// Buffers of one module, used again by the next.
@@ -134,7 +134,7 @@ impl NoiseLayer<'_> {
         let m = self.buffers(device, rows, true)?;
         let wide = || device.reals(&[rows, width]);
         let (dmaps, dg, du) = (wide()?, wide()?, wide()?);
-        let domega = want_params.then(|| device.reals(&[groups(rows, e), self.modules])).transpose()?;
+        let domega = want_params.then(|| device.reals(&[partial_rows(rows, e), self.modules])).transpose()?;
         for i in 0..self.modules {
             let at = i * self.layout.len();
             self.hidden(device, &h, i, &m)?;

@@ -81,7 +81,7 @@ impl Varied for Gemm<'_> {
         let gpu = caps.class == DeviceClass::Gpu;
         match variant {
             Variant::Tile(tile) => Some(self.tiled("gemm", &tile, 4, caps)),
-            Variant::Rows => self.rows_apply().then(|| self.rowwise(caps)),
+            Variant::Rows => self.rows_apply().then(|| self.by_rows(caps)),
             Variant::Shuffle(lanes) if caps.row_share => self.shuffle(lanes, caps),
             Variant::Half(tile) if gpu => self.half(&tile, caps),
             Variant::Matrix(tile) if gpu => self.matrix(&tile, caps),
@@ -161,7 +161,7 @@ impl Gemm<'_> {
         }
     }
 
-    fn rowwise(&self, caps: &Caps) -> Plan {
+    fn by_rows(&self, caps: &Caps) -> Plan {
         let (quads, rows, wg) = (4, 8, 8);
         let own = [("ROWS", rows), ("QUADS", quads)].map(number);
         self.with_flags("gemm_rows", own, [rows * wg, 4 * quads], wg, caps)

@@ -6,13 +6,13 @@ use faer::linalg::triangular_solve::{solve_lower_triangular_in_place, solve_uppe
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use super::tiles::{Tiles, update};
+use super::tiles::{HostTiles, update};
 use crate::linalg::product;
 use crate::{Error, Result};
 
 /// The factor L of `G = L L^T`.
 #[derive(Debug)]
-pub struct Factor(Tiles);
+pub struct HostFactor(HostTiles);
 
 /// Right-hand sides [m, C], column-major within each row of tiles, so that rows of tiles are worked on in parallel.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub struct Columns {
 
 impl Columns {
     /// From the transpose [C, m].
-    pub fn of(transposed: &[f64], like: &Tiles) -> Self {
+    pub fn of(transposed: &[f64], like: &HostTiles) -> Self {
         let (m, side) = (like.size(), like.side());
         let cols = transposed.len() / m;
         let mut data = Vec::with_capacity(transposed.len());
@@ -81,7 +81,7 @@ impl Columns {
 }
 
 /// `b - (G + gamma I) x`.
-pub fn residual(g: &Tiles, gamma: f64, x: &Columns, b: &Columns) -> Columns {
+pub fn residual(g: &HostTiles, gamma: f64, x: &Columns, b: &Columns) -> Columns {
     let mut out = b.clone();
     out.for_each(
         |_| true,
@@ -106,14 +106,14 @@ pub fn residual(g: &Tiles, gamma: f64, x: &Columns, b: &Columns) -> Columns {
     out
 }
 
-impl Factor {
+impl HostFactor {
     /// Factors the matrix in its own memory, right-looking (Golub and Van Loan, Matrix Computations, 4.2.9): factor the
     /// tile on the diagonal, solve the panel below it, subtract the panel's products from what remains. `advance` hears
     /// of every batch of columns that is done.
     ///
     /// # Errors
     /// [`Error::NotPositiveDefinite`].
-    pub fn new(mut g: Tiles, advance: &mut dyn FnMut(usize)) -> Result<Self> {
+    pub fn new(mut g: HostTiles, advance: &mut dyn FnMut(usize)) -> Result<Self> {
         let mut stack = MemBuffer::new(cholesky_in_place_scratch::<f64>(g.side(), Par::Seq, Default::default()));
         for k in 0..g.count() {
             let mut tile = g.tile_mut(k, k);

@@ -1,6 +1,6 @@
 //! The choice of gamma by generalised cross-validation, from the statistics alone.
 
-use super::factor::{Columns, Factor};
+use super::factor::{Columns, HostFactor};
 use super::host::Host;
 use crate::{Error, Result};
 
@@ -18,7 +18,7 @@ pub fn score(host: &Host, samples: u64, gamma: f64) -> Result<f64> {
     let (n, m) = (samples as f64, gram.size() as f64);
     let q = Columns::of(&host.sums, &gram);
     gram.shift(gamma);
-    let factor = Factor::new(gram, &mut |_| ())?;
+    let factor = HostFactor::new(gram, &mut |_| ())?;
     let mut w = q.clone();
     factor.solve(&mut w);
     let rss = n - w.dot(&q) - gamma * w.dot(&w);

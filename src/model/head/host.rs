@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::factor::{Columns, Factor, residual};
-use super::tiles::{Tiles, update};
+use super::factor::{Columns, HostFactor, residual};
+use super::tiles::{HostTiles, update};
 use crate::linalg::matrix;
 use crate::{Error, Result};
 
@@ -24,12 +24,12 @@ pub struct Host {
     features: usize,
     /// Whether every class has a Gram matrix of its own; their sum is G.
     pub by_class: bool,
-    pub grams: Vec<Tiles>,
+    pub grams: Vec<HostTiles>,
     pub sums: Vec<f64>,
 }
 
 /// `g += p^T p` for p [B, m].
-fn add_products(g: &mut Tiles, p: &[f64], batch: usize) {
+fn add_products(g: &mut HostTiles, p: &[f64], batch: usize) {
     let (m, side) = (g.size(), g.side());
     let part = |i: usize| matrix(&p[i * side..], batch, side.min(m - i * side), m);
     g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), 1.0));
@@ -39,14 +39,14 @@ impl Host {
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn new(features: usize, by_class: bool) -> Result<Self> {
-        let grams = if by_class { Vec::new() } else { vec![Tiles::zeros(features)?] };
+        let grams = if by_class { Vec::new() } else { vec![HostTiles::zeros(features)?] };
         Ok(Self { features, by_class, grams, sums: Vec::new() })
     }
 
     /// # Errors
     /// [`Error::OutOfMemory`].
     pub fn fork(&self) -> Result<Self> {
-        let grams = self.grams.iter().map(Tiles::fork).collect::<Result<_>>()?;
+        let grams = self.grams.iter().map(HostTiles::fork).collect::<Result<_>>()?;
         Ok(Self { grams, sums: self.sums.clone(), ..*self })
     }
 
@@ -58,7 +58,7 @@ impl Host {
         let lacking = || Error::OutOfMemory { during: format!("sums [{classes}, {}]", self.features) };
         self.sums.resize(numbers.ok_or_else(lacking)?, 0.0);
         while self.by_class && self.grams.len() < classes {
-            self.grams.push(Tiles::zeros(self.features)?);
+            self.grams.push(HostTiles::zeros(self.features)?);
         }
         Ok(())
     }
@@ -102,7 +102,7 @@ impl Host {
 
     /// The lower triangles of the Gram matrices, each row after row.
     pub fn pack(&self) -> Vec<f64> {
-        self.grams.iter().flat_map(Tiles::pack).collect()
+        self.grams.iter().flat_map(HostTiles::pack).collect()
     }
 
     /// Takes what [`Host::pack`] and `sums` gave, for as many classes as these have.
@@ -130,9 +130,9 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`].
-    pub fn gram(&self) -> Result<Cow<'_, Tiles>> {
+    pub fn gram(&self) -> Result<Cow<'_, HostTiles>> {
         match self.grams.as_slice() {
-            [] => Ok(Cow::Owned(Tiles::zeros(self.features)?)),
+            [] => Ok(Cow::Owned(HostTiles::zeros(self.features)?)),
             [one] => Ok(Cow::Borrowed(one)),
             [first, rest @ ..] => {
                 let mut sum = first.fork()?;
@@ -155,7 +155,7 @@ impl Host {
         let gram = self.gram()?;
         let mut shifted = gram.fork()?;
         shifted.shift(gamma);
-        let factor = Factor::new(shifted, advance)?;
+        let factor = HostFactor::new(shifted, advance)?;
         let scale = self.sums.iter().fold(f64::MIN_POSITIVE, |top, x| top.max(x.abs()));
         let classes = self.sums.len() / self.features;
         // Classes are independent: cores that share them out wait for each other less than those that share tiles.
@@ -178,7 +178,7 @@ fn worse(a: f64, b: f64) -> f64 {
 }
 
 /// `(G + gamma I)^-1 b` by the factor, refined, and its residual relative to `scale`.
-fn refined(gram: &Tiles, factor: &Factor, gamma: f64, b: &Columns, scale: f64) -> (Columns, f64) {
+fn refined(gram: &HostTiles, factor: &HostFactor, gamma: f64, b: &Columns, scale: f64) -> (Columns, f64) {
     let mut x = b.clone();
     factor.solve(&mut x);
     let mut missing = residual(gram, gamma, &x, b);

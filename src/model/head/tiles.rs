@@ -15,7 +15,7 @@ pub const SIDE: usize = 256;
 /// Tiles (0, 0), (1, 0), (1, 1), (2, 0), ... of a symmetric matrix [m, m], each column-major with `side` rows a column.
 /// What lies outside the matrix, or above the diagonal inside a diagonal tile, is never read.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tiles {
+pub struct HostTiles {
     m: usize,
     side: usize,
     data: Vec<f64>,
@@ -40,7 +40,7 @@ fn index(row: usize, col: usize) -> usize {
     row * (row + 1) / 2 + col
 }
 
-impl Tiles {
+impl HostTiles {
     /// The zero matrix.
     ///
     /// # Errors
@@ -155,7 +155,7 @@ impl Tiles {
         );
     }
 
-    /// Takes the lower triangle `packed`, as [`Tiles::pack`] gives it.
+    /// Takes the lower triangle `packed`, as [`HostTiles::pack`] gives it.
     pub fn unpack(&mut self, packed: &[f64]) {
         let side = self.side;
         self.for_each(
