@@ -26,12 +26,18 @@ pub struct Wanted {
     pub phi: Bounded,
 }
 
+/// Rows whose terms a device sums in f32 at most: those of a job of the CPU device. The host adds up these sums in f64.
+const SUMMED: usize = 264;
+
 /// Sum of all elements, in any order: its value, its error, and its size where terms of both signs cancel by chance only.
 fn total(terms: &Bounded) -> (f64, f64, f64) {
     let size: f64 = terms.value.iter().map(|x| x.abs()).sum();
     let error = terms.error.iter().map(|e| e * e).sum::<f64>().sqrt();
     let walk = terms.value.iter().map(|x| x * x).sum::<f64>().sqrt();
-    (terms.value.iter().sum(), error.hypot(growth(terms.value.len()) * EPS * size), walk)
+    // Sums of different rows are rounded independently: their errors add up in squares.
+    let sums = terms.rows().div_ceil(SUMMED).max(1) as f64;
+    let rounding = growth(terms.value.len().min(SUMMED * terms.cols)) * EPS * size / sums.sqrt();
+    (terms.value.iter().sum(), error.hypot(rounding), walk)
 }
 
 fn column_sums(x: &Bounded) -> Bounded {
