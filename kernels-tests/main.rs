@@ -2,8 +2,7 @@
 //! same twin in f64. A machine without an adapter lists the GPU cases as ignored: not run, not passed.
 //!
 //! `MINOISE_TEST_DEVICE="vulkan llvmpipe"` restricts the adapters to those whose label has these words,
-//! `MINOISE_TEST_CASES=20` runs no more cases of each kernel, spread over all, and nothing else; `MINOISE_TEST_REPORT=FILE`
-//! writes what ran.
+//! `MINOISE_TEST_CASES=20` runs no more cases of each kernel, spread over all; `MINOISE_TEST_REPORT=FILE` writes what ran.
 
 mod autograd;
 mod devices;
@@ -17,6 +16,7 @@ mod queue;
 mod report;
 mod rooms;
 mod shaders;
+mod short_run;
 mod soundness;
 mod statistics;
 
@@ -71,20 +71,21 @@ fn main() {
     let examples: Vec<_> = MODULES.iter().map(|m| (m.0, m.2)).collect();
     let mut trials = shaders::trials(examples.iter().map(|e| e.1).collect());
     trials.extend(pipelines::trials(&devices, &examples));
-    // A sample is one of kernels alone.
     let most = std::env::var("MINOISE_TEST_CASES").ok();
     let most = most.map(|n| n.parse().expect("MINOISE_TEST_CASES is a number"));
+    // What runs on no device has nothing to sample.
     if most.is_none() {
         trials.extend(rooms::trials());
-        trials.extend(autograd::trials(&devices));
-        trials.extend(devices::trials(&devices));
-        trials.extend(memory::trials(&devices));
-        trials.extend(queue::trials(&devices));
-        let oracle = Device::cpu(Precision::F64);
-        trials.extend(golden::trials(&devices, &oracle));
-        trials.extend(statistics::trials(&devices, &oracle));
         trials.extend(plans::trials());
     }
+    trials.extend(autograd::trials(&devices));
+    trials.extend(devices::trials(&devices));
+    trials.extend(memory::trials(&devices));
+    trials.extend(queue::trials(&devices));
+    let oracle = Device::cpu(Precision::F64);
+    trials.extend(golden::trials(&devices, &oracle));
+    trials.extend(statistics::trials(&devices, &oracle));
+    trials.extend(short_run::trials(&devices, &oracle));
     harness::run(cases, most.unwrap_or(usize::MAX), &devices, trials);
 }
 

@@ -1,6 +1,9 @@
 //! Measures and verifies every variant of the kernels that have several, on one adapter.
 
+mod kernels;
+mod layer;
 mod problems;
+mod subject;
 
 use std::time::Duration;
 
@@ -15,24 +18,33 @@ const GAIN: f64 = 1.03;
 
 /// One computation that can be run by several variants of a kernel.
 trait Problem {
-    fn kernel(&self) -> &'static str;
-    /// What distinguishes it from others of its size.
-    fn class(&self) -> &'static str;
-    fn size(&self) -> Vec<usize>;
-    /// Multiplications and additions, and bytes of operands and results.
-    fn work(&self) -> (f64, f64);
-    /// Names of the variants, and the one that runs without a table.
-    fn variants(&self, device: &Device) -> Result<(Vec<String>, String)>;
     /// Operands on a device: the same numbers on every one.
     fn operands(&self, device: &Device) -> Result<Vec<Tensor>>;
-    /// One pass; `None`: the variant that runs without a table.
-    fn pass(&self, device: &Device, operands: &[Tensor], variant: Option<&str>) -> Result<Vec<Tensor>>;
-    /// Whether a variant rounds operands more than their storage does: it is measured, never chosen.
-    fn rounds(&self, _: &Device, _variant: &str) -> Result<bool> {
-        Ok(false)
-    }
-    /// Largest error of results that a variant may have, relative to their largest entry.
+    /// What the table says of it, and the ways to run it on `device`.
+    fn tuning(&self, device: &Device, operands: &[Tensor]) -> Result<Tuning>;
+    /// Multiplications and additions, and bytes of operands and results.
+    fn work(&self, operands: &[Tensor]) -> Result<(f64, f64)>;
+    /// One pass; `None`: the way that runs without a table.
+    fn pass(&self, device: &Device, operands: &[Tensor], way: Option<&str>) -> Result<Vec<Tensor>>;
+    /// Largest error of results that a way may have, relative to their largest entry.
     fn bound(&self, rounds: bool) -> f64;
+}
+
+/// A problem as tables name it.
+struct Tuning {
+    kernel: &'static str,
+    /// What distinguishes it from others of its size.
+    class: &'static str,
+    size: Vec<usize>,
+    ways: Vec<Way>,
+}
+
+struct Way {
+    variant: String,
+    /// Whether it runs without a table.
+    default: bool,
+    /// Whether it rounds operands more than their storage does: it is measured, never chosen.
+    rounds: bool,
 }
 
 /// A variant, measured.
@@ -90,16 +102,15 @@ pub async fn tune(device: &Device, watch: &mut dyn Listener) -> Result<Tuned> {
 }
 
 async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) -> Result<Tried> {
-    let (names, default) = problem.variants(device)?;
     let oracle = Device::cpu(Precision::F64);
     let want = results::<f64>(&oracle, &problem.pass(&oracle, &problem.operands(&oracle)?, None)?).await?;
     let operands = problem.operands(device)?;
-    let (flops, bytes) = problem.work();
+    let Tuning { kernel, class, size, ways } = problem.tuning(device, &operands)?;
+    let (flops, bytes) = problem.work(&operands)?;
     let mut variants = Vec::new();
-    for variant in names {
+    for Way { variant, default, rounds } in ways {
         let pass = || problem.pass(device, &operands, Some(&variant));
         let error = error(&results::<f32>(device, &pass()?).await?, &want);
-        let rounds = problem.rounds(device, &variant)?;
         let seconds = fastest(device, BUDGET, || pass().map(drop)).await?;
         variants.push(Measured {
             gflops: flops / seconds * 1e-9,
@@ -107,20 +118,19 @@ async fn measure(device: &Device, roofline: &Roofline, problem: &dyn Problem) ->
             error,
             bound: problem.bound(rounds),
             rounds,
-            default: variant == default,
+            default,
             seconds,
             variant,
         });
     }
     let variant = chosen(&variants)
         .ok_or_else(|| {
-            let what = format!("{} {} {:?}", problem.kernel(), problem.class(), problem.size());
+            let what = format!("{kernel} {class} {size:?}");
             Error::Unsupported(format!("every variant of {what} computes something else here: use --device cpu"))
         })?
         .variant
         .clone();
-    let (kernel, class) = (problem.kernel().into(), problem.class().into());
-    Ok(Tried { choice: Choice { kernel, class, size: problem.size(), variant }, variants })
+    Ok(Tried { choice: Choice { kernel: kernel.into(), class: class.into(), size, variant }, variants })
 }
 
 /// The fastest of those that are right and round nothing; the default where none is clearly faster.
@@ -153,7 +163,11 @@ fn error(got: &[Vec<f32>], want: &[Vec<f64>]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::algorithms::noise::NoiseLayer;
+    use crate::device::Caps;
 
     fn measured(variant: &str, seconds: f64, error: f64, default: bool) -> Measured {
         let (gflops, percent, bound, rounds) = (0.0, 0.0, 1e-5, false);
@@ -170,6 +184,24 @@ mod tests {
         assert_eq!(pick(&[rounding, default.clone()]), Some("default".into()));
         assert_eq!(pick(&[measured("near", 0.98, 1e-6, false), default]), Some("default".into()));
         assert_eq!(pick(&[measured("wrong", 0.5, f64::INFINITY, true)]), None);
+    }
+
+    /// The names of all kernels that have variants, by their source: a table that does not know one cannot choose for it.
+    #[test]
+    fn every_kernel_with_variants_is_measured() {
+        let planner = Device::planner(Caps::floor());
+        let problems = problems::all();
+        let tuning = |p: &dyn Problem| p.tuning(&planner, &p.operands(&planner).unwrap()).unwrap();
+        let known: BTreeSet<_> = problems.iter().map(|p| tuning(&**p).kernel.to_string()).collect();
+        let mut varied = BTreeSet::from([NoiseLayer::NAME.to_string()]);
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/kernels")).unwrap() {
+            let path = file.unwrap().path();
+            if path.is_file() && std::fs::read_to_string(&path).unwrap().contains("impl Varied for") {
+                varied.insert(path.file_stem().unwrap().to_string_lossy().into_owned());
+            }
+        }
+        varied.insert("gemm".into());
+        assert_eq!(known, varied);
     }
 
     #[test]

@@ -6,6 +6,13 @@ use plotters::prelude::*;
 /// Where statistics and recursion are followed over the number of samples.
 const FOLLOWED: usize = 4096;
 const MOST_SAMPLES: usize = 10_000;
+/// How variants begin, and what they are.
+const DRAWN: [(&str, &str); 4] = [
+    ("gram/", "Gram matrix of 1,000"),
+    ("solve/C100", "solve, 100 classes"),
+    ("recursive/", "published recursion, 1,000"),
+    ("recursive-least/", "recursion in its best order, 1,000"),
+];
 
 type Drawn<T> = Result<T, Box<dyn std::error::Error>>;
 
@@ -29,16 +36,14 @@ impl Growth {
 
     /// Writes both plots into one file, where everything was measured.
     pub fn draw(&self, device: &str, file: &str) {
-        if let (Some(gram), Some(solve), Some(recursive)) =
-            (self.at("gram"), self.at("solve/C100"), self.at("recursive"))
-        {
+        if let [Some(gram), Some(solve), Some(recursive), Some(least)] = DRAWN.map(|(name, _)| self.at(name)) {
             std::fs::create_dir_all("target").expect("a folder");
-            self.plots(device, file, [gram, solve, recursive]).expect("a plot");
+            self.plots(device, file, [gram, solve, recursive, least]).expect("a plot");
             println!("\n{file}: growth with m and with the number of samples");
         }
     }
 
-    fn plots(&self, device: &str, file: &str, followed: [f64; 3]) -> Drawn<()> {
+    fn plots(&self, device: &str, file: &str, followed: [f64; 4]) -> Drawn<()> {
         let root = SVGBackend::new(file, (1100, 440)).into_drawing_area();
         root.fill(&WHITE)?;
         let (left, right) = root.split_horizontally(550);
@@ -67,11 +72,7 @@ impl Growth {
             .y_desc("s")
             .y_label_formatter(&|s| format!("{s}"))
             .draw()?;
-        for (i, (variant, text)) in
-            [("gram", "Gram matrix of 1,000"), ("solve/C100", "solve, 100 classes"), ("recursive", "recursion, 1,000")]
-                .into_iter()
-                .enumerate()
-        {
+        for (i, (variant, text)) in DRAWN.into_iter().enumerate() {
             let (points, style) = (self.of(variant), colour(i).stroke_width(2));
             chart.draw_series(points.iter().map(|&p| Circle::new(p, 3, style.filled())))?;
             chart
@@ -85,11 +86,11 @@ impl Growth {
 
 /// Colours that stand out on white.
 fn colour(i: usize) -> RGBColor {
-    [RGBColor(31, 119, 180), RGBColor(44, 140, 60), RGBColor(214, 39, 40)][i]
+    [RGBColor(31, 119, 180), RGBColor(44, 140, 60), RGBColor(214, 39, 40), RGBColor(148, 103, 189)][i]
 }
 
 /// Batches and one solution at the end, beside one update a batch.
-fn over_samples(area: &DrawingArea<SVGBackend<'_>, Shift>, [gram, solve, recursive]: [f64; 3]) -> Drawn<()> {
+fn over_samples(area: &DrawingArea<SVGBackend<'_>, Shift>, [gram, solve, recursive, least]: [f64; 4]) -> Drawn<()> {
     let batches = MOST_SAMPLES / crate::BATCH;
     let most = recursive.max(gram) * batches as f64 + solve;
     let mut chart = ChartBuilder::on(area)
@@ -100,9 +101,13 @@ fn over_samples(area: &DrawingArea<SVGBackend<'_>, Shift>, [gram, solve, recursi
         .y_label_area_size(60)
         .build_cartesian_2d(0..MOST_SAMPLES, 0.0..most)?;
     chart.configure_mesh().max_light_lines(4).x_desc("samples, in batches of 1,000").y_desc("s").draw()?;
-    let lines = [("statistics and one solution", gram, solve), ("recursion", recursive, 0.0)];
-    for (i, (text, each, end)) in lines.into_iter().enumerate() {
-        let style = colour(2 * i).stroke_width(2);
+    let lines = [
+        (0, "statistics and one solution", gram, solve),
+        (2, "published recursion", recursive, 0.0),
+        (3, "recursion in its best order", least, 0.0),
+    ];
+    for (i, text, each, end) in lines {
+        let style = colour(i).stroke_width(2);
         let points = (1..=batches).map(|n| (n * crate::BATCH, n as f64 * each + end));
         chart
             .draw_series(LineSeries::new(points, style))?

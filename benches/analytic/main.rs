@@ -1,7 +1,7 @@
 //! What does the analytic head cost? Adding a batch of features to the Gram matrix, and solving for the classifier (with
 //! one class, which is the factorisation, and with 100), over the number of random features m; beside them, in float64 on
-//! the host's cores, the recursive update of the published code with its order of products. Before anything is timed,
-//! statistics and recursion must give the same classifier, and at m = 2048 that of a float64 Cholesky factorisation. A run
+//! the host's cores, the recursive update with the published order of products, and with that of least cost. Before
+//! anything is timed, statistics and recursion must give the same classifier, and at m = 2048 that of a float64 Cholesky factorisation. A run
 //! of everything draws how the costs grow: `target/analytic-DEVICE.svg`.
 //!
 //! `MINOISE_DEVICE=cpu|auto|WORDS cargo bench --bench analytic -- [FILTER]`; a filter is a part of an id, e.g. `m1024`.
@@ -19,7 +19,7 @@ use minoise::Result;
 use minoise::device::{Device, Tensor};
 use minoise::model::head::Statistics;
 use pollster::block_on;
-use recursive::Recursive;
+use recursive::{Order, Recursive};
 
 const FEATURES: [usize; 3] = [1024, 2048, 4096];
 /// Random features and classes that are measured once.
@@ -92,26 +92,38 @@ fn repeated(bench: &mut Bench, m: usize, growth: &mut Growth) {
         });
         growth.add(&variant, m, seconds);
     }
-    let variant = format!("recursive/{BATCH}");
-    let flops = Recursive::flops(m as f64, BATCH, CLASSES);
-    let seconds = bench.time(&id, &variant, Work { flops, ..adding(m) }, |device| {
-        let mut state = Recursive::new(m, CLASSES, GAMMA)?;
-        for seed in 0..2 {
-            let (p, labels) = batch(m, CLASSES, seed);
-            state.add(&p, &labels)?;
-        }
-        let exact = solve(device, &gathered(device, m, CLASSES)?)?;
-        let columns: Vec<f64> = block_on(state.device.read(&state.w))?;
-        let rows: Vec<f64> = (0..CLASSES * m).map(|i| columns[i % m * CLASSES + i / m]).collect();
-        let rows = state.device.upload(&rows, &[CLASSES, m])?;
-        agree(1e-5, (device, &[exact]), (&state.device, &[rows]))?;
-        let (p, labels) = batch(m, CLASSES, 2);
-        Ok(move |_: &Device| {
-            state.add(&p, &labels)?;
-            Ok(Vec::new())
-        })
-    });
-    growth.add(&variant, m, seconds);
+    for order in Order::ALL {
+        let variant = format!("{}/{BATCH}", order.name());
+        let flops = Recursive::flops(order, m as f64, BATCH, CLASSES);
+        let seconds =
+            bench.time(&id, &variant, Work { flops, ..adding(m) }, |device| updated(recursion(order, m)?, device));
+        growth.add(&variant, m, seconds);
+    }
+}
+
+/// The recursion after two batches.
+fn recursion(order: Order, m: usize) -> Result<Recursive> {
+    let mut state = Recursive::new(order, m, CLASSES, GAMMA)?;
+    for seed in 0..2 {
+        let (p, labels) = batch(m, CLASSES, seed);
+        state.add(&p, &labels)?;
+    }
+    Ok(state)
+}
+
+/// One update more, once the recursion has given the classifier of the statistics.
+fn updated(mut state: Recursive, device: &Device) -> Result<impl FnMut(&Device) -> Result<Vec<Tensor>> + use<>> {
+    let m = state.w.rows();
+    let exact = solve(device, &gathered(device, m, CLASSES)?)?;
+    let columns: Vec<f64> = block_on(state.device.read(&state.w))?;
+    let rows: Vec<f64> = (0..CLASSES * m).map(|i| columns[i % m * CLASSES + i / m]).collect();
+    let rows = state.device.upload(&rows, &[CLASSES, m])?;
+    agree(1e-5, (device, &[exact]), (&state.device, &[rows]))?;
+    let (p, labels) = batch(m, CLASSES, 2);
+    Ok(move |_: &Device| {
+        state.add(&p, &labels)?;
+        Ok(Vec::new())
+    })
 }
 
 /// One batch more and one solution; what is solved has been checked by its residual.

@@ -1,7 +1,11 @@
 //! What the benches share: the device, checks before anything is timed, criterion's settings, one table at the end.
 #![allow(dead_code, reason = "every bench takes the part it needs")]
 
+mod record;
+
 use std::time::{Duration, Instant};
+
+use clap::Parser;
 
 use criterion::{Criterion, Throughput};
 use minoise::Result;
@@ -10,6 +14,7 @@ use minoise::roofline::Roofline;
 use pollster::block_on;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use record::{Arguments, Entry, Record};
 
 /// What one pass does at least.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,13 +39,18 @@ struct Row {
 pub struct Bench {
     pub device: Device,
     kernel: &'static str,
+    arguments: Arguments,
+    baseline: Option<Record>,
     criterion: Criterion,
     rows: Vec<Row>,
 }
 
 impl Bench {
-    /// Opens the device that `MINOISE_DEVICE` names.
+    /// Reads the command's arguments and opens the device that `MINOISE_DEVICE` names.
     pub fn new(kernel: &'static str) -> Self {
+        let arguments = Arguments::parse();
+        // What cannot be read is told before anything is timed.
+        let baseline = arguments.baseline.as_deref().map(|file| or_exit(Record::load(file)));
         let device = block_on(Device::open(&Selector::from_flag_or_env(None))).expect("a device");
         println!("device: {}", device.name());
         let criterion = Criterion::default()
@@ -48,8 +58,8 @@ impl Bench {
             .warm_up_time(Duration::from_millis(200))
             .measurement_time(Duration::from_millis(800))
             .without_plots()
-            .configure_from_args();
-        Self { device, kernel, criterion, rows: Vec::new() }
+            .with_filter(arguments.filter.as_deref().unwrap_or_default());
+        Self { device, kernel, arguments, baseline, criterion, rows: Vec::new() }
     }
 
     /// Times passes under the id `device/kernel/shape/variant` and returns the seconds of the fastest; `None` where the
@@ -87,9 +97,9 @@ impl Bench {
         Some(seconds)
     }
 
-    /// Whether an argument of the command names this shape: passes that take seconds to minutes run only then.
+    /// Whether the filter names this shape: passes that take seconds to minutes run only then.
     pub fn named(&self, shape: &str) -> bool {
-        std::env::args().skip(1).any(|argument| argument.contains(shape))
+        self.arguments.filter.as_deref().is_some_and(|filter| filter.contains(shape))
     }
 
     /// Times a single pass, and returns its seconds.
@@ -120,9 +130,9 @@ impl Bench {
         })
     }
 
-    /// Prints the table, with the roofline of this device.
+    /// Prints the table, with the roofline of this device, and keeps and compares the results as the arguments say. Ends
+    /// the process where one is a regression.
     pub fn finish(self) {
-        self.criterion.final_summary();
         if self.rows.is_empty() {
             return;
         }
@@ -146,7 +156,46 @@ impl Bench {
                 roofline.percent(work.flops, work.bytes, *seconds)
             );
         }
+        let record = self.record(&roofline);
+        let compared = self.baseline.as_ref().map(|baseline| record.against(baseline));
+        if let Some(file) = &self.arguments.json {
+            or_exit(record.add_to(file));
+        }
+        if let Some((lines, good)) = compared {
+            println!("\n{}", lines.join("\n"));
+            if !good {
+                std::process::exit(1);
+            }
+        }
     }
+
+    fn record(&self, roofline: &Roofline) -> Record {
+        let entry = |Row { shape, variant, seconds, work }: &Row| {
+            let id = format!("{}/{}/{shape}/{variant}", slug(&self.device), self.kernel);
+            let rate = |x: f64| x / seconds * 1e-9;
+            let device = self.device.name().to_string();
+            let percent_of_roof = roofline.percent(work.flops, work.bytes, *seconds);
+            (
+                id,
+                Entry {
+                    device,
+                    seconds: *seconds,
+                    gflops: rate(work.flops),
+                    gbytes: rate(work.bytes),
+                    percent_of_roof,
+                },
+            )
+        };
+        Record(self.rows.iter().map(entry).collect())
+    }
+}
+
+/// Ends the process where a file is not what the command takes it for.
+fn or_exit<T>(result: Result<T, String>) -> T {
+    result.unwrap_or_else(|message| {
+        eprintln!("{message}");
+        std::process::exit(2)
+    })
 }
 
 /// A short word for the device, for ids.

@@ -52,6 +52,7 @@ struct Report {
 
 #[derive(Debug, Default, Deserialize)]
 struct Trials {
+    passed: usize,
     failed: usize,
 }
 
@@ -119,6 +120,11 @@ impl Row {
             _ => self.sum(|k| usize::from(k.pipelines.failed > 0)),
         };
         self.report.trials.failed.saturating_sub(reported)
+    }
+
+    /// Trials of more than a kernel that passed: gradients, golden and short runs, statistics, the queue.
+    fn others(&self) -> usize {
+        self.report.trials.passed.saturating_sub(self.sum(|k| k.run - k.failed))
     }
 
     /// What was tried at all, and what of it failed.

@@ -62,8 +62,12 @@ fn caps(adapter: Option<&Adapter>) -> Vec<String> {
 }
 
 fn executes(rows: &[&Row]) -> String {
-    let columns =
-        [&["implementation"], &CAPS[..], &["cases run", "passed", "failed", "not run", "seconds", "commit"]].concat();
+    let columns = [
+        &["implementation"],
+        &CAPS[..],
+        &["cases run", "passed", "failed", "other trials passed", "not run", "seconds", "commit"],
+    ]
+    .concat();
     let cells = rows.iter().map(|row| {
         let (run, failed) = row.tried();
         let mut missing: BTreeMap<&str, usize> = BTreeMap::new();
@@ -74,11 +78,14 @@ fn executes(rows: &[&Row]) -> String {
         let missing: Vec<_> = missing.iter().map(|(why, n)| format!("{n} {why}")).collect();
         let mut cells = vec![row.head.title.clone()];
         cells.extend(caps(row.adapter()));
-        cells.extend([format!("{run} of {all}"), (run - failed).to_string(), failed.to_string(), missing.join(", ")]);
+        cells.extend([format!("{run} of {all}"), (run - failed).to_string(), failed.to_string()]);
+        cells.extend([row.others().to_string(), missing.join(", ")]);
         cells.extend([row.head.seconds.to_string(), row.head.commit.clone()]);
         cells
     });
-    table("Executing", &columns, cells)
+    let note = "\nOther trials are those of more than a kernel: gradients, golden runs, a short default run of both profiles, statistics, \
+                the queue. \"As navi31\" and the like: with the plans of that GPU, as far as the adapter can follow them.\n";
+    table("Executing", &columns, cells) + note
 }
 
 fn errors(rows: &[&Row]) -> String {
