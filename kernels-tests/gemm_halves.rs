@@ -7,7 +7,9 @@ use minoise::device::{Caps, Device, Plan, Tensor, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, MATRIX_TILES, Mat, MatrixTile, TILES, Tile};
 
 use crate::gemm::{ALPHA, Epilogue, LAYOUTS, Part, bound, relu_parts, shapes, sums, triangle};
-use crate::harness::{Case, Needs, Output, canaries, case_for, guarded, input, input_f16, numbers, output, poisoned};
+use crate::harness::{
+    Case, Needs, Output, canaries, case_for, few_groups, guarded, input, input_f16, numbers, output, poisoned,
+};
 
 /// A variant with one tile.
 #[derive(Clone, Copy)]
@@ -18,6 +20,8 @@ struct Variant {
     tile: [usize; 2],
     index: usize,
     plan: fn(&Gemm<'_>, usize, &Caps) -> Option<Plan>,
+    /// What plans are made for.
+    caps: fn(&Device) -> Caps,
     /// Roundings to halves that a product passes through on its way to the sum.
     roundings: usize,
 }
@@ -29,6 +33,7 @@ fn variants() -> Vec<Variant> {
         tile: [tile.rows, tile.cols],
         index,
         plan: |gemm, i, caps| gemm.half(&TILES[i], caps),
+        caps: |device| device.caps().clone(),
         // As many as terms in a partial sum.
         roundings: 8,
     };
@@ -41,6 +46,7 @@ fn variants() -> Vec<Variant> {
         tile: [tile.rows, tile.cols],
         index,
         plan: |gemm, i, caps| gemm.matrix(&MATRIX_TILES[i], caps),
+        caps: |device| device.caps().clone(),
         roundings: 0,
     };
     TILES.iter().enumerate().map(half).chain(MATRIX_TILES.iter().enumerate().map(matrix)).collect()
@@ -49,7 +55,7 @@ fn variants() -> Vec<Variant> {
 impl Variant {
     /// Runs the plan of the variant; the device's own where its caps do not allow it, as on the CPU device, the judge.
     fn run(&self, device: &Device, gemm: Gemm<'_>) -> Result<()> {
-        if let Some(plan) = (self.plan)(&gemm, self.index, device.caps()) {
+        if let Some(plan) = (self.plan)(&gemm, self.index, &(self.caps)(device)) {
             return device.run(&WithPlan(gemm, plan));
         }
         assert!(!(self.needs.has)(device.caps()), "{} cannot be planned", self.name);
@@ -179,6 +185,12 @@ pub fn cases() -> Vec<Case> {
                 all.push(case_for(needs, name, move |d| variant.parts(d, layout, pad)));
             }
         }
+        // 6 x 5 tiles, more than so few groups in one dimension.
+        let few = Variant { caps: |device| few_groups(device.caps().clone()), ..variant };
+        let mnk = [5 * rows + 1, 5 * cols, 33];
+        all.push(case_for(needs, format!("gemm NN {mnk:?}, {of}, few groups"), move |d| {
+            few.product(d, Layout::NN, mnk, false)
+        }));
         for m in [64, 99, 132] {
             all.push(case_for(needs, format!("gemm lower triangle {m}, {of}"), move |d| variant.lower(d, m)));
         }

@@ -8,7 +8,9 @@ use minoise::device::Device;
 use minoise::protocol::{Metrics, Watch, run};
 use pollster::block_on;
 
-const CLASSES: u32 = 6;
+const CLASSES: u32 = 4;
+/// Of so many images one is taken: checked shaders are slow on software devices.
+const EVERY: usize = 2;
 /// Share of predictions on which rounding may decide: images as near to two classes.
 const DOUBTFUL: f64 = 0.02;
 
@@ -23,7 +25,7 @@ impl Watch for Predictions {
 }
 
 fn first_classes(images: &Images) -> Images {
-    let few: Vec<_> = (0..images.len()).filter(|&i| images.labels[i] < CLASSES).collect();
+    let few: Vec<_> = (0..images.len()).step_by(EVERY).filter(|&i| images.labels[i] < CLASSES).collect();
     let (pixels, labels) = images.gather(&few);
     Images { pixels, labels, ..*images }
 }
@@ -49,7 +51,7 @@ fn as_the_twins(device: &Device, oracle: &Device, profile: Profile) -> Result<()
     if got.1.len() != want.1.len() || differ as f64 > DOUBTFUL * want.1.len() as f64 {
         return Err(format!("{differ} of {} predictions differ from the {} twins'", got.1.len(), want.1.len()).into());
     }
-    // Two of six classes in turn, one sixth by chance at the end.
+    // By chance a half, then a quarter.
     if got.0 < 0.8 {
         return Err(format!("accuracy {:.3} in the mean over the tasks", got.0).into());
     }
