@@ -31,8 +31,6 @@ mod cg_direction;
 mod cg_step;
 mod cholesky;
 mod cholesky_block;
-mod class_token;
-mod class_token_backward;
 mod column_sum;
 mod column_unit;
 mod cross_entropy;
@@ -56,10 +54,15 @@ mod pair_product;
 mod patch_embed;
 mod philox_normal;
 mod ridge;
+mod rotary;
 mod scale_columns;
 mod scaled_tile;
 mod sgd;
 mod stream_copy;
+mod swiglu;
+mod swiglu_backward;
+mod token_mean;
+mod token_mean_backward;
 mod triangular_rows;
 
 use harness::{Case, Example};
@@ -105,8 +108,6 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     cg_step,
     cholesky,
     cholesky_block,
-    class_token,
-    class_token_backward,
     column_sum,
     column_unit,
     cross_entropy,
@@ -130,9 +131,14 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     patch_embed,
     philox_normal,
     ridge,
+    rotary,
     scale_columns,
     scaled_tile,
     sgd,
     stream_copy,
+    swiglu,
+    swiglu_backward,
+    token_mean,
+    token_mean_backward,
     triangular_rows,
 ];

@@ -1,6 +1,7 @@
 //! The tape: an owned arena of the operations that touch something tracked.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::algorithms::noise::Path;
 use crate::device::{Device, Tensor};
@@ -53,8 +54,19 @@ pub(super) enum Node {
         heads: usize,
     },
     Noise(Box<NoiseNode>),
-    ClassToken {
+    TokenMean {
         x: Var,
+        range: Range<usize>,
+    },
+    Rotary {
+        qkv: Var,
+        table: Tensor,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+    },
+    SwiGlu {
+        u: Var,
     },
     CrossEntropy {
         logits: Var,

@@ -7,9 +7,13 @@ use serde::Serialize;
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
 use crate::method::{Core, Gradients, Method, Observer, Phase, Point, Task};
+use crate::model::architecture::Position;
+use crate::model::facts::Facts;
 use crate::model::head::{self, Statistics};
 use crate::model::noise::{MixtureSource, NoiseLayers, Stream, normals};
-use crate::model::vit::transpose;
+use crate::model::position::resample;
+use crate::model::vit::{Architecture, Vit, transpose};
+use crate::model::weights::Weights;
 use crate::protocol::golden::{Case, Golden, RidgeCase, RunCase};
 use crate::{Error, Result, host};
 
@@ -75,7 +79,10 @@ async fn replayed(path: &Path, device: &Device, oracle: bool) -> Result<Replay> 
     let start = host::Instant::now();
     let golden = Golden::read(path)?;
     let outcome = match &golden.case {
-        Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
+        Case::Vit(case) => match golden.backbone(case)? {
+            Some((weights, told)) => Outcome::Checked(features(&golden, &weights, &told, device, oracle).await?),
+            None => Outcome::NotRun(format!("there is no {} beside it", case.weights.as_deref().unwrap_or_default())),
+        },
         Case::Ridge(case) => Outcome::Checked(ridge(&golden, case, device, oracle).await?),
         Case::Run(case) => {
             let core = golden.core(case, device)?;
@@ -331,6 +338,46 @@ async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle
         judge.shown(&method.core().network.noise).await?;
         judge.state(method.core(), case).await?;
         judge.judged(method.core(), case, seen).await?;
+    }
+    Ok(judge.checks)
+}
+
+/// Features of the recorded images, each size with the position embedding made for it.
+async fn features(
+    golden: &Golden,
+    weights: &Weights,
+    told: &Facts,
+    device: &Device,
+    oracle: bool,
+) -> Result<Vec<Check>> {
+    let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
+    for size in golden.image_sizes() {
+        let architecture = Architecture::of(weights, told.clone(), Some(size))?;
+        let pos = format!("pos_embed{size}");
+        if let (true, Position::Learned { grid, front }) = (golden.tensors.has(&pos), architecture.style.position) {
+            let (c, embedding) = (architecture.sizes, weights.get("pos_embed")?);
+            let (first, patches) = embedding.split_at(front * c.dim);
+            let resized = [first, &resample(patches, grid, c.grid(), c.dim)].concat();
+            judge.compare("position embedding", &pos, &resized, 1e-4)?;
+        }
+        let vit = Vit::load(device, architecture, weights.clone(), false)?;
+        let x = format!("x{size}");
+        let images = device.upload(golden.tensors.get(&x)?, golden.tensors.shape(&x)?)?;
+        let (f, blocks) = vit.frozen(&images)?;
+        let got: Vec<f64> = device.read(&f).await?;
+        judge.compare("features", &format!("features{size}"), &got, 1e-4)?;
+        let behind = format!("block_cls{size}");
+        if golden.tensors.has(&behind) {
+            let mut tokens: Vec<Vec<f64>> = Vec::new();
+            for x in &blocks {
+                tokens.push(device.read(x).await?);
+            }
+            // Recorded as [B, depth, d1].
+            let d = f.cols();
+            let of = |image: usize| tokens.iter().flat_map(move |x| &x[image * d..][..d]).copied();
+            let all: Vec<f64> = (0..f.rows()).flat_map(of).collect();
+            judge.compare("class token by block", &behind, &all, 1e-4)?;
+        }
     }
     Ok(judge.checks)
 }
