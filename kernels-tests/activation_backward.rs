@@ -6,19 +6,19 @@ use minoise::kernels::activation_backward::ActivationBackward;
 use minoise::kernels::gemm::Activation;
 
 use crate::add::SIZES;
+use crate::glu_backward::silu_slope_bound;
 use crate::harness::{Case, Output, case, input, numbers, output, poisoned, wide};
-use crate::swiglu_backward::silu_slope_bound;
 
 const EPS: f64 = f32::EPSILON as f64;
 
 /// Phi adds the error of erf (3e-7 / 2 < 2 eps) and two roundings; z phi(z) the relative error of exp, which on a GPU
 /// grows with its argument z^2 / 2 (3 + 2 |argument| units), and four roundings.
-fn gelu_bound(z: f64, dy: f64) -> f64 {
+pub fn gelu_bound(z: f64, dy: f64) -> f64 {
     let phi = (-0.5 * z * z).exp() * 0.398_942_280_401_432_7;
     dy.abs() * EPS * (3.0 + z.abs() * phi * (7.0 + 2.0 * z * z))
 }
 
-/// Of z sigmoid(1.702 z), see `swiglu_backward.rs`.
+/// Of z sigmoid(1.702 z), see `glu_backward.rs`.
 fn quick_gelu_bound(z: f64, dy: f64) -> f64 {
     1.702 * silu_slope_bound(1.702 * z, dy.abs() / 1.702)
 }

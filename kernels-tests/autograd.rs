@@ -54,7 +54,8 @@ fn pretrained(golden: &str) -> Result<(Architecture, Weights)> {
     let case: serde_json::Value = serde_json::from_str(&file.metadata["case"]).expect("a golden file's case");
     let weights = file.below("weights.");
     let family = Facts::family(if golden.ends_with("dinov3") { "dinov3" } else { "vit" }, 0);
-    let told = Facts::of_args(&weights, case["args"].as_object().expect("arguments"))?.or(family);
+    let told = Facts::of_args(&weights, case["args"].as_object().expect("arguments"))?
+        .or(Facts { gate: family.act, ..family });
     Ok((Architecture::of(&weights, told, None)?, weights))
 }
 

@@ -5,11 +5,11 @@ use minoise::Result;
 use minoise::device::{Caps, Device, Tensor, Varied, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
+use crate::glu::{sigmoid, sigmoid_rounding};
 use crate::harness::{
     Case, Needs, Output, canaries, case, case_for, few_groups, guarded, input, input_f16, numbers, output, poisoned,
     wide,
 };
-use crate::swiglu::{sigmoid, sigmoid_rounding};
 
 pub const LAYOUTS: [Layout; 3] = [Layout::NN, Layout::NT, Layout::TN];
 /// Around the edges of small tiles (32 wide, 16 deep), primes, divisible by 4 and not.
@@ -206,7 +206,7 @@ fn quick(device: &Device, mnk: [usize; 3], variant: Option<Variant>) -> Result<V
     run(device, Gemm { activation: Activation::QuickGelu, ..Gemm::new(Layout::NN, &a, &b, &out)? }, variant)?;
     let [sums, sizes] = sums(Layout::NN, mnk, &da, &db, 0);
     let naive: Vec<_> = sums.iter().map(|z| z * sigmoid(1.702 * z)).collect();
-    // The slope of QuickGELU is below 1.1; see `swiglu.rs` for its own rounding.
+    // The slope of QuickGELU is below 1.1; see `glu.rs` for its own rounding.
     let own = sums.iter().zip(&naive).map(|(z, x)| x.abs() * (sigmoid_rounding(1.702 * z) + 2.0 * EPS));
     let bound = bound(k, &sizes, 0.0).into_iter().zip(own).map(|(sum, own)| 1.1 * sum + own).collect();
     Ok(vec![output("out", out, bound).naive(|| naive)])

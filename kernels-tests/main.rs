@@ -38,6 +38,8 @@ mod error_free;
 mod fma_chains;
 mod gemm;
 mod gemm_halves;
+mod glu;
+mod glu_backward;
 mod gram;
 mod jacobi_scale;
 mod label_sum;
@@ -59,8 +61,6 @@ mod scale_columns;
 mod scaled_tile;
 mod sgd;
 mod stream_copy;
-mod swiglu;
-mod swiglu_backward;
 mod token_mean;
 mod token_mean_backward;
 mod triangular_rows;
@@ -114,6 +114,8 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     error_free,
     fma_chains,
     gemm,
+    glu,
+    glu_backward,
     gram,
     jacobi_scale,
     gemm_halves,
@@ -136,8 +138,6 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     scaled_tile,
     sgd,
     stream_copy,
-    swiglu,
-    swiglu_backward,
     token_mean,
     token_mean_backward,
     triangular_rows,

@@ -18,6 +18,8 @@ use minoise::kernels::cross_entropy::CrossEntropy;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use minoise::kernels::glu::{Gate, Glu};
+use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::jacobi_scale::JacobiScale;
 use minoise::kernels::label_sum::LabelSum;
@@ -38,8 +40,6 @@ use minoise::kernels::scale_columns::ScaleColumns;
 use minoise::kernels::scaled_tile::ScaledTile;
 use minoise::kernels::sgd::Sgd;
 use minoise::kernels::stream_copy::StreamCopy;
-use minoise::kernels::swiglu::SwiGlu;
-use minoise::kernels::swiglu_backward::SwiGluBackward;
 use minoise::kernels::token_mean::TokenMean;
 use minoise::kernels::token_mean_backward::TokenMeanBackward;
 use minoise::kernels::triangular_rows::TriangularRows;
@@ -228,6 +228,17 @@ const KERNELS: &[(&str, One)] = &[
         d.plan(&FmaChains { x: &d.t(&[n]), y: &d.t(&[n]), rounds: 1, factor: 0.5, term: 1.0 })
     }),
     ("gemm", gemm),
+    ("glu", |d| {
+        let (rows, cols) = (d.size(10_000), d.size(1500));
+        let gate = if d.flag() { Gate::Silu } else { Gate::Gelu };
+        d.plan(&Glu { gate, u: &d.t(&[rows, 2 * cols]), out: &d.t(&[rows, cols]) })
+    }),
+    ("glu_backward", |d| {
+        let (rows, cols) = (d.size(10_000), d.size(1500));
+        let [u, du] = &[(); 2].map(|()| d.t(&[rows, 2 * cols]));
+        let gate = if d.flag() { Gate::Silu } else { Gate::Gelu };
+        d.plan(&GluBackward { gate, u, dy: &d.t(&[rows, cols]), du })
+    }),
     ("gram", |d| {
         let (rows, cols, samples) = (d.size(3000), d.size(3000), d.size(SAMPLES));
         let m = rows + cols;
@@ -362,15 +373,6 @@ const KERNELS: &[(&str, One)] = &[
     ("stream_copy", |d| {
         let n = d.quads(1 << 22);
         d.plan(&StreamCopy { x: &d.t(&[n]), y: &d.t(&[n]) })
-    }),
-    ("swiglu", |d| {
-        let (rows, cols) = (d.size(20_000), d.size(3000));
-        d.plan(&SwiGlu { u: &d.t(&[rows, 2 * cols]), out: &d.t(&[rows, cols]) })
-    }),
-    ("swiglu_backward", |d| {
-        let (rows, cols) = (d.size(20_000), d.size(3000));
-        let [u, du] = &[(); 2].map(|()| d.t(&[rows, 2 * cols]));
-        d.plan(&SwiGluBackward { u, dy: &d.t(&[rows, cols]), du })
     }),
     ("token_mean", |d| {
         let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));

@@ -14,12 +14,12 @@ use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
+use minoise::kernels::glu::{Gate, Glu};
+use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::rotary::Rotary;
 use minoise::kernels::stream_copy::StreamCopy;
-use minoise::kernels::swiglu::SwiGlu;
-use minoise::kernels::swiglu_backward::SwiGluBackward;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
@@ -126,8 +126,10 @@ fn families(device: &Device) -> Result<Vec<Captured>> {
         }
         let (u, du) = (&device.zeros(&[rows, 2 * hidden])?, &device.zeros(&[rows, 2 * hidden])?);
         let (h, dh) = (&device.zeros(&[rows, hidden])?, &device.zeros(&[rows, hidden])?);
-        device.run(&SwiGlu { u, out: h })?;
-        device.run(&SwiGluBackward { u, dy: dh, du })?;
+        for gate in [Gate::Silu, Gate::Gelu] {
+            device.run(&Glu { gate, u, out: h })?;
+            device.run(&GluBackward { gate, u, dy: dh, du })?;
+        }
         let (x, w) = (&device.zeros(&[rows, width])?, &device.zeros(&[width, hidden])?);
         let (activation, bias) = (Activation::QuickGelu, Some(Mat::of(w)));
         device.run(&Gemm { activation, bias, pre: Some(dh), ..Gemm::new(Layout::NN, x, w, h)? })?;

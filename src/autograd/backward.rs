@@ -12,10 +12,10 @@ use crate::kernels::attention_backward_key::AttentionBackwardKey;
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Activation, Gemm, Layout};
+use crate::kernels::glu_backward::GluBackward;
 use crate::kernels::layernorm_backward::LayerNormBackward;
 use crate::kernels::mixture_backward::MixtureBackward;
 use crate::kernels::rotary::Rotary;
-use crate::kernels::swiglu_backward::SwiGluBackward;
 use crate::kernels::token_mean_backward::TokenMeanBackward;
 
 /// Gradients of the tracked tensors.
@@ -187,10 +187,10 @@ impl Tape {
                     device.run(&Rotary { x: &dy, table: &table, batch, tokens, heads, inverse: true })?;
                     pending.give(&qkv, &dy)?;
                 }
-                // y = silu(a) b, u = a | b, s = sigmoid(a):  da = dy b s (1 + a (1 - s));  db = dy a s
-                Node::SwiGlu { u } => {
+                // y = gate(a) b, u = a | b:  da = dy b gate'(a);  db = dy gate(a)
+                Node::Glu { gate, u } => {
                     let du = device.reals(u.value.shape())?;
-                    device.run(&SwiGluBackward { u: &u.value, dy: &dy, du: &du })?;
+                    device.run(&GluBackward { gate, u: &u.value, dy: &dy, du: &du })?;
                     pending.give(&u, &du)?;
                 }
                 // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.

@@ -9,11 +9,11 @@ use crate::device::{DType, Tensor};
 use crate::kernels::attention::Attention;
 use crate::kernels::cross_entropy::CrossEntropy;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use crate::kernels::glu::{Gate, Glu};
 use crate::kernels::layernorm::LayerNorm;
 use crate::kernels::mixture::MixtureSoftmax;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::kernels::rotary::Rotary;
-use crate::kernels::swiglu::SwiGlu;
 use crate::kernels::token_mean::TokenMean;
 
 /// Operands of [`Tape::linear`].
@@ -165,11 +165,11 @@ impl Tape {
         Ok(self.result(qkv.value.clone(), qkv.node.is_some(), || Node::Rotary { qkv, table, batch, tokens, heads }))
     }
 
-    /// The gate of a SwiGLU MLP, `u` = a | b [rows, 2 h] -> silu(a) b [rows, h].
-    pub fn swiglu(&mut self, u: &Var) -> Result<Var> {
+    /// The gate of a gated MLP, `u` = a | b [rows, 2 h] -> gate(a) b [rows, h].
+    pub fn glu(&mut self, u: &Var, gate: Gate) -> Result<Var> {
         let out = self.device.reals(&[u.value.rows(), u.value.cols() / 2])?;
-        self.device.run(&SwiGlu { u: &u.value, out: &out })?;
-        Ok(self.result(out, u.node.is_some(), || Node::SwiGlu { u: u.clone() }))
+        self.device.run(&Glu { gate, u: &u.value, out: &out })?;
+        Ok(self.result(out, u.node.is_some(), || Node::Glu { gate, u: u.clone() }))
     }
 
     /// The class token (token 0) of `x` [batch, tokens, d1] -> [batch, d1].

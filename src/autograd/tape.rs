@@ -6,6 +6,7 @@ use std::ops::Range;
 use crate::algorithms::noise::Path;
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
+use crate::kernels::glu::Gate;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// A value of the computation; `node` is set where a gradient must flow back through it.
@@ -65,7 +66,8 @@ pub(super) enum Node {
         tokens: usize,
         heads: usize,
     },
-    SwiGlu {
+    Glu {
+        gate: Gate,
         u: Var,
     },
     CrossEntropy {

@@ -23,6 +23,13 @@ pub fn sigmoid<R: Real>(x: R) -> R {
     (if x < R::of(0.0) { e } else { one }) / (one + e)
 }
 
+/// `silu(x) = x s`, `s = sigmoid(x)`, and its slope `s + x s (1 - s)`.
+#[inline(always)]
+pub fn silu_with_slope<R: Real>(x: R) -> (R, R) {
+    let s = sigmoid(x);
+    (x * s, s + x * s * sigmoid(-x))
+}
+
 /// The factor of QuickGELU.
 const QUICK: f64 = 1.702;
 
@@ -32,12 +39,10 @@ pub fn quick_gelu<R: Real>(x: R) -> R {
     x * sigmoid(R::of(QUICK) * x)
 }
 
-/// `d quick_gelu / dx = s + 1.702 x s (1 - s)`, `s = sigmoid(1.702 x)`.
+/// `d quick_gelu / dx`, the slope of silu at `1.702 x`.
 #[inline(always)]
 pub fn quick_gelu_slope<R: Real>(x: R) -> R {
-    let z = R::of(QUICK) * x;
-    let s = sigmoid(z);
-    s + z * s * sigmoid(-z)
+    silu_with_slope(R::of(QUICK) * x).1
 }
 
 /// Applies `activation` to every element.

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::kernels::gemm::Activation;
+use crate::kernels::glu::Gate;
 use crate::model::facts::Facts;
 use crate::model::weights::Weights;
 
@@ -95,23 +96,33 @@ pub enum QkvBias {
     QueryValue,
 }
 
+/// The function inside an MLP, by timm's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Act {
+    Gelu,
+    QuickGelu,
+    Silu,
+}
+
 /// The MLP of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mlp {
     /// `fc2(act(fc1 x))`.
     Plain { quick: bool },
-    /// `fc2(silu(a) b)`, a and b the halves of `fc1 x`, or `fc1_g x` and `fc1_x x`.
-    SwiGlu { packed: bool },
+    /// `fc2(act(a) b)`, a and b the halves of `fc1 x` or, where not packed, `fc1_g x` and `fc1_x x`; act is SiLU, or GELU.
+    Gated { packed: bool, gelu: bool },
 }
 
 impl Mlp {
-    /// The activation inside the product with fc1.
-    pub fn activation(self) -> Activation {
+    /// The activation inside the product with fc1, and the gate behind it.
+    pub fn functions(self) -> (Activation, Option<Gate>) {
         match self {
-            Self::Plain { quick: false } => Activation::Gelu,
-            Self::Plain { quick: true } => Activation::QuickGelu,
-            Self::SwiGlu { .. } => Activation::None,
+            Self::Plain { quick: false } => (Activation::Gelu, None),
+            Self::Plain { quick: true } => (Activation::QuickGelu, None),
+            Self::Gated { gelu: false, .. } => (Activation::None, Some(Gate::Silu)),
+            Self::Gated { gelu: true, .. } => (Activation::None, Some(Gate::Gelu)),
         }
     }
 }
@@ -223,26 +234,25 @@ impl Architecture {
         let fc1 = rows(if packed { "blocks.0.mlp.fc1.weight" } else { "blocks.0.mlp.fc1_g.weight" });
         let gated = fc1 > 0 && (!packed || fc2.checked_mul(2) == Some(fc1));
         let registers = w.shape("reg_token").ok().and_then(|s| s.get(1).copied()).unwrap_or(0);
-        let (class_token, eva) = (w.has("cls_token"), w.has("blocks.0.gamma_1"));
-        let position = match w.shape("pos_embed") {
-            Ok(shape) => {
-                let n = shape.get(1).copied().unwrap_or(0);
-                let front = [usize::from(class_token), 0, usize::from(class_token) + registers];
-                let at = told.image.filter(|image| image.is_multiple_of(patch)).map(|image| image / patch);
-                learned(n, front, at).ok_or_else(|| {
-                    w.error(format!("`pos_embed` has shape {shape:?}, which is no square of patches behind {front:?}"))
-                })?
-            }
-            Err(_) => Position::Rotary {
-                temperature: told.temperature.ok_or_else(|| {
-                    w.error("`pos_embed` is missing, and this architecture is not said to turn queries and keys")
-                })?,
-            },
+        // What must be there and is not is assumed here, so that it is listed with all that is missing.
+        let class_token = w.has("cls_token") || told.pooling == Some(Pooling::Token);
+        let (norm, fc_norm) = (w.has("norm.weight"), w.has("fc_norm.weight"));
+        let eva = w.has("blocks.0.gamma_1");
+        let front = usize::from(class_token);
+        let said = told.image.filter(|&image| image <= MAX_IMAGE && image.is_multiple_of(patch));
+        let said = said.map(|image| image / patch);
+        let found = w.shape("pos_embed").ok().map(|shape| shape.get(1).copied().unwrap_or(0));
+        let square = found.and_then(|n| learned(n, [front, 0, front + registers], said));
+        let position = match (square, told.temperature, said) {
+            (Some(square), ..) => square,
+            (None, Some(temperature), _) if found.is_none() => Position::Rotary { temperature },
+            (None, _, Some(grid)) => Position::Learned { grid, front },
+            _ => return Err(w.error("`pos_embed` is missing, or no square of patches behind the tokens in front")),
         };
         let lacks: Vec<_> = [
             ("num_heads", told.heads.is_none()),
             ("layernorm_eps", told.eps.is_none()),
-            ("act_layer", told.quick.is_none() && !gated),
+            ("act_layer", if gated { packed && told.gate.is_none() } else { told.act.is_none() }),
             ("global_pool", told.pooling.is_none()),
             ("image_size", matches!(position, Position::Rotary { .. }) && image.or(told.image).is_none()),
             ("mean", told.mean.is_none()),
@@ -259,7 +269,7 @@ impl Architecture {
             )));
         }
         let own = match position {
-            Position::Learned { grid, .. } => grid * patch,
+            Position::Learned { grid, .. } => grid.saturating_mul(patch),
             Position::Rotary { .. } => told.image.or(image).unwrap_or(0),
         };
         if let (Some(said), Position::Learned { grid, .. }) = (told.image.filter(|&said| said != own), position) {
@@ -280,6 +290,16 @@ impl Architecture {
             eps: told.eps.unwrap_or(0.0),
         };
         sizes.check().map_err(|e| w.error(e))?;
+        let mlp = match (gated, if gated { told.gate.filter(|_| packed) } else { told.act }) {
+            (false, Some(Act::Gelu)) => Mlp::Plain { quick: false },
+            (false, Some(Act::QuickGelu)) => Mlp::Plain { quick: true },
+            (true, None | Some(Act::Silu)) => Mlp::Gated { packed, gelu: false },
+            (true, Some(Act::Gelu)) => Mlp::Gated { packed, gelu: true },
+            (_, act) => {
+                let kind = if gated { "with" } else { "without" };
+                return Err(w.error(format!("MLPs {kind} a gate are not offered with act_layer = {act:?}")));
+            }
+        };
         let style = Style {
             class_token,
             position,
@@ -291,17 +311,11 @@ impl Architecture {
                 _ => QkvBias::None,
             },
             eva,
-            mlp: if gated { Mlp::SwiGlu { packed } } else { Mlp::Plain { quick: told.quick.unwrap_or(false) } },
-            norm: w.has("norm.weight"),
+            mlp,
+            norm: norm || !fc_norm,
             pooling: told.pooling.unwrap_or(Pooling::Token),
-            fc_norm: w.has("fc_norm.weight"),
+            fc_norm,
         };
-        if style.pooling == Pooling::Token && !class_token {
-            return Err(w.error("`cls_token` is missing, and the feature is said to be the class token"));
-        }
-        if !style.norm && !style.fc_norm {
-            return Err(w.error("`norm.weight` is missing, and so is `fc_norm.weight`"));
-        }
         if matches!(position, Position::Rotary { .. }) && !(dim / sizes.heads).is_multiple_of(4) {
             return Err(w.error(format!("heads of {} columns: those that turn have multiples of 4", dim / sizes.heads)));
         }
@@ -355,4 +369,28 @@ fn learned(n: usize, front: [usize; 3], grid: Option<usize>) -> Option<Position>
     let all = || front.into_iter().filter_map(square);
     let wanted = |p: &Position| matches!(p, Position::Learned { grid: found, .. } if Some(*found) == grid);
     all().find(wanted).or_else(|| all().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_normalised_anew() {
+        let normalisation = Normalisation { mean: vec![0.25, 0.5], std: vec![0.5, 0.125] };
+        // Pixels 0, 1/4 and 1 of both channels of two images.
+        let mut images = [-1.0, -0.5, 1.0].repeat(4);
+        normalisation.renormalise(&mut images, 2, 3);
+        assert_eq!(images, [-0.5, 0.0, 1.5, -4.0, -2.0, 4.0].repeat(2));
+    }
+
+    #[test]
+    fn a_square_of_two_kinds_is_decided_by_the_image() {
+        // Nine patches without a position in front, or four with five.
+        let front = [1, 0, 5];
+        assert_eq!(learned(9, front, Some(3)), Some(Position::Learned { grid: 3, front: 0 }));
+        assert_eq!(learned(9, front, Some(2)), Some(Position::Learned { grid: 2, front: 5 }));
+        assert_eq!(learned(1370, [1, 0, 1], None), Some(Position::Learned { grid: 37, front: 1 }));
+        assert_eq!(learned(198, [1, 0, 1], None), None, "a distilled DeiT");
+    }
 }

@@ -55,7 +55,7 @@ fn shards(index: &Path) -> Result<Weights> {
         let file = plain.ok_or_else(|| fail(index, format!("the shard of `{tensor}` is {file}, no name of a file")))?;
         files.entry(file).or_default().push(tensor);
     }
-    let mut whole = Weights::parts_of(&index.display().to_string());
+    let mut whole = Weights::empty(&index.display().to_string());
     for (file, tensors) in files {
         let shard = Weights::read(&index.with_file_name(file))?;
         whole.adopt(shard, &tensors)?;

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::Result;
-use crate::model::architecture::Pooling;
+use crate::model::architecture::{Act, Pooling};
 use crate::model::weights::Weights;
 
 /// Each where a source tells it; keys are those of timm's constructors.
@@ -15,8 +15,10 @@ pub struct Facts {
     pub heads: Option<usize>,
     /// That of all norms.
     pub eps: Option<f32>,
-    /// QuickGELU instead of GELU.
-    pub quick: Option<bool>,
+    /// Of MLPs without a gate.
+    pub act: Option<Act>,
+    /// Of packed gates, where a model's own default may be another than the family's.
+    pub gate: Option<Act>,
     pub pooling: Option<Pooling>,
     /// Of the rotary embedding.
     pub temperature: Option<f64>,
@@ -28,17 +30,17 @@ const IMAGENET: [[f64; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 const CLIP: [[f64; 3]; 2] = [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]];
 const HALF: [[f64; 3]; 2] = [[0.5; 3]; 2];
 
-/// Families by a part of timm's name, the first that fits: eps, QuickGELU, pooling, mean and std.
-const FAMILIES: [(&str, f32, bool, Pooling, [[f64; 3]; 2]); 9] = [
-    ("dinov3", 1e-5, false, Pooling::Average, IMAGENET),
-    ("quickgelu", 1e-5, true, Pooling::Token, CLIP),
-    ("clip", 1e-5, false, Pooling::Token, CLIP),
-    ("dino", 1e-6, false, Pooling::Token, IMAGENET),
-    ("deit", 1e-6, false, Pooling::Token, IMAGENET),
-    (".mae", 1e-6, false, Pooling::Token, IMAGENET),
-    ("_gap_", 1e-6, false, Pooling::Average, HALF),
-    ("flexivit", 1e-6, false, Pooling::Token, HALF),
-    ("vit", 1e-6, false, Pooling::Token, HALF),
+/// Families by a part of timm's name, the first that fits: eps, act, pooling, mean and std.
+const FAMILIES: [(&str, f32, Act, Pooling, [[f64; 3]; 2]); 9] = [
+    ("dinov3", 1e-5, Act::Gelu, Pooling::Average, IMAGENET),
+    ("quickgelu", 1e-5, Act::QuickGelu, Pooling::Token, CLIP),
+    ("clip", 1e-5, Act::Gelu, Pooling::Token, CLIP),
+    ("dino", 1e-6, Act::Gelu, Pooling::Token, IMAGENET),
+    ("deit", 1e-6, Act::Gelu, Pooling::Token, IMAGENET),
+    (".mae", 1e-6, Act::Gelu, Pooling::Token, IMAGENET),
+    ("_gap_", 1e-6, Act::Gelu, Pooling::Average, HALF),
+    ("flexivit", 1e-6, Act::Gelu, Pooling::Token, HALF),
+    ("vit", 1e-6, Act::Gelu, Pooling::Token, HALF),
 ];
 
 /// Parts of the names of relatives that compute something else.
@@ -57,7 +59,7 @@ fn heads(name: &str, width: usize) -> Option<usize> {
 impl Facts {
     /// What is known of a family by timm's name of the architecture; nothing of an unknown one.
     pub fn family(name: &str, width: usize) -> Self {
-        let Some((part, eps, quick, pooling, [mean, std])) = FAMILIES.into_iter().find(|f| name.contains(f.0)) else {
+        let Some((part, eps, act, pooling, [mean, std])) = FAMILIES.into_iter().find(|f| name.contains(f.0)) else {
             return Self::default();
         };
         let rotary = part == "dinov3";
@@ -65,7 +67,9 @@ impl Facts {
             image: rotary.then_some(256),
             heads: heads(name, width),
             eps: Some(eps),
-            quick: Some(quick),
+            act: Some(act),
+            // That of the only one with gates, giant.
+            gate: name.contains("dinov2").then_some(Act::Silu),
             pooling: Some(pooling),
             temperature: rotary.then_some(100.0),
             // One number for all channels, where they are equal, fits any number of them.
@@ -80,7 +84,8 @@ impl Facts {
             image: self.image.or(other.image),
             heads: self.heads.or(other.heads),
             eps: self.eps.or(other.eps),
-            quick: self.quick.or(other.quick),
+            act: self.act.or(other.act),
+            gate: self.gate.or(other.gate),
             pooling: self.pooling.or(other.pooling),
             temperature: self.temperature.or(other.temperature),
             mean: self.mean.or(other.mean),
@@ -120,13 +125,12 @@ impl Facts {
                 }
             }
         };
-        let quick = match first(&["act_layer"]) {
+        let act = match first(&["act_layer"]) {
             None => None,
             Some((key, value)) => match value.as_str() {
-                Some("gelu") => Some(false),
-                Some("quick_gelu") => Some(true),
-                // That of a gated MLP, which the shapes tell.
-                Some("silu") => None,
+                Some("gelu") => Some(Act::Gelu),
+                Some("quick_gelu") => Some(Act::QuickGelu),
+                Some("silu") => Some(Act::Silu),
                 _ => return Err(bad(key, value, "gelu, quick_gelu or silu")),
             },
         };
@@ -142,7 +146,8 @@ impl Facts {
             image: whole(&["image_size", "img_size"])?,
             heads: whole(&["num_heads"])?,
             eps: number(&["layernorm_eps", "norm_eps"])?.map(|x| x as f32),
-            quick,
+            act,
+            gate: act,
             pooling,
             temperature: number(&["rope_temperature"])?,
             mean: numbers("mean")?,

@@ -84,12 +84,12 @@ impl Loader<'_> {
         };
         let qkv = self.w.take(&name("attn.qkv.weight"), &[3 * d, d])?;
         let (outs, fc1, bias) = match s.mlp {
-            Mlp::Plain { .. } | Mlp::SwiGlu { packed: true } => {
-                let outs = if s.mlp == (Mlp::SwiGlu { packed: true }) { 2 * c.mlp } else { c.mlp };
+            Mlp::Plain { .. } | Mlp::Gated { packed: true, .. } => {
+                let outs = if s.mlp.functions().1.is_some() { 2 * c.mlp } else { c.mlp };
                 let weight = self.w.take(&name("mlp.fc1.weight"), &[outs, d])?;
                 (outs, weight, self.w.take(&name("mlp.fc1.bias"), &[outs])?)
             }
-            Mlp::SwiGlu { packed: false } => {
+            Mlp::Gated { packed: false, .. } => {
                 let mut both = |part: &str, shape: &[usize]| -> Result<Vec<f64>> {
                     let [gate, value] = ["g", "x"].map(|x| self.w.take(&name(&format!("mlp.fc1_{x}.{part}")), shape));
                     Ok([gate?, value?].concat())

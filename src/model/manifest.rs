@@ -64,8 +64,8 @@ impl Architecture {
             }
             let fc1: &[(&str, usize)] = match s.mlp {
                 Mlp::Plain { .. } => &[("mlp.fc1", c.mlp)],
-                Mlp::SwiGlu { packed: true } => &[("mlp.fc1", 2 * c.mlp)],
-                Mlp::SwiGlu { packed: false } => &[("mlp.fc1_g", c.mlp), ("mlp.fc1_x", c.mlp)],
+                Mlp::Gated { packed: true, .. } => &[("mlp.fc1", 2 * c.mlp)],
+                Mlp::Gated { packed: false, .. } => &[("mlp.fc1_g", c.mlp), ("mlp.fc1_x", c.mlp)],
             };
             let ends = [("attn.proj", d, d), ("mlp.fc2", d, c.mlp)];
             for (name, outs, ins) in ends.into_iter().chain(fc1.iter().map(|&(name, outs)| (name, outs, d))) {
@@ -113,7 +113,7 @@ impl Architecture {
     pub fn flops(&self) -> f64 {
         let c = &self.sizes;
         let (d, n, mlp) = (c.dim as f64, self.tokens() as f64, c.mlp as f64);
-        let mlps = if matches!(self.style.mlp, Mlp::SwiGlu { .. }) { 3.0 } else { 2.0 };
+        let mlps = if matches!(self.style.mlp, Mlp::Gated { .. }) { 3.0 } else { 2.0 };
         let embed = (c.grid().pow(2) * c.channels * c.patch * c.patch) as f64 * d;
         2.0 * (embed + c.depth as f64 * n * (4.0 * d * d + mlps * d * mlp + 2.0 * n * d))
     }
@@ -132,7 +132,7 @@ impl Architecture {
         // The residual stream and, beside it, normed tokens with q, k, v, or with the hidden layer of the MLP.
         let hidden = match self.style.mlp {
             Mlp::Plain { .. } => c.mlp,
-            Mlp::SwiGlu { .. } => 3 * c.mlp,
+            Mlp::Gated { .. } => 3 * c.mlp,
         };
         4 * self.tokens() * (2 * c.dim + (4 * c.dim).max(hidden + c.dim))
     }

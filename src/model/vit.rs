@@ -4,8 +4,8 @@ use crate::autograd::{Linear, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::patch_embed::PatchEmbed;
+use crate::model::architecture::Pooling;
 pub use crate::model::architecture::{Architecture, MAX_IMAGE, VitConfig};
-use crate::model::architecture::{Mlp, Pooling};
 use crate::model::fingerprint::Hasher;
 use crate::model::load::Loader;
 use crate::model::weights::Weights;
@@ -182,9 +182,10 @@ impl Vit {
         let mixed = tape.attention(&qkv, batch, tokens, heads)?;
         let x = self.affine(tape, &block.proj, &mixed, Some(&x), Activation::None)?;
         let normed = self.normed(tape, &block.norm2, &x)?;
-        let mut hidden = self.affine(tape, &block.fc1, &normed, None, mlp.activation())?;
-        if let Mlp::SwiGlu { .. } = mlp {
-            hidden = tape.swiglu(&hidden)?;
+        let (activation, gate) = mlp.functions();
+        let mut hidden = self.affine(tape, &block.fc1, &normed, None, activation)?;
+        if let Some(gate) = gate {
+            hidden = tape.glu(&hidden, gate)?;
         }
         self.affine(tape, &block.fc2, &hidden, Some(&x), Activation::None)
     }

@@ -59,7 +59,7 @@ impl Weights {
     }
 
     /// No tensors yet, of a file in shards.
-    pub(super) fn parts_of(file: &str) -> Self {
+    pub(super) fn empty(file: &str) -> Self {
         let (tensors, narrow, metadata) = (BTreeMap::new(), BTreeSet::new(), HashMap::new());
         Self { file: file.into(), tensors, narrow, metadata, config: None }
     }

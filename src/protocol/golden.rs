@@ -210,7 +210,8 @@ impl Golden {
             let weights = self.tensors.below("weights.");
             // timm's classes, by families that have their defaults.
             let family = Facts::family(if case.class.ends_with("Eva") { "dinov3" } else { "vit" }, 0);
-            let told = Facts::of_args(&weights, &case.args)?.or(family);
+            // The constructor's own default is that of gates, too.
+            let told = Facts::of_args(&weights, &case.args)?.or(Facts { gate: family.act, ..family });
             return Ok(Some((weights, told)));
         };
         let above = self.folder.parent().unwrap_or(Path::new(".."));

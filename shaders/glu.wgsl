@@ -1,6 +1,6 @@
-// out = a sigmoid(a) b, u = a | b
+// out = gate(a) b, u = a | b; gate(a) = a Phi(a) where GELU, else a sigmoid(a)
 // One thread makes one element; threads beyond the end do nothing.
-import package::lib::math::{linear_group, sigmoid};
+import package::lib::math::{gelu, linear_group, sigmoid};
 import package::plan::{WG};
 
 struct Params {
@@ -19,5 +19,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if i >= params.n { return; }
     let at = i + i / params.cols * params.cols;
     let a = u[at];
-    out[i] = a * sigmoid(a) * u[at + params.cols];
+    @if(GELU) let gate = gelu(a);
+    @if(!GELU) let gate = a * sigmoid(a);
+    out[i] = gate * u[at + params.cols];
 }

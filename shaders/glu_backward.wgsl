@@ -1,6 +1,7 @@
-// u = a | b, s = sigmoid(a):  da = dy b s (1 + a (1 - s)),  db = dy a s
+// u = a | b:  da = dy b gate'(a),  db = dy gate(a)
+//   GELU: gate'(a) = Phi(a) + a phi(a); else s (1 + a (1 - s)), s = sigmoid(a)
 // One thread makes both elements of a pair; threads beyond the end do nothing.
-import package::lib::math::{linear_group, sigmoid};
+import package::lib::math::{gelu_with_slope, linear_group, sigmoid};
 import package::plan::{WG};
 
 struct Params {
@@ -20,8 +21,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if i >= params.n { return; }
     let at = i + i / params.cols * params.cols;
     let a = u[at];
-    let s = sigmoid(a);
+    @if(GELU) let gate = gelu_with_slope(a);
     // 1 - s = sigmoid(-a), which does not cancel.
-    du[at] = dy[i] * u[at + params.cols] * (s + a * s * sigmoid(-a));
-    du[at + params.cols] = dy[i] * (a * s);
+    @if(!GELU) let s = sigmoid(a);
+    @if(!GELU) let gate = vec2<f32>(a * s, s + a * s * sigmoid(-a));
+    du[at] = dy[i] * u[at + params.cols] * gate.y;
+    du[at + params.cols] = dy[i] * gate.x;
 }

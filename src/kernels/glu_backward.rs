@@ -1,27 +1,29 @@
-//! Gradient of the gate of a SwiGLU MLP.
+//! Gradient of the gate of a gated MLP.
 
 use super::add::elementwise;
-use super::swiglu::SwiGluParams;
+use super::glu::{Gate, GluParams};
 use crate::Result;
 use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
 
-/// With `u = a | b` and `s = sigmoid(a)`: `du = dy b s (1 + a (1 - s)) | dy a s`.
+/// With `u = a | b`: `du = dy b gate'(a) | dy gate(a)`; for SiLU `gate'(a) = s (1 + a (1 - s))` with `s = sigmoid(a)`, for
+/// GELU `Phi(a) + a phi(a)`.
 ///
 /// # Shapes
 /// u and du [rows, 2 h], dy [rows, h].
 #[derive(Clone, Copy, Debug)]
-pub struct SwiGluBackward<'a> {
+pub struct GluBackward<'a> {
+    pub gate: Gate,
     pub u: &'a Tensor,
     pub dy: &'a Tensor,
     pub du: &'a Tensor,
 }
 
-impl Kernel for SwiGluBackward<'_> {
-    const NAME: &'static str = "swiglu_backward";
-    type Params = SwiGluParams;
+impl Kernel for GluBackward<'_> {
+    const NAME: &'static str = "glu_backward";
+    type Params = GluParams;
 
-    fn params(&self) -> SwiGluParams {
-        SwiGluParams { n: self.dy.len() as u32, cols: self.dy.cols() as u32 }
+    fn params(&self) -> GluParams {
+        GluParams { n: self.dy.len() as u32, cols: self.dy.cols() as u32 }
     }
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {
@@ -31,6 +33,8 @@ impl Kernel for SwiGluBackward<'_> {
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(elementwise("swiglu_backward", self.dy.len(), caps))
+        let mut plan = elementwise("glu_backward", self.dy.len(), caps);
+        plan.constants.push(self.gate.flag());
+        Ok(plan)
     }
 }
