@@ -106,7 +106,8 @@ fn backbone(file: &mut File, prefix: &str) {
 
 /// A ViT with a register and LayerScale.
 pub fn vit() -> File {
-    let keys = [("image_size", "4"), ("num_heads", "2"), ("layernorm_eps", "1e-6"), ("mean", "0.5"), ("std", "0.5")];
+    let keys =
+        [("architecture", "vit"), ("image_size", "4"), ("num_heads", "2"), ("layernorm_eps", "1e-6"), ("std", "0.5")];
     let mut file = File::new(&keys.map(|(key, text)| (key, text.to_string())));
     backbone(&mut file, "");
     file.reals("reg_token", &[1, 1, D1]);
