@@ -7,8 +7,9 @@ use minoise::Result;
 use minoise::autograd::{Gradients, Linear, Tape};
 use minoise::device::{Device, Precision, Tensor};
 use minoise::kernels::noise_mix::{Noise, PhiLayout};
+use minoise::model::facts::Facts;
 use minoise::model::noise::{MixtureSource, NoiseLayers};
-use minoise::model::vit::{Vit, VitConfig};
+use minoise::model::vit::{Architecture, Vit, VitConfig};
 use minoise::model::weights::Weights;
 use pollster::block_on;
 
@@ -31,16 +32,41 @@ struct Net {
     loss: Tensor,
 }
 
+/// The golden files whose backbones are differentiated: the plain ViT with two layers of phi or one, then one of each family.
+const NETS: [(&str, usize); 7] = [
+    ("run-paper-a", 1),
+    ("run-paper-a", 2),
+    ("vit-average", 2),
+    ("vit-clip", 2),
+    ("vit-dinov3", 2),
+    ("vit-registers", 2),
+    ("vit-swiglu", 2),
+];
+
+/// The backbone inside a golden file.
+fn pretrained(golden: &str) -> Result<(Architecture, Weights)> {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden"));
+    let file = Weights::read(&folder.join(golden).with_extension("safetensors"))?;
+    if golden.starts_with("run-") {
+        let weights = file.below("backbone.");
+        return Ok((VitConfig::infer(&weights, 32, 3, 1e-6)?, weights));
+    }
+    let case: serde_json::Value = serde_json::from_str(&file.metadata["case"]).expect("a golden file's case");
+    let weights = file.below("weights.");
+    let family = Facts::family(if golden.ends_with("dinov3") { "dinov3" } else { "vit" }, 0);
+    let told = Facts::of_args(&weights, case["args"].as_object().expect("arguments"))?
+        .or(Facts { gate: family.act, ..family });
+    Ok((Architecture::of(&weights, told, None)?, weights))
+}
+
 impl Net {
-    fn new(device: &Device, layers: usize) -> Result<Self> {
-        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden/run-paper-a.safetensors");
-        let weights = Weights::read(Path::new(golden))?.below("backbone.");
-        let config = VitConfig::infer(&weights, 32, 3, 1e-6)?;
-        let (d1, d2) = (config.dim, 10);
+    fn new(device: &Device, backbone: &str, layers: usize) -> Result<Self> {
+        let (architecture, weights) = pretrained(backbone)?;
+        let VitConfig { dim: d1, depth, image, .. } = architecture.sizes;
+        let d2 = 10;
         let layout = PhiLayout::new(d2, layers)?;
         let wide = |seed, n| numbers(seed, n).into_iter().map(f64::from).collect::<Vec<_>>();
-        let projections: Vec<_> =
-            (0..config.depth as u64).map(|j| (wide(10 + j, d1 * d2), wide(20 + j, d2 * d1))).collect();
+        let projections: Vec<_> = (0..depth as u64).map(|j| (wide(10 + j, d1 * d2), wide(20 + j, d2 * d1))).collect();
         let mut noise = NoiseLayers::new(device, layout, d1, &projections, true)?;
         for module in 0..2u64 {
             noise.add_module(|layer| {
@@ -56,13 +82,13 @@ impl Net {
         }
         noise.set_mixture(&[0.3, -0.2], true)?;
         Ok(Self {
-            vit: Vit::load(device, config, weights, false)?,
+            vit: Vit::load(device, architecture, weights, false)?,
             noise,
             random: random(device, 30, &[d1, FEATURES])?,
             main: random(device, 31, &[CLASSES, FEATURES])?,
             aux: random(device, 32, &[CLASSES, FEATURES])?,
             aux_bias: random(device, 33, &[CLASSES])?,
-            images: random(device, 34, &[BATCH, 3, 32, 32])?,
+            images: random(device, 34, &[BATCH, 3, image, image])?,
             labels: device.upload_u32(&[4, 0, 2], &[BATCH])?,
             loss: device.zeros(&[1])?,
         })
@@ -116,9 +142,9 @@ impl Net {
 }
 
 /// Central differences with step h have error h^2 |f'''| / 6 + eps |f| / h: about 1e-9 here.
-fn gradients_are_differences(layers: usize) -> Result<(), Failed> {
+fn gradients_are_differences(backbone: &str, layers: usize) -> Result<(), Failed> {
     let device = Device::cpu(Precision::F64);
-    let net = Net::new(&device, layers)?;
+    let net = Net::new(&device, backbone, layers)?;
     let gradients = net.gradients(&device)?;
     for (name, tensor, offset) in net.parameters() {
         let gradient = gradients.of(&tensor).ok_or_else(|| format!("no gradient of {name}"))?;
@@ -150,9 +176,9 @@ fn gradients_are_differences(layers: usize) -> Result<(), Failed> {
 }
 
 /// The same gradients on a device, relative to the largest entry: SPEC section 8 allows 1e-3.
-fn gradients_agree(device: &Device, layers: usize) -> Result<(), Failed> {
+fn gradients_agree(device: &Device, backbone: &str, layers: usize) -> Result<(), Failed> {
     let oracle = Device::cpu(Precision::F64);
-    let (net, want) = (Net::new(device, layers)?, Net::new(&oracle, layers)?);
+    let (net, want) = (Net::new(device, backbone, layers)?, Net::new(&oracle, backbone, layers)?);
     let (got, wanted) = (net.gradients(device)?, want.gradients(&oracle)?);
     for ((name, a, _), (_, b, _)) in net.parameters().iter().zip(want.parameters()) {
         let missing = || format!("no gradient of {name}");
@@ -169,7 +195,7 @@ fn gradients_agree(device: &Device, layers: usize) -> Result<(), Failed> {
 }
 
 fn memory_stays_flat(device: &Device) -> Result<(), Failed> {
-    let net = Net::new(device, 2)?;
+    let net = Net::new(device, "run-paper-a", 2)?;
     let mut in_use = Vec::new();
     for _ in 0..200 {
         drop(net.gradients(device)?);
@@ -185,13 +211,13 @@ fn memory_stays_flat(device: &Device) -> Result<(), Failed> {
 
 pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
     let mut trials = Vec::new();
-    for layers in [1, 2] {
-        let name = format!("autograd central differences, {layers} layers of phi [f64 twins]");
-        trials.push(Trial::test(name, move || gradients_are_differences(layers)));
+    for (net, layers) in NETS {
+        let name = format!("autograd central differences, {net}, {layers} layers of phi [f64 twins]");
+        trials.push(Trial::test(name, move || gradients_are_differences(net, layers)));
         for (label, device) in devices {
-            let name = format!("autograd gradients, {layers} layers of phi [{label}]");
+            let name = format!("autograd gradients, {net}, {layers} layers of phi [{label}]");
             let device = device.clone();
-            trials.push(Trial::test(name, move || gradients_agree(&device, layers)));
+            trials.push(Trial::test(name, move || gradients_agree(&device, net, layers)));
         }
     }
     for (label, device) in devices {

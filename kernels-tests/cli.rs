@@ -82,22 +82,66 @@ fn damaged_weights_and_data_are_named() {
     refused(&["run", "--set", &set(&cut)], &["cut.safetensors", "not a safetensors file"]);
     let missing = dir.path().join("missing.safetensors");
     refused(&["run", "--set", &set(&missing)], &["missing.safetensors"]);
-    // Another normalisation, in place.
+    // A normalisation that divides by nothing, in place.
     let header = text(&whole[..20_000]);
-    let at = header.find(r#""mean":"0.5""#).expect("the key stands in the header");
-    let mut shifted = whole.clone();
-    shifted[at + 8..at + 11].copy_from_slice(b"0.4");
-    refused(&["run", "--set", &set(&write(dir.path(), "shifted.safetensors", &shifted))], &["mean", "0.4"]);
+    let at = header.find(r#""std":"0.5""#).expect("the key stands in the header");
+    let mut flat = whole.clone();
+    flat[at + 7..at + 10].copy_from_slice(b"0.0");
+    refused(&["run", "--set", &set(&write(dir.path(), "flat.safetensors", &flat))], &["`std`", "positive"]);
     // A tensor renamed in place: one missing and one too many.
     let header = text(&whole[..20_000]);
     let at = header.find("blocks.3.norm1.weight").expect("the name stands in the header");
     let mut renamed = whole.clone();
     renamed[at..at + 21].copy_from_slice(b"blocks.3.norm9.weight");
     let renamed = write(dir.path(), "renamed.safetensors", &renamed);
-    refused(&["run", "--set", &set(&renamed)], &["renamed.safetensors"]);
+    let both = ["renamed.safetensors", "2 tensors", "blocks.3.norm1.weight", "blocks.3.norm9.weight"];
+    refused(&["run", "--set", &set(&renamed)], &both);
+    refused(&["inspect", renamed.to_str().expect("a path")], &both);
     refused(&["run", "--set", &format!("data='{}'", dir.path().display())], &["classes.txt"]);
     let junk = write(dir.path(), "junk.safetensors", b"\x08\0\0\0\0\0\0\0{}      ");
     refused(&["verify", junk.to_str().expect("a path")], &["junk.safetensors", "not a golden file"]);
+}
+
+/// The description of a backbone counts what stands in its file, and names what it would not use.
+#[test]
+fn inspect_describes_weights() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let inspect = |args: &[&str]| {
+        let out = minoise(&[&["inspect"], args].concat());
+        assert!(out.status.success(), "{args:?}: {}", text(&out.stderr));
+        text(&out.stdout)
+    };
+    let found: serde_json::Value = serde_json::from_str(&inspect(&["icons", "--json"])).expect("JSON");
+    assert_eq!(found["parameters"], 679_200, "weights/README.md");
+    assert_eq!(found["tokens"], 17);
+    assert_eq!(found["left_aside"], serde_json::json!([]));
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&inspect(&["icons", "--json", "--image-size", "64"])).expect("JSON")
+            ["tokens"],
+        65
+    );
+    // Without metadata nothing is told but the shapes; a name, or timm's config.json, tells the rest.
+    let mut file = files::vit();
+    let head = files::Entry { name: "head.bias".into(), dtype: "F16", shape: vec![1], data: vec![0, 0] };
+    file.tensors.push(head);
+    file.metadata.clear();
+    let path = write(dir.path(), "bare.safetensors", &file.bytes());
+    let bare = path.to_str().expect("a path");
+    refused(&["inspect", bare], &["bare.safetensors", "num_heads", "global_pool", "mean", "--arch"]);
+    refused(&["inspect", bare, "--arch", "vit_tiny_patch16_224"], &["num_heads"]);
+    refused(&["inspect", bare, "--arch", "resnet50"], &["resnet50"]);
+    refused(&["inspect", bare, "--arch", "eva02_tiny_patch14_224"], &["eva02_tiny_patch14_224", "not offered"]);
+    let config = r#"{"architecture": "vit_tiny_patch16_224", "model_args": {"num_heads": 2, "img_size": 4},
+        "pretrained_cfg": {"mean": [0.1], "std": [0.2], "input_size": [1, 4, 4]}}"#;
+    write(dir.path(), "config.json", config.as_bytes());
+    let told = inspect(&[bare]);
+    for word in ["mean [0.1], std [0.2]", "1 tensors: head.bias", "1 registers", "2 heads", "pooling token"] {
+        assert!(told.contains(word), "`{word}` is not in {told}");
+    }
+    write(dir.path(), "config.json", br#"{"architecture": 3"#);
+    refused(&["inspect", bare], &["config.json", "JSON"]);
+    write(dir.path(), "config.json", br#"{"architecture": "vit", "global_pool": "map"}"#);
+    refused(&["inspect", bare], &["global_pool", "map", "token or avg"]);
 }
 
 #[test]

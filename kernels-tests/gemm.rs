@@ -5,6 +5,7 @@ use minoise::Result;
 use minoise::device::{Caps, Device, Tensor, Varied, WithPlan};
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, TILES, Variant};
 
+use crate::glu::{sigmoid, sigmoid_rounding};
 use crate::harness::{
     Case, Needs, Output, canaries, case, case_for, few_groups, guarded, input, input_f16, numbers, output, poisoned,
     wide,
@@ -196,6 +197,21 @@ fn product(
     Ok(vec![output("out", out, bound.clone()).naive(|| naive), output("pre", pre, bound).naive(|| naive_pre)])
 }
 
+/// QuickGELU of the sums.
+fn quick(device: &Device, mnk: [usize; 3], variant: Option<Variant>) -> Result<Vec<Output>> {
+    let [m, n, k] = mnk;
+    let (da, db) = (Part::whole(numbers(1, m * k), k), Part::whole(numbers(2, k * n), n));
+    let (a, b) = (input(device, &da.data, &[m, k])?, input(device, &db.data, &[k, n])?);
+    let out = poisoned(device, &[m, n])?;
+    run(device, Gemm { activation: Activation::QuickGelu, ..Gemm::new(Layout::NN, &a, &b, &out)? }, variant)?;
+    let [sums, sizes] = sums(Layout::NN, mnk, &da, &db, 0);
+    let naive: Vec<_> = sums.iter().map(|z| z * sigmoid(1.702 * z)).collect();
+    // The slope of QuickGELU is below 1.1; see `glu.rs` for its own rounding.
+    let own = sums.iter().zip(&naive).map(|(z, x)| x.abs() * (sigmoid_rounding(1.702 * z) + 2.0 * EPS));
+    let bound = bound(k, &sizes, 0.0).into_iter().zip(own).map(|(sum, own)| 1.1 * sum + own).collect();
+    Ok(vec![output("out", out, bound).naive(|| naive)])
+}
+
 /// Products inside larger tensors: offsets, leading dimensions and batch strides that differ from the sizes. What stands
 /// between the results must stay.
 fn parts(device: &Device, layout: Layout, pad: usize, variant: Option<Variant>) -> Result<Vec<Output>> {
@@ -353,6 +369,10 @@ pub fn cases() -> Vec<Case> {
             all.push(case_of(variant, name, move |d| halves(d, layout, mnk, variant)));
         }
     }
+    for (variant, mnk) in all_variants.clone().flat_map(|v| HALVES.map(|mnk| (v.map(|v| v.0), mnk))) {
+        let name = format!("gemm QuickGELU {mnk:?}{}", name(variant));
+        all.push(case_of(variant, name, move |d| quick(d, mnk, variant)));
+    }
     for (layout, add) in LAYOUTS.into_iter().flat_map(|l| [(l, false), (l, true)]) {
         all.push(case(format!("gemm {layout:?} in parts, accumulate {add}"), move |d| in_parts(d, layout, add)));
     }
@@ -383,6 +403,9 @@ pub fn examples(device: &Device) -> Result<()> {
             for mnk in HALVES {
                 halves(device, layout, mnk, variant)?;
             }
+        }
+        for mnk in HALVES {
+            quick(device, mnk, variant)?;
         }
         for m in [64, 99] {
             let (a, out) = (device.reals(&[37, m])?, device.reals(&[m, m])?);

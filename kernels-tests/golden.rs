@@ -8,7 +8,10 @@ use minoise::protocol::{Outcome, verify};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden");
 
-/// One trial a file and device; files whose replay does not exist yet are listed as ignored.
+/// Beside the repository, where there are: golden files whose weights are too large for it.
+const LARGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/golden");
+
+/// One trial a file and device; files whose weights are not there are listed as ignored.
 pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     let mut files: Vec<_> = std::fs::read_dir(FOLDER)
         .expect("the golden files come with the repository")
@@ -22,8 +25,10 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let all = devices.iter().map(|(label, device)| (label.clone(), device.clone(), false));
         for (label, device, f64) in all.chain([("f64 twins".to_string(), oracle.clone(), true)]) {
-            let path = path.clone();
-            let ignored = name.starts_with("vit-");
+            let large = Path::new(LARGE).join(path.file_name().unwrap_or_default());
+            let outside = name == "vit-dinov2-s14";
+            let path = if outside { large } else { path.clone() };
+            let ignored = outside && !path.with_file_name("../weights/dinov2-vits14-f16.safetensors").is_file();
             let label = if ignored { format!("{label}: not run") } else { label };
             let trial = Trial::test(format!("golden {name} [{label}]"), move || replay(&path, &device, f64));
             trials.push(trial.with_ignored_flag(ignored));
@@ -36,6 +41,12 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
 fn required(name: &str) -> Vec<&'static str> {
     if name.starts_with("ridge-") {
         return vec!["W", "logits", "predictions that differ"];
+    }
+    if name.starts_with("vit-dinov2") {
+        return vec!["features", "position embedding", "class token by block"];
+    }
+    if name.starts_with("vit-") {
+        return vec!["features"];
     }
     let mut groups = vec!["loss", "features", "prototype", "noise parameters", "mixture weights"];
     groups.extend(["W", "W, step 1", "logits", "predictions that differ"]);

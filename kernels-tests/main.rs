@@ -31,8 +31,6 @@ mod cg_direction;
 mod cg_step;
 mod cholesky;
 mod cholesky_block;
-mod class_token;
-mod class_token_backward;
 mod column_sum;
 mod column_unit;
 mod cross_entropy;
@@ -40,6 +38,8 @@ mod error_free;
 mod fma_chains;
 mod gemm;
 mod gemm_halves;
+mod glu;
+mod glu_backward;
 mod gram;
 mod jacobi_scale;
 mod label_sum;
@@ -56,10 +56,13 @@ mod pair_product;
 mod patch_embed;
 mod philox_normal;
 mod ridge;
+mod rotary;
 mod scale_columns;
 mod scaled_tile;
 mod sgd;
 mod stream_copy;
+mod token_mean;
+mod token_mean_backward;
 mod triangular_rows;
 
 use harness::{Case, Example};
@@ -106,14 +109,14 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     cg_step,
     cholesky,
     cholesky_block,
-    class_token,
-    class_token_backward,
     column_sum,
     column_unit,
     cross_entropy,
     error_free,
     fma_chains,
     gemm,
+    glu,
+    glu_backward,
     gram,
     jacobi_scale,
     gemm_halves,
@@ -131,9 +134,12 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     patch_embed,
     philox_normal,
     ridge,
+    rotary,
     scale_columns,
     scaled_tile,
     sgd,
     stream_copy,
+    token_mean,
+    token_mean_backward,
     triangular_rows,
 ];

@@ -12,14 +12,14 @@ use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::cg_direction::CgDirection;
 use minoise::kernels::cg_step::{CgStep, SCALARS};
 use minoise::kernels::cholesky_block::CholeskyBlock;
-use minoise::kernels::class_token::ClassToken;
-use minoise::kernels::class_token_backward::ClassTokenBackward;
 use minoise::kernels::column_sum::ColumnSum;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::cross_entropy::CrossEntropy;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use minoise::kernels::glu::{Gate, Glu};
+use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::jacobi_scale::JacobiScale;
 use minoise::kernels::label_sum::LabelSum;
@@ -35,10 +35,13 @@ use minoise::kernels::noise_mix_backward::{self, NewestOutputs, NoiseMixBackward
 use minoise::kernels::pair_product::PairProduct;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
+use minoise::kernels::rotary::Rotary;
 use minoise::kernels::scale_columns::ScaleColumns;
 use minoise::kernels::scaled_tile::ScaledTile;
 use minoise::kernels::sgd::Sgd;
 use minoise::kernels::stream_copy::StreamCopy;
+use minoise::kernels::token_mean::TokenMean;
+use minoise::kernels::token_mean_backward::TokenMeanBackward;
 use minoise::kernels::triangular_rows::TriangularRows;
 use minoise::{Error, Result};
 use rand::{RngExt, SeedableRng};
@@ -146,8 +149,9 @@ pub fn trials() -> Vec<Trial> {
 
 const KERNELS: &[(&str, One)] = &[
     ("activation_backward", |d| {
-        let (n, gelu) = (d.size(1 << 20), d.flag());
-        let activation = if gelu { Activation::Gelu } else { Activation::Relu };
+        let n = d.size(1 << 20);
+        let curved = if d.flag() { Activation::Gelu } else { Activation::QuickGelu };
+        let activation = if d.flag() { curved } else { Activation::Relu };
         d.plan(&ActivationBackward { activation, saved: &d.t(&[n]), dy: &d.t(&[n]), dx: &d.t(&[n]) })
     }),
     ("adamw", |d| {
@@ -200,14 +204,6 @@ const KERNELS: &[(&str, One)] = &[
         let m = start + size;
         d.plan(&CholeskyBlock { g: &d.t(&[m, m]), info: &d.t(&[2]), start, size, first: 0 })
     }),
-    ("class_token", |d| {
-        let (b, tokens, cols) = (d.size(300), d.size(200), d.size(300));
-        d.plan(&ClassToken { x: &d.t(&[b, tokens, cols]), out: &d.t(&[b, cols]) })
-    }),
-    ("class_token_backward", |d| {
-        let (b, tokens, cols) = (d.size(300), d.size(200), d.size(300));
-        d.plan(&ClassTokenBackward { dy: &d.t(&[b, cols]), dx: &d.t(&[b, tokens, cols]) })
-    }),
     ("column_sum", |d| {
         let (rows, cols, normalised) = (d.size(2000), d.size(10_000), d.flag());
         let (x, z, stats) = (d.t(&[rows, cols]), d.t(&[rows, cols]), d.t(&[rows, 2]));
@@ -232,6 +228,17 @@ const KERNELS: &[(&str, One)] = &[
         d.plan(&FmaChains { x: &d.t(&[n]), y: &d.t(&[n]), rounds: 1, factor: 0.5, term: 1.0 })
     }),
     ("gemm", gemm),
+    ("glu", |d| {
+        let (rows, cols) = (d.size(10_000), d.size(1500));
+        let gate = if d.flag() { Gate::Silu } else { Gate::Gelu };
+        d.plan(&Glu { gate, u: &d.t(&[rows, 2 * cols]), out: &d.t(&[rows, cols]) })
+    }),
+    ("glu_backward", |d| {
+        let (rows, cols) = (d.size(10_000), d.size(1500));
+        let [u, du] = &[(); 2].map(|()| d.t(&[rows, 2 * cols]));
+        let gate = if d.flag() { Gate::Silu } else { Gate::Gelu };
+        d.plan(&GluBackward { gate, u, dy: &d.t(&[rows, cols]), du })
+    }),
     ("gram", |d| {
         let (rows, cols, samples) = (d.size(3000), d.size(3000), d.size(SAMPLES));
         let m = rows + cols;
@@ -329,19 +336,23 @@ const KERNELS: &[(&str, One)] = &[
     }),
     ("patch_embed", |d| {
         let (b, c, h, w, patch, cols) = (d.size(300), d.size(4), d.size(14), d.size(14), d.size(16), d.size(800));
-        let registers = d.flag().then_some(4);
-        let (images, weight) = (d.t(&[b, c, h * patch, w * patch]), d.t(&[c * patch * patch, cols]));
-        let [bias, cls] = &[(); 2].map(|()| d.t(&[cols]));
-        let (pos, out) = (d.t(&[1 + h * w, cols]), d.t(&[b, 1 + registers.unwrap_or(0) + h * w, cols]));
-        let extra = registers.map(|r| d.t(&[r, cols]));
-        let (images, weight, registers, pos, out) = (&images, &weight, extra.as_ref(), &pos, &out);
-        d.plan(&PatchEmbed { images, weight, bias, cls, registers, pos, out, patch })
+        let tokens = if d.flag() { 5 } else { 0 };
+        let (images, weight) = (&d.t(&[b, c, h * patch, w * patch]), &d.t(&[c * patch * patch, cols]));
+        let (pos, out) = (&d.t(&[h * w, cols]), &d.t(&[b, tokens + h * w, cols]));
+        let prefix = (tokens > 0).then(|| d.t(&[tokens, cols]));
+        d.plan(&PatchEmbed { images, weight, prefix: prefix.as_ref(), pos, out, patch })
     }),
     ("philox_normal", |d| {
         let (rows, d2, raw) = (d.size(5000), d.size(1000), d.flag());
         let (dtype, d2) = if raw { (DType::U32, d2.next_multiple_of(4)) } else { (DType::Real, d2) };
         let stream = Stream { seed: 1, layer: 2, task: 3, step: 4 };
         d.plan(&PhiloxNormal { out: &d.of(dtype, &[rows, d2.next_multiple_of(4)]), d2, stream })
+    }),
+    ("rotary", |d| {
+        let (batch, prefix, patches, heads, dim) = (d.size(40), d.size(6), d.size(500), d.size(12), d.quads(128));
+        let (tokens, inverse) = (prefix + patches, d.flag());
+        let (x, table) = (&d.t(&[batch * tokens, 3 * heads * dim]), &d.t(&[patches, dim]));
+        d.plan(&Rotary { x, table, batch, tokens, heads, inverse })
     }),
     ("scale_columns", |d| {
         let (rows, cols) = (d.size(3000), d.size(1000));
@@ -362,6 +373,14 @@ const KERNELS: &[(&str, One)] = &[
     ("stream_copy", |d| {
         let n = d.quads(1 << 22);
         d.plan(&StreamCopy { x: &d.t(&[n]), y: &d.t(&[n]) })
+    }),
+    ("token_mean", |d| {
+        let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));
+        d.plan(&TokenMean { x: &d.t(&[b, tokens, cols]), range: tokens / 2..tokens, out: &d.t(&[b, cols]) })
+    }),
+    ("token_mean_backward", |d| {
+        let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));
+        d.plan(&TokenMeanBackward { dy: &d.t(&[b, cols]), range: tokens / 2..tokens, dx: &d.t(&[b, tokens, cols]) })
     }),
     ("triangular_rows", |d| {
         let (start, size, rows, transposed) = (d.size(100), d.size(64), d.size(20_000), d.flag());

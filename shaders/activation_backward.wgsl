@@ -1,8 +1,8 @@
 // dx[i] = dy[i] * act'(saved[i])
-//   GELU: act' = Phi(z) + z phi(z), saved = z, the value before the activation; else ReLU: act' = (saved > 0), which
-//   is the same before and after the activation.
+//   GELU: act' = Phi(z) + z phi(z), saved = z, the value before the activation; QUICK: act' = s + 1.702 z s (1 - s),
+//   s = sigmoid(1.702 z), saved likewise; else ReLU: act' = (saved > 0), the same before and after the activation.
 // One thread makes one element; threads beyond the end do nothing.
-import package::lib::math::{gelu_grad, linear_group};
+import package::lib::math::{gelu_grad, linear_group, quick_gelu_grad};
 import package::plan::{WG};
 
 struct Params {
@@ -20,5 +20,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let i = linear_group(group, groups) * WG + lane;
     if i >= params.n { return; }
     @if(GELU) { dx[i] = dy[i] * gelu_grad(saved[i]); }
-    @else { dx[i] = select(0.0, dy[i], saved[i] > 0.0); }
+    @if(QUICK) { dx[i] = dy[i] * quick_gelu_grad(saved[i]); }
+    @if(!GELU && !QUICK) { dx[i] = select(0.0, dy[i], saved[i] > 0.0); }
 }

@@ -3,7 +3,7 @@
 // WG * ROWS rows and 4 * QUADS columns, a lane ROWS rows that lie WG apart.
 // Needs n and the leading dimensions divisible by 4 (and k, except for TN); rows and columns beyond the edges repeat the
 // last ones and are not stored.
-import package::lib::math::{gelu, linear_group, tile_place};
+import package::lib::math::{gelu, linear_group, quick_gelu4, tile_place};
 import package::plan::{ROWS, QUADS, WG};
 
 struct Params {
@@ -95,6 +95,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                     @if(BIAS) { v += bias_quad; }
                     @if(PRE) { pre[at] = v; }
                     @if(GELU) { v = vec4<f32>(gelu(v.x), gelu(v.y), gelu(v.z), gelu(v.w)); }
+                    @if(QUICK) { v = quick_gelu4(v); }
                     @if(RELU) { v = max(v, vec4<f32>(0.0)); }
                     @if(RESIDUAL) { v += residual[at]; }
                     if params.accumulate != 0u { v += out[at]; }

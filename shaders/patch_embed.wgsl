@@ -1,6 +1,6 @@
-// out[b][0] = cls + pos[0];  out[b][1 + r] = registers[r]
-// out[b][1 + R + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]
-// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; block 0 makes the other tokens. Patches beyond the last repeat it and are not stored.
+// out[b][p] = prefix[p]
+// out[b][P + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + pos[t]
+// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; where there is a PREFIX, block 0 copies it. Patches beyond the last repeat it and are not stored.
 import package::lib::math::{linear_group, tile_place};
 import package::plan::{PATCHES, WG};
 
@@ -8,7 +8,7 @@ struct Params {
     channels: u32, height: u32, width: u32,
     patch_size: u32,
     patches: u32,
-    registers: u32,
+    prefix: u32,
     cols: u32, // in units
     batch: u32,
 }
@@ -19,30 +19,31 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> images: array<f32>; // [b, channels, height, width]
 @group(0) @binding(2) var<storage, read> weight: array<Unit>; // [channels patch_size^2, cols]
-@group(0) @binding(3) var<storage, read> bias: array<Unit>; // [cols]
-@group(0) @binding(4) var<storage, read> cls: array<Unit>; // [cols]
-@if(REGISTERS) @group(0) @binding(5) var<storage, read> registers: array<Unit>; // [registers, cols]
-@group(0) @binding(6) var<storage, read> pos: array<Unit>; // [1 + patches, cols]
-@group(0) @binding(7) var<storage, read_write> out: array<Unit>; // [b, 1 + registers + patches, cols]
+@if(PREFIX) @group(0) @binding(3) var<storage, read> prefix: array<Unit>; // [prefix, cols]
+@group(0) @binding(4) var<storage, read> pos: array<Unit>; // [patches, cols]
+@group(0) @binding(5) var<storage, read_write> out: array<Unit>; // [b, prefix + patches, cols]
+
+@if(PREFIX) const LEAD: u32 = 1u;
+@if(!PREFIX) const LEAD: u32 = 0u;
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
         @builtin(local_invocation_index) lane: u32) {
-    let blocks = 1u + (params.patches + PATCHES - 1u) / PATCHES;
+    let blocks = LEAD + (params.patches + PATCHES - 1u) / PATCHES;
     let place = tile_place(linear_group(group, groups), (params.cols + WG - 1u) / WG, blocks);
     let col = place.x * WG + lane;
     let image = place.z;
     if col >= params.cols || image >= params.batch { return; }
-    let special = 1u + params.registers;
-    let out_base = image * (special + params.patches) * params.cols + col;
-    if place.y == 0u {
-        out[out_base] = cls[col] + pos[col];
-        @if(REGISTERS) for (var r = 0u; r < params.registers; r++) {
-            out[out_base + (1u + r) * params.cols] = registers[r * params.cols + col];
+    let out_base = image * (params.prefix + params.patches) * params.cols + col;
+    @if(PREFIX) {
+        if place.y == 0u {
+            for (var p = 0u; p < params.prefix; p++) {
+                out[out_base + p * params.cols] = prefix[p * params.cols + col];
+            }
+            return;
         }
-        return;
     }
-    let first = (place.y - 1u) * PATCHES;
+    let first = (place.y - LEAD) * PATCHES;
     let across = params.width / params.patch_size;
     let channel_size = params.height * params.width;
     var corner: array<u32, PATCHES>;
@@ -68,8 +69,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
     for (var t = 0u; t < PATCHES; t++) {
         if first + t < params.patches {
-            let value = acc[t] + bias[col] + pos[(1u + first + t) * params.cols + col];
-            out[out_base + (special + first + t) * params.cols] = value;
+            let value = acc[t] + pos[(first + t) * params.cols + col];
+            out[out_base + (params.prefix + first + t) * params.cols] = value;
         }
     }
 }

@@ -188,10 +188,18 @@ pub struct Config {
     pub data: String,
     /// `icons` (embedded) or a file.
     pub weights: String,
+    /// timm's name of the backbone's architecture, where its file does not tell; `auto` believes the file.
+    #[serde(default = "auto")]
+    pub arch: String,
     /// Whether the noise layer runs as its fused kernel, or as the chain of products that it replaces (for profiling).
     pub fused_noise: bool,
     /// Whether the backbone stays in half precision on the device.
     pub f16_weights: bool,
+}
+
+/// In settings saved before there was a choice.
+fn auto() -> String {
+    "auto".into()
 }
 
 impl Default for Config {
@@ -236,6 +244,7 @@ impl Config {
             seed: 0,
             data: "icons".into(),
             weights: "icons".into(),
+            arch: auto(),
             fused_noise: true,
             f16_weights: false,
         }

@@ -6,15 +6,19 @@ use minoise::algorithms::ridge::System;
 use minoise::algorithms::tiles::Tiles;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
 use minoise::device::{Captured, Device, Varied, WithPlan};
+use minoise::kernels::activation_backward::ActivationBackward;
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
-use minoise::kernels::gemm::{Gemm, Layout, Variant};
+use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
+use minoise::kernels::glu::{Gate, Glu};
+use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
+use minoise::kernels::rotary::Rotary;
 use minoise::kernels::stream_copy::StreamCopy;
 use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
 use minoise::model::network::Network;
@@ -85,6 +89,7 @@ pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>>
     let more = [
         ("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>),
         ("heads", heads),
+        ("families", families),
         ("analytic", analytic),
         ("measured", measured),
     ];
@@ -107,6 +112,28 @@ fn heads(device: &Device) -> Result<Vec<Captured>> {
             device.run(&key)?;
         }
         Ok(())
+    })
+}
+
+/// What relatives of the plain ViT have beside it, both ways.
+fn families(device: &Device) -> Result<Vec<Captured>> {
+    let (batch, tokens, heads, dim) = (8, 201, 6, 64);
+    let (rows, width, hidden) = (batch * tokens, heads * dim, 4 * heads * dim);
+    device.capture(|| {
+        let (qkv, table) = (&device.zeros(&[rows, 3 * width])?, &device.zeros(&[tokens - 5, dim])?);
+        for inverse in [false, true] {
+            device.run(&Rotary { x: qkv, table, batch, tokens, heads, inverse })?;
+        }
+        let (u, du) = (&device.zeros(&[rows, 2 * hidden])?, &device.zeros(&[rows, 2 * hidden])?);
+        let (h, dh) = (&device.zeros(&[rows, hidden])?, &device.zeros(&[rows, hidden])?);
+        for gate in [Gate::Silu, Gate::Gelu] {
+            device.run(&Glu { gate, u, out: h })?;
+            device.run(&GluBackward { gate, u, dy: dh, du })?;
+        }
+        let (x, w) = (&device.zeros(&[rows, width])?, &device.zeros(&[width, hidden])?);
+        let (activation, bias) = (Activation::QuickGelu, Some(Mat::of(w)));
+        device.run(&Gemm { activation, bias, pre: Some(dh), ..Gemm::new(Layout::NN, x, w, h)? })?;
+        device.run(&ActivationBackward { activation, saved: h, dy: dh, dx: &device.zeros(&[rows, hidden])? })
     })
 }
 

@@ -107,12 +107,46 @@ fn backbone(file: &mut File, prefix: &str) {
 /// A ViT with a register and LayerScale.
 pub fn vit() -> File {
     let keys =
-        [("image_size", "4"), ("num_heads", "2"), ("layernorm_eps", "1e-6"), ("mean", "0.5"), ("std", "0.5,0.5")];
+        [("architecture", "vit"), ("image_size", "4"), ("num_heads", "2"), ("layernorm_eps", "1e-6"), ("std", "0.5")];
     let mut file = File::new(&keys.map(|(key, text)| (key, text.to_string())));
     backbone(&mut file, "");
     file.reals("reg_token", &[1, 1, D1]);
     file.reals("blocks.0.ls1.gamma", &[D1]);
     file.reals("blocks.0.ls2.gamma", &[D1]);
+    file
+}
+
+/// A relative with everything that the plain one has not: no class token, turned queries and keys, a gated MLP in two parts.
+pub fn eva() -> File {
+    let keys = [("architecture", "vit_dinov3"), ("image_size", "4"), ("num_heads", "2")];
+    let mut file = File::new(&keys.map(|(key, text)| (key, text.to_string())));
+    backbone(&mut file, "");
+    let plain =
+        ["cls_token", "pos_embed", "blocks.0.attn.qkv.bias", "blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc1.bias"];
+    file.tensors.retain(|tensor| !plain.contains(&tensor.name.as_str()) && !tensor.name.starts_with("patch_embed"));
+    file.reals("patch_embed.proj.weight", &[D1, 3, 2, 2]);
+    file.reals("patch_embed.proj.bias", &[D1]);
+    ["q", "v"].iter().for_each(|x| file.reals(format!("blocks.0.attn.{x}_bias"), &[D1]));
+    ["g", "x"].iter().for_each(|x| {
+        file.reals(format!("blocks.0.mlp.fc1_{x}.weight"), &[5, D1]);
+        file.reals(format!("blocks.0.mlp.fc1_{x}.bias"), &[5]);
+    });
+    ["gamma_1", "gamma_2"].iter().for_each(|x| file.reals(format!("blocks.0.{x}"), &[D1]));
+    file
+}
+
+/// Features of a backbone inside the file, for two sizes of images.
+pub fn features() -> File {
+    let args = json!({ "img_size": SIDE, "num_heads": 2, "global_pool": "token", "norm_eps": 1e-6 });
+    let case = json!({ "kind": "vit_features", "class": "timm VisionTransformer", "args": args });
+    let mut file = File::new(&[("case", case.to_string())]);
+    backbone(&mut file, "weights.");
+    for side in [SIDE, SIDE + 2] {
+        file.reals(format!("x{side}"), &[2, 1, side, side]);
+        file.reals(format!("features{side}"), &[2, D1]);
+        file.reals(format!("block_cls{side}"), &[2, 1, D1]);
+        file.reals(format!("pos_embed{side}"), &[1, 1 + side * side / 4, D1]);
+    }
     file
 }
 

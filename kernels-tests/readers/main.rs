@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use minoise::config::{Config, Gamma};
 use minoise::data;
 use minoise::device::{Device, Precision};
-use minoise::model::vit::{Vit, VitConfig};
+use minoise::model::facts::Facts;
+use minoise::model::vit::{Architecture, Vit};
 use minoise::model::weights::Weights;
 use minoise::protocol::{self, Archive, Outcome};
 use minoise::{Error, Result};
@@ -94,7 +95,7 @@ fn idx() {
     // What deflate makes of zeros is a thousandth of them, and a buffer that grows is at most twice what it holds.
     fuzz(
         "idx",
-        45,
+        40,
         (1 << 17, 2100),
         |rng| mutate::idx(&whole, rng),
         |bytes| data::parse_labels(NAME, bytes, 10).map(drop).or_else(|_| data::parse_images(NAME, bytes).map(drop)),
@@ -125,15 +126,17 @@ fn settings() {
 
 #[test]
 fn weights() {
-    let (whole, device) = (files::vit(), Device::cpu(Precision::F32));
+    let (whole, device) = ([files::vit(), files::eva()], Device::cpu(Precision::F32));
     fuzz(
         "weights",
         20,
-        (1 << 17, 64),
-        |rng| mutate::damaged(&whole, rng),
+        // An image of as many patches as are allowed, 65,536, in angles and in what is added to each.
+        (1 << 24, 64),
+        |rng| mutate::damaged(&whole[rng.random_range(0..2)], rng),
         |bytes| {
             let weights = Weights::parse(NAME, bytes)?;
-            Vit::load(&device, VitConfig::from_metadata(&weights)?, weights, bytes.len() % 2 == 0).map(drop)
+            let told = Facts::of(&weights, None)?;
+            Vit::load(&device, Architecture::of(&weights, told, None)?, weights, bytes.len() % 2 == 0).map(drop)
         },
     );
 }
@@ -148,7 +151,8 @@ fn halves_that_would_overflow_are_refused() {
         tensor.expect("an MLP").data[8..12].copy_from_slice(&entry.to_le_bytes());
         let load = |halves| {
             let weights = Weights::parse(NAME, &file.bytes())?;
-            Vit::load(&device, VitConfig::from_metadata(&weights)?, weights, halves).map(drop)
+            let told = Facts::of(&weights, None)?;
+            Vit::load(&device, Architecture::of(&weights, told, None)?, weights, halves).map(drop)
         };
         assert!(load(false).is_ok());
         let told = load(true).err().map(|e| e.to_string()).unwrap_or_default();
@@ -190,6 +194,11 @@ fn golden(reader: &'static str, percent: u64, whole: &[files::File]) {
     }
     let damage = |rng: &mut Rng| mutate::damaged(&whole[rng.random_range(0..whole.len())], rng);
     fuzz(reader, percent, (1 << 22, 64), damage, |bytes| replay(bytes).map(drop));
+}
+
+#[test]
+fn golden_features() {
+    golden("golden features", 5, &[files::features()]);
 }
 
 #[test]

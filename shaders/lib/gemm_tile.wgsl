@@ -4,7 +4,7 @@
 // Edges: the first stage takes what k leaves over, so that all others are whole; indices beyond a matrix repeat its last
 // element, and what comes of them is not stored.
 // ALIGNED: all strides, offsets and contiguous sizes divide by 4, and memory is accessed by quads.
-import package::lib::math::{gelu, gelu4, linear_group, tile_place};
+import package::lib::math::{gelu, gelu4, linear_group, quick_gelu, quick_gelu4, tile_place};
 import package::plan::{BM, BN, BK, WG};
 
 struct Params {
@@ -131,6 +131,8 @@ fn finish(x: Element, at: u32, bias_at: u32) {
     @if(PRE) { pre[at] = y; }
     @if(GELU && ALIGNED) { y = gelu4(y); }
     @if(GELU && !ALIGNED) { y = gelu(y); }
+    @if(QUICK && ALIGNED) { y = quick_gelu4(y); }
+    @if(QUICK && !ALIGNED) { y = quick_gelu(y); }
     @if(RELU) { y = max(y, Element(0.0)); }
     @if(RESIDUAL) { y += residual[at]; }
     if params.accumulate != 0u { y += out[at]; }

@@ -32,6 +32,27 @@ fn gelu4(x: vec4<f32>) -> vec4<f32> {
     return vec4<f32>(gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w));
 }
 
+// 1 / (1 + exp(-x)), from an exponential that cannot overflow.
+fn sigmoid(x: f32) -> f32 {
+    let e = exp(-abs(x));
+    return select(1.0, e, x < 0.0) / (1.0 + e);
+}
+
+// x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with.
+fn quick_gelu(x: f32) -> f32 {
+    return x * sigmoid(1.702 * x);
+}
+
+// d quick_gelu / dx.
+fn quick_gelu_grad(x: f32) -> f32 {
+    let s = sigmoid(1.702 * x);
+    return s + 1.702 * x * s * sigmoid(-1.702 * x);
+}
+
+fn quick_gelu4(x: vec4<f32>) -> vec4<f32> {
+    return vec4<f32>(quick_gelu(x.x), quick_gelu(x.y), quick_gelu(x.z), quick_gelu(x.w));
+}
+
 // acc + a W for four rows of W.
 fn multiply_add(a: vec4<f32>, w: mat4x4<f32>, acc: vec4<f32>) -> vec4<f32> {
     return fma(vec4<f32>(a.w), w[3], fma(vec4<f32>(a.z), w[2], fma(vec4<f32>(a.y), w[1], fma(vec4<f32>(a.x), w[0], acc))));

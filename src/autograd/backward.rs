@@ -10,11 +10,13 @@ use crate::kernels::activation_backward::ActivationBackward;
 use crate::kernels::add::Add;
 use crate::kernels::attention_backward_key::AttentionBackwardKey;
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
-use crate::kernels::class_token_backward::ClassTokenBackward;
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::{Activation, Gemm, Layout};
+use crate::kernels::glu_backward::GluBackward;
 use crate::kernels::layernorm_backward::LayerNormBackward;
 use crate::kernels::mixture_backward::MixtureBackward;
+use crate::kernels::rotary::Rotary;
+use crate::kernels::token_mean_backward::TokenMeanBackward;
 
 /// Gradients of the tracked tensors.
 #[derive(Debug)]
@@ -180,10 +182,21 @@ impl Tape {
                         pending.give(logits, &da)?;
                     }
                 }
-                // Only token 0 receives the gradient.
-                Node::ClassToken { x } => {
+                // y = R x with R orthogonal: dx = R^T dy, in place, since nobody else holds the gradient of a result.
+                Node::Rotary { qkv, table, batch, tokens, heads } => {
+                    device.run(&Rotary { x: &dy, table: &table, batch, tokens, heads, inverse: true })?;
+                    pending.give(&qkv, &dy)?;
+                }
+                // y = gate(a) b, u = a | b:  da = dy b gate'(a);  db = dy gate(a)
+                Node::Glu { gate, u } => {
+                    let du = device.reals(u.value.shape())?;
+                    device.run(&GluBackward { gate, u: &u.value, dy: &dy, du: &du })?;
+                    pending.give(&u, &du)?;
+                }
+                // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.
+                Node::TokenMean { x, range } => {
                     let dx = device.reals(x.value.shape())?;
-                    device.run(&ClassTokenBackward { dy: &dy, dx: &dx })?;
+                    device.run(&TokenMeanBackward { dy: &dy, range, dx: &dx })?;
                     // Recorded as [B, N, d1]; the tokens flow on as rows.
                     pending.give(&x, &dx.reshape(&[dx.rows(), dx.cols()]))?;
                 }

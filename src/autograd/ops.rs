@@ -1,16 +1,20 @@
 //! Forward operations. What a backward rule needs is saved only where a tracked branch needs it.
 
+use std::ops::Range;
+
 use super::tape::{Node, NoiseNode, Tape, Var};
 use crate::Result;
 use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{DType, Tensor};
 use crate::kernels::attention::Attention;
-use crate::kernels::class_token::ClassToken;
 use crate::kernels::cross_entropy::CrossEntropy;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
+use crate::kernels::glu::{Gate, Glu};
 use crate::kernels::layernorm::LayerNorm;
 use crate::kernels::mixture::MixtureSoftmax;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
+use crate::kernels::rotary::Rotary;
+use crate::kernels::token_mean::TokenMean;
 
 /// Operands of [`Tape::linear`].
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +67,8 @@ impl Tape {
         *shape.last_mut().expect("a matrix") = outs;
         let out = self.device.reals(&shape)?;
         let upstream = x.node.is_some() || op.weight.node.is_some() || op.bias.is_some_and(|b| b.node.is_some());
-        let pre = if upstream && op.activation == Activation::Gelu { Some(self.device.reals(&shape)?) } else { None };
+        let bent = matches!(op.activation, Activation::Gelu | Activation::QuickGelu);
+        let pre = if upstream && bent { Some(self.device.reals(&shape)?) } else { None };
         self.device.run(&Gemm {
             bias: op.bias.map(|b| Mat::of(&b.value)),
             residual: op.residual.map(|r| &r.value),
@@ -153,13 +158,32 @@ impl Tape {
         }))
     }
 
+    /// Turns q and k of `qkv` [batch * tokens, 3 d1] in place, by the angles of `table`: the tensor is that of the result.
+    pub fn rotary(&mut self, qkv: Var, table: &Tensor, batch: usize, tokens: usize, heads: usize) -> Result<Var> {
+        self.device.run(&Rotary { x: &qkv.value, table, batch, tokens, heads, inverse: false })?;
+        let table = table.clone();
+        Ok(self.result(qkv.value.clone(), qkv.node.is_some(), || Node::Rotary { qkv, table, batch, tokens, heads }))
+    }
+
+    /// The gate of a gated MLP, `u` = a | b [rows, 2 h] -> gate(a) b [rows, h].
+    pub fn glu(&mut self, u: &Var, gate: Gate) -> Result<Var> {
+        let out = self.device.reals(&[u.value.rows(), u.value.cols() / 2])?;
+        self.device.run(&Glu { gate, u: &u.value, out: &out })?;
+        Ok(self.result(out, u.node.is_some(), || Node::Glu { gate, u: u.clone() }))
+    }
+
     /// The class token (token 0) of `x` [batch, tokens, d1] -> [batch, d1].
     pub fn class_token(&mut self, x: &Var, batch: usize, tokens: usize) -> Result<Var> {
+        self.token_mean(x, batch, tokens, 0..1)
+    }
+
+    /// The mean of the tokens `range` of `x` [batch, tokens, d1] -> [batch, d1].
+    pub fn token_mean(&mut self, x: &Var, batch: usize, tokens: usize, range: Range<usize>) -> Result<Var> {
         let d1 = x.value.cols();
         let whole = x.value.reshape(&[batch, tokens, d1]);
         let out = self.device.reals(&[batch, d1])?;
-        self.device.run(&ClassToken { x: &whole, out: &out })?;
-        Ok(self.result(out, x.node.is_some(), || Node::ClassToken { x: Var { value: whole, ..x.clone() } }))
+        self.device.run(&TokenMean { x: &whole, range: range.clone(), out: &out })?;
+        Ok(self.result(out, x.node.is_some(), || Node::TokenMean { x: Var { value: whole, ..x.clone() }, range }))
     }
 
     /// Mean softmax cross-entropy, left on the device in `loss[slot]`; returns the root for [`Tape::backward`].

@@ -1,10 +1,12 @@
 //! The tape: an owned arena of the operations that touch something tracked.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::algorithms::noise::Path;
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
+use crate::kernels::glu::Gate;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 
 /// A value of the computation; `node` is set where a gradient must flow back through it.
@@ -53,8 +55,20 @@ pub(super) enum Node {
         heads: usize,
     },
     Noise(Box<NoiseNode>),
-    ClassToken {
+    TokenMean {
         x: Var,
+        range: Range<usize>,
+    },
+    Rotary {
+        qkv: Var,
+        table: Tensor,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+    },
+    Glu {
+        gate: Gate,
+        u: Var,
     },
     CrossEntropy {
         logits: Var,

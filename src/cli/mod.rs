@@ -3,6 +3,7 @@
 mod forget;
 mod gather;
 mod info;
+mod inspect;
 mod merge;
 mod progress;
 mod run;
@@ -40,6 +41,8 @@ enum Command {
     Solve(SolveArgs),
     /// Replay golden files and compare with what they record; exit code 1 if a tolerance is exceeded.
     Verify(VerifyArgs),
+    /// Describe a file of weights: architecture, tensors, normalisation, memory and operations an image.
+    Inspect(InspectArgs),
     /// List every adapter of every backend, and which one `auto` takes.
     Info(InfoArgs),
     /// Measure and verify every variant of the kernels on an adapter, and save which is fastest there.
@@ -140,6 +143,21 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct InspectArgs {
+    /// A safetensors file, an index of shards, a folder with either, or icons.
+    file: String,
+    /// timm's name of the architecture, where the file does not tell.
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Pixels along an image, unless it is the size that the weights were made for.
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct InfoArgs {
     /// Print JSON.
     #[arg(long)]
@@ -171,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Forget(args) => forget::forget(args),
         Command::Solve(args) => solve::solve(args),
         Command::Verify(args) => verify::verify(args),
+        Command::Inspect(args) => inspect::inspect(args),
         Command::Info(args) => info::info(args),
         Command::Tune(args) => tune::run(args),
     };

@@ -25,6 +25,10 @@ impl Watch for Table {
         self.last = metrics.clone();
     }
 
+    fn note(&mut self, text: &str) {
+        eprintln!("note: {}", super::one_line(text));
+    }
+
     fn begin(&mut self, label: &str, total: usize) {
         self.bars.begin(label, total);
     }

@@ -16,6 +16,35 @@ pub fn gelu_with_slope<R: Real>(x: R) -> (R, R) {
     (x * cdf, cdf + x * density)
 }
 
+/// `1 / (1 + exp(-x))`, from an exponential that cannot overflow.
+#[inline(always)]
+pub fn sigmoid<R: Real>(x: R) -> R {
+    let (one, e) = (R::of(1.0), Real::exp(-Real::max(x, -x)));
+    (if x < R::of(0.0) { e } else { one }) / (one + e)
+}
+
+/// `silu(x) = x s`, `s = sigmoid(x)`, and its slope `s + x s (1 - s)`.
+#[inline(always)]
+pub fn silu_with_slope<R: Real>(x: R) -> (R, R) {
+    let s = sigmoid(x);
+    (x * s, s + x * s * sigmoid(-x))
+}
+
+/// The factor of QuickGELU.
+const QUICK: f64 = 1.702;
+
+/// `quick_gelu(x) = x sigmoid(1.702 x)`, the approximation of GELU that CLIP was trained with.
+#[inline(always)]
+pub fn quick_gelu<R: Real>(x: R) -> R {
+    x * sigmoid(R::of(QUICK) * x)
+}
+
+/// `d quick_gelu / dx`, the slope of silu at `1.702 x`.
+#[inline(always)]
+pub fn quick_gelu_slope<R: Real>(x: R) -> R {
+    silu_with_slope(R::of(QUICK) * x).1
+}
+
 /// Applies `activation` to every element.
 pub fn activate<R: Real>(activation: Activation, row: &mut [R]) {
     match activation {
@@ -23,6 +52,11 @@ pub fn activate<R: Real>(activation: Activation, row: &mut [R]) {
         Activation::Gelu => vectorise!({
             for x in row {
                 *x = gelu(*x);
+            }
+        }),
+        Activation::QuickGelu => vectorise!({
+            for x in row {
+                *x = quick_gelu(*x);
             }
         }),
         Activation::Relu => row.iter_mut().for_each(|x| *x = Real::max(*x, R::of(0.0))),

@@ -13,19 +13,17 @@ const PATCHES: usize = 64;
 
 impl Twin for PatchEmbed<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
-        let [images, weight, bias, cls] = [0, 1, 2, 3].map(|i| io.real(i));
-        let registers = self.registers.map_or(&[][..], |_| io.real(4));
-        let pos = io.real(4 + usize::from(self.registers.is_some()));
+        let (images, weight) = (io.real(0), io.real(1));
+        let prefix = self.prefix.map_or(&[][..], |_| io.real(2));
+        let pos = io.real(2 + usize::from(self.prefix.is_some()));
         let [out] = io.outs();
         let ([_, c, h, w], p, d) = (self.image_shape(), self.patch, self.weight.cols());
-        let (patches, special) = (self.tokens().0, 1 + self.tokens().1);
+        let (patches, special) = self.tokens();
         let (depth, across) = (c * p * p, w / p);
         let mut jobs = Vec::new();
         for (image, out) in out.chunks_mut((special + patches) * d).enumerate() {
             let (tokens, out) = out.split_at_mut(special * d);
-            let (first, rest) = tokens.split_at_mut(d);
-            first.iter_mut().zip(cls).zip(pos).for_each(|((out, cls), pos)| *out = *cls + *pos);
-            rest.copy_from_slice(registers);
+            tokens.copy_from_slice(prefix);
             jobs.extend(blocks(patches, PATCHES).into_iter().zip(out.chunks_mut(PATCHES * d)).map(|job| (image, job)));
         }
         jobs.into_par_iter().for_each(|(image, (range, dst))| {
@@ -38,9 +36,7 @@ impl Twin for PatchEmbed<'_> {
             }
             let (lhs, rhs) = (matrix(&rows, range.len(), depth, depth), matrix(weight, depth, d, d));
             product(matrix_mut(dst, range.len(), d, d), Accum::Replace, lhs, rhs, R::of(1.0));
-            for (dst, pos) in dst.chunks_exact_mut(d).zip(pos[(1 + range.start) * d..].chunks_exact(d)) {
-                dst.iter_mut().zip(bias).zip(pos).for_each(|((out, bias), pos)| *out += *bias + *pos);
-            }
+            dst.iter_mut().zip(&pos[range.start * d..]).for_each(|(out, pos)| *out += *pos);
         });
     }
 }

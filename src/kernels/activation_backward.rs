@@ -12,14 +12,15 @@ params! {
     }
 }
 
-/// `dx = dy * act'(saved)`: `Phi(z) + z phi(z)` for GELU, where saved = z, the value before the activation; 1 or 0 by
-/// the sign for ReLU, where saved may be the value before or after it.
+/// `dx = dy * act'(saved)`: `Phi(z) + z phi(z)` for GELU, `s + 1.702 z s (1 - s)` with `s = sigmoid(1.702 z)` for
+/// QuickGELU, where saved = z, the value before the activation; 1 or 0 by the sign for ReLU, where saved may be the value
+/// before or after it.
 ///
 /// # Shapes
 /// All three hold equally many elements.
 #[derive(Clone, Copy, Debug)]
 pub struct ActivationBackward<'a> {
-    /// GELU or ReLU; without an activation the gradient is dy itself.
+    /// Without an activation the gradient is dy itself.
     pub activation: Activation,
     pub saved: &'a Tensor,
     pub dy: &'a Tensor,
@@ -45,7 +46,8 @@ impl Kernel for ActivationBackward<'_> {
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("activation_backward", self.dx.len(), caps);
-        plan.constants.push(("GELU", Constant::Flag(self.activation == Activation::Gelu)));
+        let is = |activation| Constant::Flag(self.activation == activation);
+        plan.constants.extend([("GELU", is(Activation::Gelu)), ("QUICK", is(Activation::QuickGelu))]);
         Ok(plan)
     }
 }

@@ -27,6 +27,8 @@ pub enum Activation {
     None,
     /// Exact (erf) GELU.
     Gelu,
+    /// `z sigmoid(1.702 z)`.
+    QuickGelu,
     Relu,
 }
 
@@ -198,7 +200,7 @@ impl Kernel for Gemm<'_> {
             rest,
         ];
         let bits = flags.into_iter().fold(0, |bits, flag| 2 * bits + usize::from(flag));
-        Some([m, n, k, self.batch, kinds[0] * 3 + kinds[1], bits])
+        Some([m, n, k, self.batch, kinds[0] * 4 + kinds[1], bits])
     }
 
     fn flops(&self) -> f64 {

@@ -9,18 +9,18 @@ params! {
         channels: u32, height: u32, width: u32,
         patch_size: u32,
         patches: u32,
-        registers: u32,
+        prefix: u32,
         cols: u32,
         batch: u32,
     }
 }
 
-/// `out[b][0] = cls + pos[0]`, `out[b][1 + r] = registers[r]`, and for patch t, in row order,
-/// `out[b][1 + R + t] = sum_(c, i, j) patch[c][i][j] weight[(c p + i) p + j] + bias + pos[1 + t]`.
+/// `out[b][p] = prefix[p]` for the tokens that are the same for all images, and for patch t, in row order,
+/// `out[b][P + t] = sum_(c, i, j) patch[c][i][j] weight[(c p + i) p + j] + pos[t]`.
 ///
 /// # Shapes
-/// images [b, c, h, w] with h and w divisible by the patch size p, weight [c p p, d], bias and cls `[d]`, registers [R, d],
-/// pos [1 + patches, d], out [b, 1 + R + patches, d].
+/// images [b, c, h, w] with h and w divisible by the patch size p, weight [c p p, d], prefix [P, d], pos [patches, d] with
+/// the bias in it, out [b, P + patches, d].
 ///
 /// Source: Dosovitskiy et al., "An Image is Worth 16x16 Words"; registers from Darcet et al., "Vision Transformers Need
 /// Registers".
@@ -29,9 +29,9 @@ pub struct PatchEmbed<'a> {
     pub images: &'a Tensor,
     /// The transposed weight of the convolution.
     pub weight: &'a Tensor,
-    pub bias: &'a Tensor,
-    pub cls: &'a Tensor,
-    pub registers: Option<&'a Tensor>,
+    /// Class token and registers with their position embeddings.
+    pub prefix: Option<&'a Tensor>,
+    /// Position embedding of each patch, plus the convolution's bias.
     pub pos: &'a Tensor,
     pub out: &'a Tensor,
     /// Side of a patch in pixels.
@@ -44,10 +44,10 @@ impl PatchEmbed<'_> {
         self.images.shape().try_into().expect("images have four dimensions")
     }
 
-    /// Patches of an image, and registers.
+    /// Patches of an image, and the tokens in front of them.
     pub(crate) fn tokens(&self) -> (usize, usize) {
         let [_, _, h, w] = self.image_shape();
-        ((h / self.patch) * (w / self.patch), self.registers.map_or(0, Tensor::rows))
+        ((h / self.patch) * (w / self.patch), self.prefix.map_or(0, Tensor::rows))
     }
 
     /// Columns that a lane makes together.
@@ -62,14 +62,14 @@ impl Kernel for PatchEmbed<'_> {
 
     fn params(&self) -> PatchEmbedParams {
         let [b, c, h, w] = self.image_shape();
-        let (patches, registers) = self.tokens();
+        let (patches, prefix) = self.tokens();
         PatchEmbedParams {
             channels: c as u32,
             height: h as u32,
             width: w as u32,
             patch_size: self.patch as u32,
             patches: patches as u32,
-            registers: registers as u32,
+            prefix: prefix as u32,
             cols: (self.weight.cols() / self.unit()) as u32,
             batch: b as u32,
         }
@@ -84,16 +84,14 @@ impl Kernel for PatchEmbed<'_> {
             let expected = format!("[b, c, h, w] with h and w divisible by {p}");
             return Err(Error::shape(Self::NAME, "images", expected, self.images.shape()));
         }
-        let (patches, registers) = self.tokens();
+        let (patches, prefix) = self.tokens();
         let mut all = vec![
             read(1, "images", View::all(self.images)),
             read(2, "weight", View::shaped(self.weight, [c * p * p, d])),
-            read(3, "bias", View::shaped(self.bias, [d])),
-            read(4, "cls", View::shaped(self.cls, [d])),
         ];
-        all.extend(self.registers.map(|r| read(5, "registers", View::shaped(r, [registers, d]))));
-        all.push(read(6, "pos", View::shaped(self.pos, [1 + patches, d])));
-        all.push(write(7, "out", View::shaped(self.out, [b, 1 + registers + patches, d])));
+        all.extend(self.prefix.map(|p| read(3, "prefix", View::shaped(p, [prefix, d]))));
+        all.push(read(4, "pos", View::shaped(self.pos, [patches, d])));
+        all.push(write(5, "out", View::shaped(self.out, [b, prefix + patches, d])));
         Ok(all)
     }
 
@@ -104,12 +102,13 @@ impl Kernel for PatchEmbed<'_> {
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let (per_lane, (patches, _)) = (8, self.tokens());
         let workgroup = if caps.class == DeviceClass::SoftwareGpu { 8 } else { 64 };
-        let blocks = (self.weight.cols() / self.unit()).div_ceil(workgroup) * (1 + patches.div_ceil(per_lane));
+        let blocks = (self.weight.cols() / self.unit()).div_ceil(workgroup)
+            * (usize::from(self.prefix.is_some()) + patches.div_ceil(per_lane));
         Ok(Plan {
             shader: "patch_embed",
             constants: vec![
                 ("WIDE", Constant::Flag(self.unit() == 4)),
-                ("REGISTERS", Constant::Flag(self.registers.is_some())),
+                ("PREFIX", Constant::Flag(self.prefix.is_some())),
                 ("PATCHES", Constant::U32(per_lane as u32)),
                 ("WG", Constant::U32(workgroup as u32)),
             ],

@@ -70,8 +70,9 @@ impl Core {
     }
 
     pub(super) fn images(&self, samples: &Samples, idx: &[usize]) -> Result<(Tensor, Tensor)> {
-        let (pixels, labels) = samples.gather(idx);
+        let (mut pixels, labels) = samples.gather(idx);
         let [c, h, w] = samples.shape;
+        self.network.vit.architecture.normalisation.renormalise(&mut pixels, c, h * w);
         let device = self.device();
         Ok((device.upload(&pixels, &[idx.len(), c, h, w])?, device.upload_u32(&labels, &[idx.len()])?))
     }
@@ -103,7 +104,7 @@ impl Core {
         observer: &mut dyn Observer,
     ) -> Result<Vec<f64>> {
         let device = self.device().clone();
-        let prototype = device.zeros(&[self.network.vit.config.dim])?;
+        let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
         observer.begin(Phase::Analytic, what, samples.len());
         let all: Vec<usize> = (0..samples.len()).collect();
         for (i, idx) in all.chunks(self.fit_batch).enumerate() {
@@ -195,7 +196,7 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
 impl Core {
     /// Plans an analytic pass and an evaluation, with folded layers and without (for [`Device::prewarm`]).
     pub(super) fn plan(&mut self, task: &crate::method::Task<'_>, device: &Device, kind: Noise) -> Result<()> {
-        let prototype = device.zeros(&[self.network.vit.config.dim])?;
+        let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
         for trial in 0..2 {
             let n = task.samples.len();
             let mut sizes = vec![n.min(self.fit_batch), n % self.fit_batch];

@@ -15,7 +15,7 @@ pub use self::core::{Core, Init, Scores};
 pub use official::Official;
 pub use paper::{Paper, Settings};
 
-/// The training images of one task, or test images: normalised pixels [n, C, H, W] and labels in order of appearance.
+/// The training images of one task, or test images: pixels [n, C, H, W] normalised with 0.5 and 0.5 and labels in order of appearance.
 #[derive(Clone, Debug)]
 pub struct Samples {
     /// C, H, W.

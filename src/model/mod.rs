@@ -1,10 +1,16 @@
 //! The network: a frozen ViT, noise layers behind its blocks, random features and the analytic head.
 
+pub mod architecture;
+mod checkpoint;
+pub mod facts;
 pub mod fingerprint;
 pub mod fold;
 pub mod head;
+mod load;
+pub mod manifest;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
+pub mod position;
 pub mod vit;
 pub mod weights;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use safetensors::{Dtype, SafeTensors};
+use serde_json::{Map, Value};
 
 use crate::{Error, Result};
 
@@ -15,10 +16,12 @@ pub struct Weights {
     narrow: BTreeSet<String>,
     /// The file's `__metadata__`.
     pub metadata: HashMap<String, String>,
+    /// timm's `config.json` beside the file.
+    pub config: Option<Map<String, Value>>,
 }
 
 impl Weights {
-    /// Parses safetensors bytes; `file` names them in errors. f16, f32, f64 and i64 are read, all widened to f64.
+    /// Parses safetensors bytes; `file` names them in errors. f16, bf16, f32, f64 and i64 are read, all widened to f64.
     ///
     /// # Errors
     /// [`Error::Weights`] where the bytes are no safetensors file or hold another element type.
@@ -32,17 +35,18 @@ impl Weights {
             let raw = view.data();
             let data: Vec<f64> = match view.dtype() {
                 Dtype::F16 => raw.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b).to_f64()).collect(),
+                Dtype::BF16 => raw.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b).to_f64()).collect(),
                 Dtype::F32 => raw.as_chunks().0.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect(),
                 Dtype::F64 => raw.as_chunks().0.iter().map(|b| f64::from_le_bytes(*b)).collect(),
                 Dtype::I64 => raw.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b) as f64).collect(),
-                other => return Err(fail(format!("`{name}` holds {other:?}; f16, f32 and f64 are read"))),
+                other => return Err(fail(format!("`{name}` holds {other:?}; f16, bf16, f32 and f64 are read"))),
             };
-            if matches!(view.dtype(), Dtype::F16 | Dtype::F32) {
+            if matches!(view.dtype(), Dtype::F16 | Dtype::BF16 | Dtype::F32) {
                 narrow.insert(name.clone());
             }
             tensors.insert(name, (view.shape().to_vec(), data));
         }
-        Ok(Self { file: file.into(), tensors, narrow, metadata })
+        Ok(Self { file: file.into(), tensors, narrow, metadata, config: None })
     }
 
     /// Reads a file.
@@ -54,6 +58,28 @@ impl Weights {
         Self::parse(&path.display().to_string(), &bytes)
     }
 
+    /// No tensors yet, of a file in shards.
+    pub(super) fn empty(file: &str) -> Self {
+        let (tensors, narrow, metadata) = (BTreeMap::new(), BTreeSet::new(), HashMap::new());
+        Self { file: file.into(), tensors, narrow, metadata, config: None }
+    }
+
+    /// Takes over tensors of a shard, and its metadata.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where one is not in it.
+    pub(super) fn adopt(&mut self, mut shard: Self, names: &[&str]) -> Result<()> {
+        for &name in names {
+            let tensor = shard.tensors.remove(name);
+            let tensor =
+                tensor.ok_or_else(|| shard.error(format!("`{name}` is missing, which the index says is here")))?;
+            self.narrow.extend(shard.narrow.take(name));
+            self.tensors.insert(name.into(), tensor);
+        }
+        self.metadata.extend(shard.metadata);
+        Ok(())
+    }
+
     /// The tensors below `prefix`, with the prefix cut off, as weights of their own.
     pub fn below(&self, prefix: &str) -> Self {
         let inside = |name: &str| name.strip_prefix(prefix).map(str::to_string);
@@ -62,6 +88,7 @@ impl Weights {
             tensors: self.tensors.iter().filter_map(|(name, tensor)| Some((inside(name)?, tensor.clone()))).collect(),
             narrow: self.narrow.iter().filter_map(|name| inside(name)).collect(),
             metadata: self.metadata.clone(),
+            config: self.config.clone(),
         }
     }
 

@@ -7,11 +7,12 @@ use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
 use crate::data::Images;
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Settings};
+use crate::model::facts::Facts;
 use crate::model::head::Statistics;
 use crate::model::network::Network;
 use crate::model::noise::{NoiseLayers, Path, PhiLayout};
 use crate::model::optimizer::Rule;
-use crate::model::vit::{Vit, VitConfig};
+use crate::model::vit::{Architecture, Vit};
 use crate::model::weights::Weights;
 use crate::{Error, Result};
 
@@ -51,13 +52,21 @@ pub(super) fn rule(config: &Config) -> Rule {
     }
 }
 
+/// The tensors of the setting `weights`, and what is told of them; `arch` as in the settings.
+pub(super) fn backbone(weights: &str, arch: &str) -> Result<(Weights, Facts)> {
+    let weights = match weights {
+        "icons" => Weights::parse("icons", ICONS)?,
+        path => Weights::open(path.as_ref())?,
+    };
+    let told = Facts::of(&weights, (arch != "auto").then_some(arch))?;
+    Ok((weights, told))
+}
+
 /// Backbone, noise layers without modules, random features, empty statistics.
 pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<Core> {
-    let weights = match config.weights.as_str() {
-        "icons" => Weights::parse("icons", ICONS)?,
-        path => Weights::read(path.as_ref())?,
-    };
-    let vit = VitConfig::from_metadata(&weights)?;
+    let (weights, told) = backbone(&config.weights, &config.arch)?;
+    let architecture = Architecture::of(&weights, told, Some(images.height))?;
+    let vit = architecture.sizes;
     if [vit.channels, vit.image, vit.image] != [images.channels, images.height, images.width] {
         return Err(Error::Config(format!(
             "`weights` = {} wants images of {} x {} x {}, `data` = {} has {} x {} x {}",
@@ -80,7 +89,7 @@ pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<
     let official = config.profile == Profile::Official;
     let mut network = Network {
         device: device.clone(),
-        vit: Vit::load(device, vit, weights, config.f16_weights)?,
+        vit: Vit::load(device, architecture, weights, config.f16_weights)?,
         noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
         random: device.upload(&random, &[d1, m])?,
     };

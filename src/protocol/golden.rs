@@ -1,6 +1,6 @@
 //! Golden files (SPEC section 8): a recorded run as inputs for a learner of this crate.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -8,6 +8,7 @@ use crate::Result;
 use crate::config::{Gamma, MAX_NOISE_HIDDEN, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Samples, Settings};
+use crate::model::facts::Facts;
 use crate::model::head::MAX_FEATURES;
 use crate::model::network::Network;
 use crate::model::noise::{NoiseLayers, PhiLayout};
@@ -60,19 +61,32 @@ pub(super) struct RidgeCase {
     pub condition: f64,
 }
 
+/// Features of a backbone: images `xN` of N pixels and `featuresN`; `block_clsN` and `pos_embedN` where they are recorded.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct VitCase {
+    /// Arguments of timm's constructor, where the weights are inside.
+    #[serde(default)]
+    pub args: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub class: String,
+    /// The file of the weights, seen from the folder above that of the golden file.
+    pub weights: Option<String>,
+    pub architecture: Option<String>,
+}
+
 /// What a golden file holds.
 #[derive(Clone, Debug)]
 pub(super) enum Case {
     Run(Box<RunCase>),
     Ridge(RidgeCase),
-    /// A kind whose replay this version does not have.
-    Other(String),
+    Vit(VitCase),
 }
 
 /// A golden file in memory.
 #[derive(Clone, Debug)]
 pub(super) struct Golden {
     pub name: String,
+    pub folder: PathBuf,
     pub case: Case,
     pub tensors: Weights,
 }
@@ -92,16 +106,17 @@ impl Golden {
         let case = match value["kind"].as_str() {
             Some("paper_run" | "official_run") => Case::Run(serde_json::from_value(value).map_err(bad)?),
             Some("ridge") => Case::Ridge(serde_json::from_value(value).map_err(bad)?),
-            Some(kind @ "vit_features") => Case::Other(kind.into()),
+            Some("vit_features") => Case::Vit(serde_json::from_value(value).map_err(bad)?),
             other => return Err(tensors.error(format!("its `case` is of unknown kind {other:?}"))),
         };
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let golden = Self { name, case, tensors };
+        let folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        let golden = Self { name, folder, case, tensors };
         golden.tensors.finite()?;
         match &golden.case {
             Case::Run(case) => golden.check_run(case)?,
             Case::Ridge(case) => golden.check_ridge(case)?,
-            Case::Other(_) => {}
+            Case::Vit(_) => golden.check_vit()?,
         }
         Ok(golden)
     }
@@ -164,6 +179,51 @@ impl Golden {
         Ok(())
     }
 
+    fn check_vit(&self) -> Result<()> {
+        let sizes = self.image_sizes();
+        self.require(!sizes.is_empty(), "images", "none", "a tensor `featuresN` of images `xN`")?;
+        for size in sizes {
+            let x = format!("x{size}");
+            match self.tensors.shape(&x)? {
+                &[b, c, h, w] if b > 0 && c > 0 && [h, w] == [size; 2] => {}
+                found => {
+                    return Err(self
+                        .tensors
+                        .error(format!("`{x}` has shape {found:?}, [B, C, {size}, {size}] is needed")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sizes of the images whose features a file of kind `vit_features` records.
+    pub fn image_sizes(&self) -> Vec<usize> {
+        self.tensors.iter().filter_map(|(name, ..)| name.strip_prefix("features")?.parse().ok()).collect()
+    }
+
+    /// The weights that the features are of, with what is told of them; nothing where they are a file that is not there.
+    ///
+    /// # Errors
+    /// [`Error::Weights`](crate::Error::Weights) where they are damaged or of no architecture that is offered.
+    pub fn backbone(&self, case: &VitCase) -> Result<Option<(Weights, Facts)>> {
+        let Some(file) = &case.weights else {
+            let weights = self.tensors.below("weights.");
+            // timm's classes, by families that have their defaults.
+            let family = Facts::family(if case.class.ends_with("Eva") { "dinov3" } else { "vit" }, 0);
+            // The constructor's own default is that of gates, too.
+            let told = Facts::of_args(&weights, &case.args)?.or(Facts { gate: family.act, ..family });
+            return Ok(Some((weights, told)));
+        };
+        let above = self.folder.parent().unwrap_or(Path::new(".."));
+        let path = above.join(file);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let weights = Weights::read(&path)?;
+        let told = Facts::of(&weights, case.architecture.as_deref())?;
+        Ok(Some((weights, told)))
+    }
+
     /// Name of a recorded part of a noise module, such as `mu.fc2.weight`.
     pub fn part(&self, prefix: &str, part: &str) -> String {
         let full = format!("{prefix}.{part}");
@@ -224,7 +284,8 @@ impl Golden {
     /// The network and empty statistics that the run starts from.
     pub fn core(&self, case: &RunCase, device: &Device) -> Result<Core> {
         let backbone = self.tensors.below("backbone.");
-        let vit = VitConfig::infer(&backbone, case.img_size, case.num_heads, case.layernorm_eps)?;
+        let architecture = VitConfig::infer(&backbone, case.img_size, case.num_heads, case.layernorm_eps)?;
+        let vit = architecture.sizes;
         let (d1, d2, m) = (vit.dim, case.noise_hidden, case.buffer_size);
         self.require(case.in_chans == vit.channels, "in_chans", case.in_chans, &format!("{}", vit.channels))?;
         let mut tensors = self.tensors.clone();
@@ -238,7 +299,7 @@ impl Golden {
         let official = case.profile == Profile::Official;
         let network = Network {
             device: device.clone(),
-            vit: Vit::load(device, vit, backbone, false)?,
+            vit: Vit::load(device, architecture, backbone, false)?,
             noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
             random: device.upload(&tensors.take("buffer.weight", &[d1, m])?, &[d1, m])?,
         };

@@ -19,6 +19,8 @@ pub trait Watch {
     /// `predicted` holds the new label given to every test image of the classes seen, in order of the test set;
     /// `seconds` is the time that the task took, learning and judging.
     fn task(&mut self, _metrics: &Metrics, _predicted: &[u32], _seconds: f64) {}
+    /// Something that the user should know of the settings, before the first task.
+    fn note(&mut self, _text: &str) {}
     /// A pass over `total` images begins.
     fn begin(&mut self, _label: &str, _total: usize) {}
     /// `n` more images are done.
@@ -67,6 +69,14 @@ impl Observer for Meter<'_> {
 /// Settings that do not fit the data or the weights, device errors, a Gram matrix that is not positive definite.
 pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mut dyn Watch) -> Result<Results> {
     let core = build::core(config, device, &dataset.train)?;
+    let aside = &core.network.vit.left_aside;
+    if !aside.is_empty() {
+        watch.note(&format!(
+            "{} tensors of the weights are no part of the backbone: {}",
+            aside.len(),
+            aside.join(", ")
+        ));
+    }
     match config.profile {
         Profile::Paper => learn_all(config, device, dataset, build::paper(config, core)?, watch).await,
         Profile::Official => learn_all(config, device, dataset, build::official(config, core)?, watch).await,

@@ -1,5 +1,7 @@
 //! Replays golden files and compares every recorded result (SPEC section 8).
 
+mod vit;
+
 use std::path::Path;
 
 use serde::Serialize;
@@ -75,7 +77,12 @@ async fn replayed(path: &Path, device: &Device, oracle: bool) -> Result<Replay> 
     let start = host::Instant::now();
     let golden = Golden::read(path)?;
     let outcome = match &golden.case {
-        Case::Other(kind) => Outcome::NotRun(format!("no replay of kind `{kind}` in this version")),
+        Case::Vit(case) => match golden.backbone(case)? {
+            Some((weights, told)) => Outcome::Checked(vit::features(&golden, &weights, &told, device, oracle).await?),
+            None => {
+                Outcome::NotRun(format!("there is no {} above its folder", case.weights.as_deref().unwrap_or_default()))
+            }
+        },
         Case::Ridge(case) => Outcome::Checked(ridge(&golden, case, device, oracle).await?),
         Case::Run(case) => {
             let core = golden.core(case, device)?;
@@ -94,6 +101,8 @@ struct Judge<'a> {
     device: Device,
     golden: &'a Golden,
     oracle: bool,
+    /// What is compared was made from something that the oracle rounded to single precision.
+    rounded: bool,
     checks: Vec<Check>,
     /// What the method showed of its work and is not yet judged.
     shown: Vec<Shown>,
@@ -105,6 +114,13 @@ enum Shown {
     StepOne(Tensor),
     /// Gradients of the auxiliary classifier and, by layer, of the parameters and the mixture.
     Gradients(Tensor, Vec<(Tensor, Option<Tensor>)>),
+}
+
+impl<'a> Judge<'a> {
+    fn new(device: &Device, golden: &'a Golden, oracle: bool) -> Self {
+        let (checks, shown) = (Vec::new(), Vec::new());
+        Self { device: device.clone(), golden, oracle, rounded: false, checks, shown, task: 0 }
+    }
 }
 
 impl Judge<'_> {
@@ -138,7 +154,7 @@ impl Judge<'_> {
         // NaN must not vanish in a maximum.
         let worst = worst.fold(0.0, |m: f64, e| if e.is_nan() || m.is_nan() { f64::NAN } else { m.max(e) });
         let error = if scale > 0.0 { worst / scale } else { worst };
-        let tolerance = match (self.oracle, self.golden.tensors.is_narrow(name)) {
+        let tolerance = match (self.oracle, self.rounded || self.golden.tensors.is_narrow(name)) {
             (false, _) => single,
             (true, true) => 1e-6,
             (true, false) => 1e-8,
@@ -319,7 +335,7 @@ fn top(row: &[f64]) -> (usize, f64) {
 
 async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle: bool) -> Result<Vec<Check>> {
     let device = method.core().device().clone();
-    let mut judge = Judge { device, golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
+    let mut judge = Judge::new(&device, golden, oracle);
     judge.normals(case, method.core().device(), &method.core().network.noise).await?;
     let mut seen = 0;
     for (t, classes) in case.task_classes.iter().enumerate() {
@@ -340,7 +356,7 @@ const RIDGE_BATCH: usize = 97;
 
 /// Gathers the recorded features in batches, solves, and judges W and the logits of the test features.
 async fn ridge(golden: &Golden, case: &RidgeCase, device: &Device, oracle: bool) -> Result<Vec<Check>> {
-    let mut judge = Judge { device: device.clone(), golden, oracle, checks: Vec::new(), shown: Vec::new(), task: 0 };
+    let mut judge = Judge::new(device, golden, oracle);
     let tensors = &golden.tensors;
     let [m, classes] = tensors.matrix("W")?;
     let labels: Vec<u32> = tensors.get("y")?.iter().map(|&y| y as u32).collect();

@@ -184,6 +184,7 @@ impl Gemm<'_> {
             ("RESIDUAL", self.residual.is_some()),
             ("PRE", self.pre.is_some()),
             ("GELU", self.activation == Activation::Gelu),
+            ("QUICK", self.activation == Activation::QuickGelu),
             ("RELU", self.activation == Activation::Relu),
             ("LOWER", self.lower),
         ];

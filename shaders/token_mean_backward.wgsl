@@ -1,4 +1,4 @@
-// dx[b][0] = dy[b], dx[b][t] = 0 for t > 0
+// dx[b][t] = dy[b] / count for first <= t < first + count, else 0
 // One thread makes one element of dx; threads beyond the end do nothing.
 import package::lib::math::{linear_group};
 import package::plan::{WG};
@@ -7,6 +7,8 @@ struct Params {
     n: u32,
     cols: u32,
     tokens: u32,
+    first: u32,
+    count: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -19,7 +21,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let i = linear_group(group, groups) * WG + lane;
     if i >= params.n { return; }
     let row = i / params.cols;
+    let token = row % params.tokens;
     var value = 0.0;
-    if row % params.tokens == 0u { value = dy[row / params.tokens * params.cols + i % params.cols]; }
+    if token >= params.first && token < params.first + params.count {
+        value = dy[row / params.tokens * params.cols + i % params.cols];
+        if params.count > 1u { value /= f32(params.count); }
+    }
     dx[i] = value;
 }
