@@ -47,10 +47,9 @@ fn ten_classes() -> Result<Dataset, Failed> {
             _ => false,
         };
         let idx: Vec<usize> = (0..images.len()).filter(|&i| wanted(images.labels[i])).collect();
-        let (pixels, labels) = images.gather(&idx);
-        Images { pixels, labels, ..*images }
+        images.pick(&idx)
     };
-    Ok(Dataset { train: keep(&all.train), test: keep(&all.test), classes: all.classes[..10].to_vec(), name: all.name })
+    Ok(Dataset { train: keep(&all.train), test: keep(&all.test), classes: all.classes[..10].to_vec(), ..all })
 }
 
 fn run(device: &Device, more: &[&str]) -> Result<(Results, Predictions), Failed> {

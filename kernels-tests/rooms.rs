@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("algorithms", &["kernels", "device"]),
     ("autograd", &["algorithms", "kernels", "device"]),
     ("model", &["autograd", "algorithms", "kernels", "device", "linalg"]),
-    ("config", &["model"]),
+    ("config", &["model", "data"]),
     ("method", &["model", "autograd", "device", "config"]),
     ("data", &[]),
     ("report", &["config"]),

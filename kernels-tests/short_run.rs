@@ -26,8 +26,7 @@ impl Watch for Predictions {
 
 fn first_classes(images: &Images) -> Images {
     let few: Vec<_> = (0..images.len()).step_by(EVERY).filter(|&i| images.labels[i] < CLASSES).collect();
-    let (pixels, labels) = images.gather(&few);
-    Images { pixels, labels, ..*images }
+    images.pick(&few)
 }
 
 fn dataset() -> Result<Dataset> {

@@ -1,11 +1,16 @@
 //! The settings of a run: defaults, a TOML file, and single settings on top.
 
+mod sizes;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::data::Settings;
 use crate::{Error, Result};
+
+pub use sizes::Sizes;
 
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
 const MAX_COUNT: usize = 1 << 20;
@@ -180,12 +185,21 @@ pub struct Config {
     pub init_classes: usize,
     /// Classes of each later task.
     pub increment: usize,
+    /// Classes of every task, such as `[30, 20, 20]`; instead of `init_classes` and `increment` if not empty.
+    #[serde(default)]
+    pub tasks: Sizes,
     /// Seed of the class order.
     pub class_seed: u32,
+    /// A file with the names of all classes in their order, one a line, instead of an order from `class_seed`.
+    #[serde(default)]
+    pub class_order: String,
     /// Seed of everything else.
     pub seed: u64,
-    /// `icons` (embedded) or a directory.
+    /// `icons` (embedded), a directory or a list of images, see [`load`](crate::data::load).
     pub data: String,
+    /// What concerns the images.
+    #[serde(flatten)]
+    pub images: Settings,
     /// `icons` (embedded) or a file.
     pub weights: String,
     /// timm's name of the backbone's architecture, where its file does not tell; `auto` believes the file.
@@ -240,9 +254,12 @@ impl Config {
             fit_epochs: 3,
             init_classes: 10,
             increment: 10,
+            tasks: Sizes::default(),
             class_seed: 1993,
+            class_order: String::new(),
             seed: 0,
             data: "icons".into(),
+            images: Settings { augment: profile == Profile::Official, ..Settings::default() },
             weights: "icons".into(),
             arch: auto(),
             fused_noise: true,
@@ -282,6 +299,11 @@ impl Config {
         }
         if !given.contains_key("init_epochs") {
             config.init_epochs = config.epochs;
+        }
+        for (key, others) in [("tasks", &["init_classes", "increment"][..]), ("class_order", &["class_seed"])] {
+            if let Some(other) = others.iter().find(|other| given.contains_key(key) && given.contains_key(**other)) {
+                return Err(Error::Config(format!("`{other}` has no meaning beside `{key}`; leave one of them out")));
+            }
         }
         config.validate()?;
         Ok(config)
@@ -342,6 +364,7 @@ impl Config {
         for (key, value) in [("data", &self.data), ("weights", &self.weights)] {
             check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
         }
+        self.images.validate()?;
         self.check_profile()
     }
 
@@ -473,6 +496,34 @@ mod tests {
         refused(&["profile=official", "mixture=sum"], &["`mixture`"]);
         refused(&["fit_epochs=1"], &["`fit_epochs`", "\"paper\""]);
         assert!(load(None, "", &["profile=official", "phi_layers=1", "fit_epochs=1"]).is_ok());
+    }
+
+    #[test]
+    fn settings_of_images_are_keys_like_others() {
+        let config = load(None, "holdout = 0.1", &["fit=pad", "tasks=30,20,20", "image_size=98"]).unwrap();
+        assert_eq!(
+            (config.images.holdout, config.images.fit, config.images.image_size),
+            (0.1, crate::data::Fit::Pad, 98)
+        );
+        assert_eq!(config.tasks.as_slice(), [30, 20, 20]);
+        assert_eq!(load(None, "tasks = [5, 5]", &[]).unwrap().tasks.as_slice(), [5, 5]);
+        let json = serde_json::to_string(&config).unwrap();
+        assert!(json.contains("\"holdout\":0.1") && json.contains("\"tasks\":[30,20,20]"), "{json}");
+        assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+        refused(&["tasks=30,x"], &["`tasks`", "30,20,20"]);
+        refused(&["tasks=5,5", "increment=5"], &["`increment`", "`tasks`"]);
+        refused(&["class_order=a.txt", "class_seed=5"], &["`class_seed`", "`class_order`"]);
+        refused(&["fit=stretch"], &["`fit`", "pad"]);
+        refused(&["holdout=1"], &["`holdout` must be from 0 to below 1"]);
+        refused(&["crop_scale=0.1"], &["`crop_scale`", "augment = true"]);
+        assert!(load(None, "", &["crop_scale=0.1", "augment=true"]).is_ok());
+        assert!(Config::of(Profile::Official).images.augment && !Config::of(Profile::Paper).images.augment);
+        // Statistics of before these settings are read with their defaults.
+        let mut old: serde_json::Value = serde_json::to_value(Config::default()).unwrap();
+        for key in ["tasks", "class_order", "holdout", "fit", "augment"] {
+            assert!(old.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+        }
+        assert_eq!(serde_json::from_value::<Config>(old).unwrap(), Config::default());
     }
 
     #[test]

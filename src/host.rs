@@ -1,6 +1,8 @@
 //! What the library asks of the machine it runs on: time, waiting, a thread, the environment, a place for cached files.
 //! A browser has the other half of each: nothing there waits, and there are no files.
 
+mod ahead;
+
 use std::future::Future;
 use std::path::{Path, PathBuf};
 
@@ -57,6 +59,12 @@ pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Threads that can run at once.
+pub(crate) fn cores() -> usize {
+    if cfg!(target_arch = "wasm32") { 0 } else { std::thread::available_parallelism().map_or(1, |n| n.get()) }
+}
+
+pub(crate) use ahead::Ahead;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use native::Worker;
 #[cfg(target_arch = "wasm32")]

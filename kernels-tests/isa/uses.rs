@@ -251,7 +251,7 @@ impl Use {
     fn samples(&self) -> Samples {
         let images = self.batch + self.batch / 16 + 1;
         let pixels = vec![0.0; images * self.image.iter().product::<usize>()];
-        Samples { shape: self.image, pixels, labels: vec![0; images] }
+        Samples::in_memory(self.image, pixels, vec![0; images]).expect("as many pixels as labels say")
     }
 }
 

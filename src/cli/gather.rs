@@ -25,7 +25,7 @@ pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
     let mut config = Config::load(None, args.config.as_deref(), &sets)?;
     config.seed = args.seed.unwrap_or(config.seed);
     report::check_replaceable(&args.out)?;
-    let dataset = data::load(&config.data)?;
+    let dataset = data::load(&config.data, &config.images)?;
     let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
     line(&format!("device: {}", device.name()))?;
     let archive = block_on(protocol::gather(&config, &device, &dataset, args.tasks, &mut Bars::new()))?;

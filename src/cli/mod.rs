@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod data;
 mod forget;
 mod gather;
 mod info;
@@ -43,6 +44,8 @@ enum Command {
     Verify(VerifyArgs),
     /// Describe a file of weights: architecture, tensors, normalisation, memory and operations an image.
     Inspect(InspectArgs),
+    /// Look through a data set.
+    Data(DataArgs),
     /// List every adapter of every backend, and which one `auto` takes.
     Info(InfoArgs),
     /// Measure and verify every variant of the kernels on an adapter, and save which is fastest there.
@@ -158,6 +161,24 @@ struct InspectArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct DataArgs {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Read every image; tell classes, counts, sizes, duplicates and what cannot be read; exit code 1 if anything cannot.
+    Check {
+        /// Data as for the setting `data`.
+        path: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
 struct InfoArgs {
     /// Print JSON.
     #[arg(long)]
@@ -190,6 +211,7 @@ pub fn main() -> ExitCode {
         Command::Solve(args) => solve::solve(args),
         Command::Verify(args) => verify::verify(args),
         Command::Inspect(args) => inspect::inspect(args),
+        Command::Data(args) => data::data(args),
         Command::Info(args) => info::info(args),
         Command::Tune(args) => tune::run(args),
     };

@@ -26,6 +26,16 @@ impl Progress {
         bar.set_prefix(label.to_string());
         Bar { bar, label: label.into() }
     }
+
+    /// Starts a count of steps, called `label`, whose end is not known.
+    pub fn count(&self, label: &str) -> Bar {
+        let bar = if self.live { ProgressBar::no_length() } else { ProgressBar::hidden() };
+        bar.set_style(
+            ProgressStyle::with_template("{prefix} {pos}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.set_prefix(label.to_string());
+        Bar { bar, label: label.into() }
+    }
 }
 
 /// Follows a run or a gathering with a bar for each of its passes.

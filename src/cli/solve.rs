@@ -34,7 +34,7 @@ pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     line(&format!("gamma:    {gamma}{how}"))?;
     line(&format!("residual: {:.1e}", solution.residual))?;
     if args.evaluate {
-        let dataset = data::load(&archive.config.data)?;
+        let dataset = data::load(&archive.config.data, &archive.config.images)?;
         let judged = block_on(protocol::judge(&archive, &solution.weights, &device, &dataset))?;
         let (percent, images) = (100.0 * judged.accuracy(), judged.truth.len());
         line(&format!("accuracy: {percent:.2} % of {images} test images"))?;

@@ -1,188 +1,179 @@
-//! A data set as five files: IDX images and labels for training and test, and the class names.
+//! Folders of image files: `train/CLASS/*` and `test/CLASS/*`, or `CLASS/*` alone.
 
-use std::collections::HashSet;
-use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{Dataset, Images, parse_images, parse_labels};
+use super::source::Files;
+use super::{Images, Parts};
 use crate::{Error, Result};
 
-const MEAN: f32 = 0.5;
-const STD: f32 = 0.5;
+/// Names of image files end in one of these.
+const EXTENSIONS: [&str; 5] = ["jpg", "jpeg", "png", "webp", "bmp"];
+/// Folders within the folder of a class at most.
+const MAX_DEPTH: usize = 8;
+/// Names of the folder of test images, the first that exists.
+const TEST: [&str; 2] = ["test", "val"];
 
-/// The name and the bytes of one file.
-pub(super) struct File<'a> {
-    pub name: &'a str,
-    pub bytes: &'a [u8],
-}
-
-/// The images and the labels of one split.
-pub(super) struct Split<'a> {
-    pub images: File<'a>,
-    pub labels: File<'a>,
-}
-
-/// Reads a data set from a directory: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, the same two with `t10k` for
-/// the test set (each plain or with `.gz`), and `classes.txt`, one name a line in label order.
-/// Pixels become `(x / 255 - 0.5) / 0.5`.
+/// Reads `dir/train` and `dir/test` (or `dir/val`), or, where there is no `dir/train`, `dir` alone without test images. A
+/// class is a folder, in the order of the bytes of their names.
 ///
 /// # Errors
-/// [`Error::Data`] if a file is missing, malformed or does not fit the others, or if a class has no image in a split;
-/// [`Error::Io`] if a file cannot be read.
-pub fn from_dir(dir: &Path) -> Result<Dataset> {
-    let classes = read(dir, &["classes.txt"])?;
-    let [train_images, train_labels, test_images, test_labels] =
-        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"]
-            .map(|name| read(dir, &[&format!("{name}.gz"), name]));
-    let (train_images, train_labels) = (train_images?, train_labels?);
-    let (test_images, test_labels) = (test_images?, test_labels?);
-    let name = dir.file_name().unwrap_or(dir.as_os_str()).to_string_lossy();
-    from_files(
-        &name,
-        Split { images: view(&train_images), labels: view(&train_labels) },
-        Split { images: view(&test_images), labels: view(&test_labels) },
-        view(&classes),
-    )
-}
-
-/// Builds a data set from the contents of its files, with every check of [`from_dir`].
-pub(super) fn from_files(name: &str, train: Split, test: Split, classes: File) -> Result<Dataset> {
-    let test_file = test.images.name;
-    let classes = class_names(classes)?;
-    let train = images(train, &classes)?;
-    let test = images(test, &classes)?;
-    let [expected, got] = [&train, &test].map(|split| (split.height, split.width));
-    if expected != got {
-        return Err(bad(test_file, format!("test images are {got:?} (height, width), training images {expected:?}")));
+/// [`Error::Data`] where the two do not list the same classes, or a class holds no image; [`Error::Io`].
+pub(super) fn read(dir: &Path) -> Result<Parts> {
+    let train = dir.join("train");
+    if !train.is_dir() {
+        let (classes, train) = split(dir)?;
+        return Ok(Parts { classes, train, test: None });
     }
-    Ok(Dataset { name: name.into(), train, test, classes })
+    let test = TEST.map(|name| dir.join(name)).into_iter().find(|path| path.is_dir());
+    let test = test.ok_or_else(|| bad(dir, "it has a folder `train` but no `test` (or `val`)".into()))?;
+    let (classes, train) = split(&train)?;
+    let (others, images) = split(&test)?;
+    if let Some(difference) = difference(&classes, &others) {
+        return Err(bad(&test, difference));
+    }
+    Ok(Parts { classes, train, test: Some(images) })
 }
 
-/// The first of `names` that exists in `dir`, with its full name.
-fn read(dir: &Path, names: &[&str]) -> Result<(String, Vec<u8>)> {
-    for name in names {
-        let path = dir.join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => return Ok((path.display().to_string(), bytes)),
-            Err(e) if e.kind() == ErrorKind::NotFound => {}
-            Err(e) => return Err(Error::io("read", path, &e)),
+/// How two sorted lists of classes differ.
+fn difference(train: &[String], test: &[String]) -> Option<String> {
+    let beyond = |a: &[String], b: &[String]| {
+        let extra: Vec<_> = a.iter().filter(|name| b.binary_search(name).is_err()).collect();
+        let shown: Vec<_> = extra.iter().take(5).map(|name| format!("`{name}`")).collect();
+        let more = if extra.len() > 5 { format!(" and {} more", extra.len() - 5) } else { String::new() };
+        (!extra.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
+    };
+    let (missing, extra) = (beyond(train, test), beyond(test, train));
+    let told = [("lacks", missing), ("has", extra)].into_iter().filter_map(|(verb, s)| Some(format!("{verb} {}", s?)));
+    let told = told.collect::<Vec<_>>().join(", ");
+    (!told.is_empty()).then(|| format!("its classes must be those of the training images, but it {told}"))
+}
+
+/// The classes below `dir`, and all their images.
+fn split(dir: &Path) -> Result<(Vec<String>, Images)> {
+    let mut classes = Vec::new();
+    for path in entries(dir)?.into_iter().filter(|path| path.is_dir()) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if !name.starts_with('.') {
+            classes.push((name, path));
         }
     }
-    Err(bad(&dir.display().to_string(), format!("the file {} is missing", names.join(" or "))))
-}
-
-fn view((name, bytes): &(String, Vec<u8>)) -> File<'_> {
-    File { name, bytes }
-}
-
-fn class_names(File { name, bytes }: File) -> Result<Vec<String>> {
-    let text = std::str::from_utf8(bytes).map_err(|e| bad(name, format!("not UTF-8: {e}")))?;
-    let (mut classes, mut known) = (Vec::new(), HashSet::new());
-    for (i, line) in text.lines().enumerate() {
-        let class = line.trim();
-        if class.is_empty() {
-            return Err(bad(name, format!("line {} is empty; write one class name a line", i + 1)));
-        }
-        if !known.insert(class) {
-            return Err(bad(name, format!("line {} repeats the class `{class}`", i + 1)));
-        }
-        classes.push(String::from(class));
-    }
+    classes.sort();
     if classes.is_empty() {
-        return Err(bad(name, "no class names; write one a line".into()));
+        return Err(bad(
+            dir,
+            "no data set is recognised: CIFAR (binary or python), IDX files, or one folder of images a class".into(),
+        ));
     }
-    Ok(classes)
+    let (mut files, mut labels) = (Vec::new(), Vec::new());
+    for (label, (name, path)) in classes.iter().enumerate() {
+        let start = files.len();
+        images_below(path, 0, &mut files)?;
+        if files.len() == start {
+            return Err(bad(path, format!("class `{name}` has no image; names end in .{}", EXTENSIONS.join(", ."))));
+        }
+        files[start..].sort();
+        labels.resize(files.len(), label as u32);
+    }
+    Ok((classes.into_iter().map(|(name, _)| name).collect(), Images::new(Arc::new(Files(files)), labels)))
 }
 
-fn images(Split { images, labels }: Split, classes: &[String]) -> Result<Images> {
-    let parsed = parse_images(images.name, images.bytes)?;
-    let file = labels.name;
-    let labels = parse_labels(file, labels.bytes, classes.len())?;
-    if labels.len() != parsed.count {
-        return Err(bad(file, format!("{} labels for the {} images of {}", labels.len(), parsed.count, images.name)));
-    }
-    let mut seen = vec![false; classes.len()];
-    labels.iter().for_each(|&label| seen[label as usize] = true);
-    if let Some(missing) = seen.iter().position(|&seen| !seen) {
-        return Err(bad(file, format!("class {missing} (`{}`) has no image", classes[missing])));
-    }
-    let pixels = parsed.pixels.iter().map(|&x| (f32::from(x) / 255.0 - MEAN) / STD).collect();
-    Ok(Images { pixels, labels, channels: 1, height: parsed.height, width: parsed.width })
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e: std::io::Error| Error::io("read", dir, &e);
+    std::fs::read_dir(dir).map_err(failed)?.map(|entry| Ok(entry.map_err(failed)?.path())).collect()
 }
 
-fn bad(file: &str, message: String) -> Error {
-    Error::Data { file: file.into(), message }
+fn images_below(dir: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
+    for path in entries(dir)? {
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+        if path.is_dir() {
+            if depth < MAX_DEPTH {
+                images_below(&path, depth + 1, files)?;
+            }
+        } else if EXTENSIONS.contains(&extension.as_str()) {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn bad(path: &Path, message: String) -> Error {
+    Error::Data { file: path.display().to_string(), message }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::fs;
+    use crate::data::tests::golden;
+    use crate::data::{Dataset, Settings, check, load};
+    use crate::{Error, Result};
 
-    fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
-        let mut bytes = (0x800 + sizes.len() as u32).to_be_bytes().to_vec();
-        sizes.iter().for_each(|size| bytes.extend(size.to_be_bytes()));
-        bytes.extend(content);
-        bytes
-    }
-
-    /// Two classes, three 1x2 training images, two test images.
-    fn small() -> tempfile::TempDir {
+    /// Folders with a PNG at every path.
+    fn folders(paths: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        let put = |name: &str, bytes: &[u8]| fs::write(dir.path().join(name), bytes).unwrap();
-        put("classes.txt", b"key\nstar\n");
-        put("train-images-idx3-ubyte", &idx(&[3, 1, 2], &[0, 255, 51, 102, 153, 204]));
-        put("train-labels-idx1-ubyte", &idx(&[3], &[1, 0, 1]));
-        put("t10k-images-idx3-ubyte", &idx(&[2, 1, 2], &[255, 0, 0, 255]));
-        put("t10k-labels-idx1-ubyte", &idx(&[2], &[0, 1]));
+        for path in paths {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, golden("png-rgb.file").1).unwrap();
+        }
         dir
     }
 
+    fn read(dir: &tempfile::TempDir, settings: Settings) -> Result<Dataset> {
+        load(dir.path().to_str().unwrap(), &settings)
+    }
+
     fn refused(dir: &tempfile::TempDir, words: &[&str]) {
-        let text = from_dir(dir.path()).unwrap_err().to_string();
+        let text = read(dir, Settings::default()).unwrap_err().to_string();
         assert!(words.iter().all(|word| text.contains(word)), "{text}");
     }
 
     #[test]
-    fn reads_a_directory() {
-        let dir = small();
-        let data = from_dir(dir.path()).unwrap();
-        assert_eq!(data.classes, ["key", "star"]);
-        assert_eq!((data.train.len(), data.test.len(), data.train.image_len()), (3, 2, 2));
-        assert_eq!(data.train.labels, [1, 0, 1]);
-        for (got, expected) in data.train.pixels.iter().zip([-1.0, 1.0, -0.6, -0.2, 0.2, 0.6]) {
-            assert!((got - expected).abs() < 1e-6, "{got} {expected}");
-        }
+    fn classes_are_folders_in_order() {
+        let dir = folders(&[
+            "train/b/2.PNG",
+            "train/b/sub/1.png",
+            "train/a/x.png",
+            "train/a/notes.txt",
+            "val/b/y.png",
+            "val/a/z.png",
+        ]);
+        let data = read(&dir, Settings::default()).unwrap();
+        assert_eq!(
+            (data.classes.as_slice(), data.train.labels.as_slice()),
+            (&["a", "b"].map(String::from)[..], &[0, 1, 1][..])
+        );
+        assert!(data.train.name(2).ends_with("1.png") && data.test.len() == 2);
+        let alone = folders(&["b/1.png", "b/2.png", "a/1.png", "a/2.png"]);
+        refused(&alone, &["`test_share` must be above 0"]);
+        let data = read(&alone, Settings { test_share: 0.5, ..Settings::default() }).unwrap();
+        assert_eq!((data.train.labels, data.test.labels), (vec![0, 1], vec![0, 1]));
     }
 
     #[test]
-    fn missing_file_is_named() {
-        let dir = small();
-        fs::remove_file(dir.path().join("t10k-labels-idx1-ubyte")).unwrap();
-        refused(&dir, &["t10k-labels-idx1-ubyte.gz or t10k-labels-idx1-ubyte", "missing"]);
+    fn lists_of_classes_must_agree() {
+        refused(
+            &folders(&["train/a/1.png", "train/c/1.png", "test/a/1.png", "test/b/1.png"]),
+            &["lacks `c`", "has `b`"],
+        );
+        refused(&folders(&["train/a/1.png"]), &["no `test`"]);
+        refused(&folders(&["train/a/1.png", "test/a/1.gif"]), &["class `a` has no image"]);
+        refused(&folders(&["readme.md"]), &["no data set is recognised"]);
     }
 
     #[test]
-    fn files_must_fit_each_other() {
-        let dir = small();
-        fs::write(dir.path().join("train-labels-idx1-ubyte"), idx(&[2], &[1, 0])).unwrap();
-        refused(&dir, &["train-labels", "2 labels for the 3 images"]);
-        let dir = small();
-        fs::write(dir.path().join("t10k-images-idx3-ubyte"), idx(&[2, 2, 1], &[0; 4])).unwrap();
-        refused(&dir, &["t10k-images", "(2, 1)", "(1, 2)"]);
-        let dir = small();
-        fs::write(dir.path().join("t10k-labels-idx1-ubyte"), idx(&[2], &[0, 0])).unwrap();
-        refused(&dir, &["t10k-labels", "class 1 (`star`) has no image"]);
-    }
-
-    #[test]
-    fn class_names_are_checked() {
-        for (text, words) in
-            [("", "no class names"), ("key\n\nstar\n", "line 2"), ("key\nkey\n", "repeats the class `key`")]
-        {
-            let dir = small();
-            fs::write(dir.path().join("classes.txt"), text).unwrap();
-            refused(&dir, &["classes.txt", words]);
-        }
+    fn damaged_images_are_named_or_left_out() {
+        let dir = folders(&["train/a/1.png", "train/a/2.png", "test/a/3.png"]);
+        std::fs::write(dir.path().join("train/a/1.png"), &golden("png-rgb.file").1[..80]).unwrap();
+        std::fs::write(dir.path().join("train/a/4.jpg"), golden("jpeg-grey.file").1).unwrap();
+        let data = read(&dir, Settings::default()).unwrap();
+        assert!(matches!(data.train.picture(0), Err(Error::Data { file, .. }) if file.ends_with("1.png")));
+        let data = read(&dir, Settings { skip_bad: true, ..Settings::default() }).unwrap();
+        assert_eq!((data.train.len(), data.bad.len()), (2, 1));
+        let report = check(dir.path().to_str().unwrap(), &|| ()).unwrap();
+        assert!(report.unreadable.len() == 1 && report.unreadable[0].image.ends_with("1.png"));
+        assert_eq!((report.train, report.test, report.grey, report.sizes.len()), (3, Some(1), 1, 1));
+        let duplicates = report.duplicates;
+        assert_eq!((duplicates.across.len(), duplicates.train, duplicates.test, duplicates.other_class), (1, 0, 0, 0));
+        assert!(duplicates.across[0].0.ends_with("3.png") && duplicates.across[0].1.ends_with("2.png"));
     }
 }

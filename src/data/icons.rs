@@ -1,7 +1,7 @@
 //! The embedded data set: 100 concepts drawn by many icon designers (`data/icons/README.md`).
 
-use super::folder::{File, Split, from_files};
-use super::{Dataset, ICONS};
+use super::mnist::{File, Split, parse};
+use super::{Dataset, ICONS, Parts, Settings};
 use crate::Result;
 
 macro_rules! embedded {
@@ -10,15 +10,19 @@ macro_rules! embedded {
     };
 }
 
-/// The icons: 4,220 training and 1,732 test images of 100 classes, grey, 32 x 32, as `(x / 255 - 0.5) / 0.5`.
+/// The icons: 4,220 training and 1,732 test images of 100 classes, grey, 32 x 32.
 ///
 /// # Errors
 /// [`Error::Data`](crate::Error::Data) if the embedded files are damaged.
 pub fn icons() -> Result<Dataset> {
+    super::split::divided(ICONS, read()?, &Settings::default())
+}
+
+pub(super) fn read() -> Result<Parts> {
     let train =
         Split { images: embedded!("train-images-idx3-ubyte.gz"), labels: embedded!("train-labels-idx1-ubyte.gz") };
     let test = Split { images: embedded!("t10k-images-idx3-ubyte.gz"), labels: embedded!("t10k-labels-idx1-ubyte.gz") };
-    from_files(ICONS, train, test, embedded!("classes.txt"))
+    parse(train, test, Some(embedded!("classes.txt")))
 }
 
 #[cfg(test)]
@@ -30,10 +34,12 @@ mod tests {
         let data = icons().unwrap();
         assert_eq!((data.train.len(), data.test.len(), data.classes.len()), (4220, 1732, 100));
         for images in [&data.train, &data.test] {
-            assert_eq!((images.channels, images.height, images.width), (1, 32, 32));
-            assert_eq!(images.pixels.len(), images.len() * images.image_len());
-            assert!(images.pixels.iter().all(|x| (-1.0..=1.0).contains(x)));
+            for i in 0..images.len() {
+                let picture = images.picture(i).unwrap();
+                assert_eq!((picture.channels, picture.height, picture.width), (1, 32, 32));
+            }
         }
-        assert!(data.train.pixels.contains(&1.0) && data.train.pixels.contains(&-1.0));
+        let first = data.train.picture(0).unwrap();
+        assert!(first.pixels.contains(&0) && first.pixels.contains(&255));
     }
 }

@@ -69,12 +69,10 @@ impl Core {
         &self.network.device
     }
 
-    pub(super) fn images(&self, samples: &Samples, idx: &[usize]) -> Result<(Tensor, Tensor)> {
-        let (mut pixels, labels) = samples.gather(idx);
-        let [c, h, w] = samples.shape;
-        self.network.vit.architecture.normalisation.renormalise(&mut pixels, c, h * w);
-        let device = self.device();
-        Ok((device.upload(&pixels, &[idx.len(), c, h, w])?, device.upload_u32(&labels, &[idx.len()])?))
+    /// A batch of samples on the device.
+    pub(super) fn images(&self, samples: &Samples, pixels: &[f32]) -> Result<Tensor> {
+        let [c, h, w] = samples.shape();
+        self.device().upload(pixels, &[pixels.len() / (c * h * w), c, h, w])
     }
 
     /// What stands behind the blocks outside training.
@@ -95,10 +93,11 @@ impl Core {
     }
 
     /// One pass over `samples` with the network as it is: returns the prototype, the mean feature, and adds to the
-    /// statistics if it is a `fit`.
+    /// statistics if it is a `fit`. The images are plain, or changed at random as in pass `epoch`.
     pub(crate) async fn pass(
         &mut self,
         samples: &Samples,
+        epoch: Option<u32>,
         fit: bool,
         what: &str,
         observer: &mut dyn Observer,
@@ -106,9 +105,8 @@ impl Core {
         let device = self.device().clone();
         let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
         observer.begin(Phase::Analytic, what, samples.len());
-        let all: Vec<usize> = (0..samples.len()).collect();
-        for (i, idx) in all.chunks(self.fit_batch).enumerate() {
-            let (images, _) = self.images(samples, idx)?;
+        for (i, (idx, pixels)) in samples.in_order(self.fit_batch, epoch)?.enumerate() {
+            let images = self.images(samples, &pixels?)?;
             let p = self.pass_batch(&images, &prototype, 1.0 / samples.len() as f64, i, fit)?;
             device.flush()?;
             if let Some(p) = p {
@@ -174,9 +172,8 @@ impl Core {
     pub async fn predict(&self, samples: &Samples) -> Result<Vec<u32>> {
         let device = self.device();
         let mut pending = Vec::new();
-        let all: Vec<usize> = (0..samples.len()).collect();
-        for (i, idx) in all.chunks(self.fit_batch).enumerate() {
-            let (images, _) = self.images(samples, idx)?;
+        for (i, (_, pixels)) in samples.in_order(self.fit_batch, None)?.enumerate() {
+            let images = self.images(samples, &pixels?)?;
             pending.push(head::predicted(device, &self.scores(&images, i)?.logits)?);
         }
         let mut classes = Vec::with_capacity(samples.len());
@@ -202,8 +199,8 @@ impl Core {
             let mut sizes = vec![n.min(self.fit_batch), n % self.fit_batch];
             sizes.retain(|&n| n > 0);
             for size in sizes {
-                let idx: Vec<usize> = (0..size).collect();
-                let (images, _) = self.images(task.samples, &idx)?;
+                let [c, h, w] = task.samples.shape();
+                let images = device.zeros(&[size, c, h, w])?;
                 if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
                     self.statistics.plan(device, &p)?;
                 }

@@ -3,6 +3,7 @@
 mod core;
 mod official;
 mod paper;
+mod samples;
 mod training;
 
 use std::future::Future;
@@ -14,32 +15,7 @@ use crate::{Error, Result};
 pub use self::core::{Core, Init, Scores};
 pub use official::Official;
 pub use paper::{Paper, Settings};
-
-/// The training images of one task, or test images: pixels [n, C, H, W] normalised with 0.5 and 0.5 and labels in order of appearance.
-#[derive(Clone, Debug)]
-pub struct Samples {
-    /// C, H, W.
-    pub shape: [usize; 3],
-    pub pixels: Vec<f32>,
-    pub labels: Vec<u32>,
-}
-
-impl Samples {
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// Pixels and labels of the images `idx`.
-    pub fn gather(&self, idx: &[usize]) -> (Vec<f32>, Vec<u32>) {
-        let size: usize = self.shape.iter().product();
-        let pixels = idx.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect();
-        (pixels, idx.iter().map(|&i| self.labels[i]).collect())
-    }
-}
+pub use samples::{Batch, Pixels, Samples};
 
 /// One task as a method sees it.
 #[derive(Clone, Debug)]
@@ -53,15 +29,13 @@ pub struct Task<'a> {
 
 impl Task<'_> {
     /// # Errors
-    /// [`Error::Shape`] where there is no image, pixels and labels do not fit together, a label is not below the number of
-    /// classes, or a batch is empty or names an image that is not there.
+    /// [`Error::Shape`] where there is no image, a label is not below the number of classes, or a batch is empty or names an
+    /// image that is not there.
     fn check(&self) -> Result<()> {
         let refuse = |arg, expected: String, got: String| Err(Error::Shape { op: "task", arg, expected, got });
-        let (n, shape) = (self.samples.len(), self.samples.shape);
-        let pixels = shape.iter().try_fold(n, |size, &x| size.checked_mul(x));
-        if pixels != Some(self.samples.pixels.len()) || self.samples.pixels.is_empty() {
-            let got = format!("{} numbers", self.samples.pixels.len());
-            return refuse("pixels", format!("[{n}, {}, {}, {}], not empty", shape[0], shape[1], shape[2]), got);
+        let n = self.samples.len();
+        if n == 0 || self.samples.shape().contains(&0) {
+            return refuse("samples", "not empty".into(), format!("{n} images of {:?}", self.samples.shape()));
         }
         if let Some(y) = self.samples.labels.iter().find(|&&y| y as usize >= self.classes) {
             return refuse("labels", format!("below {}", self.classes), y.to_string());

@@ -10,6 +10,9 @@ use crate::model::noise::Noise;
 use crate::model::noise::softmax;
 use crate::model::optimizer::{Parameter, Rule};
 
+/// Passes of the analytic fit are changed at random as no epoch of training is.
+const FIT_EPOCH: u32 = 1 << 16;
+
 /// The authors' procedure. Modules of tasks 0 and 1 never move; that is what the public code does.
 pub struct Official {
     core: Core,
@@ -30,11 +33,12 @@ impl Official {
         Self { core, rule, fit_epochs, init }
     }
 
-    async fn fit(&mut self, task: &Task<'_>, passes: usize, what: &str, observer: &mut dyn Observer) -> Result<()> {
-        for _ in 0..passes {
-            self.core.pass(task.samples, true, what, observer).await?;
+    /// `fit_epochs` analytic passes over changed images.
+    async fn fit_changed(&mut self, task: &Task<'_>, what: &str, observer: &mut dyn Observer) -> Result<()> {
+        for pass in 0..self.fit_epochs {
+            self.core.pass(task.samples, Some(FIT_EPOCH + pass as u32), true, what, observer).await?;
         }
-        self.core.solve(observer).await
+        Ok(())
     }
 
     /// Adds module t with the weights that the code gives it: softmax over cosine scores of the prototypes known so
@@ -89,20 +93,24 @@ impl Method for Official {
         let first = self.core.network.noise.modules == 0;
         self.core.statistics.widen(task.classes)?;
         if !first {
-            self.fit(task, self.fit_epochs, "analytic fit", observer).await?;
+            self.fit_changed(task, "analytic fit", observer).await?;
+            self.core.solve(observer).await?;
             observer.inspect(Point::StepOne(&self.core.weights))?;
         }
         self.expand().await?;
-        let prototype = self.core.pass(task.samples, false, "prototype", observer).await?;
+        let prototype = self.core.pass(task.samples, None, false, "prototype", observer).await?;
         observer.inspect(Point::PrototypeBefore(&prototype))?;
         self.core.prototypes.push(prototype);
         let aux = device.zeros(&[task.classes, self.core.network.random.cols()])?;
         self.training(aux)?.run(&mut self.core, task, observer).await?;
         self.core.refold(Noise::Plain).await?;
-        let prototype = self.core.pass(task.samples, false, "prototype", observer).await?;
+        let prototype = self.core.pass(task.samples, None, false, "prototype", observer).await?;
         *self.core.prototypes.last_mut().expect("pushed above") = prototype;
-        let passes = if first { self.fit_epochs + 1 } else { 1 };
-        self.fit(task, passes, "analytic refit", observer).await
+        if first {
+            self.fit_changed(task, "analytic fit", observer).await?;
+        }
+        self.core.pass(task.samples, None, true, "analytic refit", observer).await?;
+        self.core.solve(observer).await
     }
 
     fn core(&self) -> &Core {

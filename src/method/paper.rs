@@ -51,7 +51,7 @@ impl Paper {
             Refit::Replace => Some(self.core.statistics.fork().await?),
             Refit::Accumulate => None,
         };
-        let prototype = self.core.pass(task.samples, true, "analytic fit", observer).await?;
+        let prototype = self.core.pass(task.samples, None, true, "analytic fit", observer).await?;
         self.core.solve(observer).await?;
         observer.inspect(Point::StepOne(&self.core.weights))?;
         if let Some(before) = before {
@@ -108,11 +108,11 @@ impl Method for Paper {
         if self.settings.noise {
             let prototype = match self.settings.pipeline {
                 Pipeline::ThreeStep => self.first_fit(task, observer).await?,
-                Pipeline::TwoStep => self.core.pass(task.samples, false, "prototype", observer).await?,
+                Pipeline::TwoStep => self.core.pass(task.samples, None, false, "prototype", observer).await?,
             };
             self.train(task, prototype, observer).await?;
         }
-        let prototype = self.core.pass(task.samples, true, "analytic refit", observer).await?;
+        let prototype = self.core.pass(task.samples, None, true, "analytic refit", observer).await?;
         self.core.solve(observer).await?;
         if self.settings.noise {
             *self.core.prototypes.last_mut().expect("pushed by step 2") = prototype;

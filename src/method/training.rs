@@ -1,12 +1,12 @@
 //! The gradient step that both profiles take: cross-entropy of analytic plus auxiliary logits.
 
-use crate::Result;
 use crate::autograd::{Gradients, Linear, Tape};
 use crate::device::Tensor;
-use crate::method::{Core, Observer, Phase, Point, Task};
+use crate::method::{Batch, Core, Observer, Phase, Point, Task};
 use crate::model::network::{Behind, Drawn};
 use crate::model::noise::Noise;
 use crate::model::optimizer::{Optimizer, Parameter, Rule};
+use crate::{Error, Result};
 
 /// Steps between two reads of the losses, which stay on the device meanwhile.
 const LOSS_READS: usize = 64;
@@ -70,12 +70,16 @@ impl Training {
         let loss = device.zeros(&[LOSS_READS])?;
         let mut losses: Vec<f64> = Vec::new();
         let (mut done, mut epoch, mut epoch_start) = (0, 0, 0);
+        let mut stream = task.samples.stream(batches(task))?;
         for (i, idx) in task.schedule.iter().enumerate() {
             if done % task.samples.len() == 0 {
                 epoch += 1;
                 observer.begin(Phase::Noise, &format!("noise, epoch {epoch}"), task.samples.len());
             }
-            let (images, labels) = core.images(task.samples, idx)?;
+            let pixels = stream.next().ok_or_else(|| Error::Unsupported("the samples end before the task".into()))?;
+            let images = core.images(task.samples, &pixels?)?;
+            let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
+            let labels = device.upload_u32(&labels, &[idx.len()])?;
             let gradients = self.gradients(core, &images, &labels, core.step, (&loss, i % LOSS_READS))?;
             if i == 0 {
                 observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.aux })?;
@@ -107,10 +111,22 @@ impl Training {
         let loss = core.device().zeros(&[LOSS_READS])?;
         let mut optimizer = Optimizer::new(core.device(), self.rule, self.parameters.clone())?;
         for size in sizes {
-            let idx: Vec<usize> = (0..size).collect();
-            let (images, labels) = core.images(task.samples, &idx)?;
+            let [c, h, w] = task.samples.shape();
+            let images = core.device().zeros(&[size, c, h, w])?;
+            let labels = core.device().upload_u32(&vec![0; size], &[size])?;
             optimizer.step(&self.gradients(core, &images, &labels, 0, (&loss, 0))?)?;
         }
         Ok(())
     }
+}
+
+/// The batches of the schedule, each in the epoch that it belongs to.
+fn batches(task: &Task<'_>) -> Vec<Batch> {
+    let mut done = 0;
+    let batch = |idx: &Vec<usize>| {
+        let epoch = (done / task.samples.len()) as u32;
+        done += idx.len();
+        Batch { images: idx.clone(), epoch: Some(epoch) }
+    };
+    task.schedule.iter().map(batch).collect()
 }

@@ -172,17 +172,11 @@ impl Default for Normalisation {
 }
 
 impl Normalisation {
-    /// Makes of images that are normalised with 0.5 and 0.5 images that are normalised like this; `plane` pixels a channel.
-    pub fn renormalise(&self, images: &mut [f32], channels: usize, plane: usize) {
-        if *self == Self::default() || plane == 0 {
-            return;
-        }
-        let of = |all: &[f64], c: usize| all[c % all.len()];
-        for (i, pixels) in images.chunks_mut(plane).enumerate() {
-            let (mean, std) = (of(&self.mean, i % channels), of(&self.std, i % channels));
-            let (scale, shift) = ((0.5 / std) as f32, ((0.5 - mean) / std) as f32);
-            pixels.iter_mut().for_each(|x| *x = *x * scale + shift);
-        }
+    /// What becomes of each byte of a channel: `(x / 255 - mean) / std`.
+    pub fn of_bytes(&self, channel: usize) -> [f32; 256] {
+        let of = |all: &[f64]| all[channel % all.len()] as f32;
+        let (mean, std) = (of(&self.mean), of(&self.std));
+        std::array::from_fn(|x| (x as f32 / 255.0 - mean) / std)
     }
 }
 
@@ -376,12 +370,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn images_are_normalised_anew() {
-        let normalisation = Normalisation { mean: vec![0.25, 0.5], std: vec![0.5, 0.125] };
-        // Pixels 0, 1/4 and 1 of both channels of two images.
-        let mut images = [-1.0, -0.5, 1.0].repeat(4);
-        normalisation.renormalise(&mut images, 2, 3);
-        assert_eq!(images, [-0.5, 0.0, 1.5, -4.0, -2.0, 4.0].repeat(2));
+    fn bytes_are_normalised_by_channel() {
+        let normalisation = Normalisation { mean: vec![0.2, 0.5], std: vec![0.5, 0.125] };
+        let [first, second] = [0, 1].map(|channel| normalisation.of_bytes(channel));
+        assert_eq!([first[51], first[255], second[0], second[255]], [0.0, 1.6, -4.0, 4.0]);
+        assert_eq!(Normalisation::default().of_bytes(2)[255], 1.0);
     }
 
     #[test]

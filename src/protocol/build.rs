@@ -3,8 +3,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::Result;
 use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
-use crate::data::Images;
 use crate::device::Device;
 use crate::method::{Core, Init, Official, Paper, Settings};
 use crate::model::facts::Facts;
@@ -14,7 +14,6 @@ use crate::model::noise::{NoiseLayers, Path, PhiLayout};
 use crate::model::optimizer::Rule;
 use crate::model::vit::{Architecture, Vit};
 use crate::model::weights::Weights;
-use crate::{Error, Result};
 
 /// The embedded backbone: 679,200 parameters, see `weights/README.md`.
 const ICONS: &[u8] = include_bytes!("../../weights/vit-icons.safetensors");
@@ -63,23 +62,11 @@ pub(super) fn backbone(weights: &str, arch: &str) -> Result<(Weights, Facts)> {
 }
 
 /// Backbone, noise layers without modules, random features, empty statistics.
-pub(super) fn core(config: &Config, device: &Device, images: &Images) -> Result<Core> {
+pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
     let (weights, told) = backbone(&config.weights, &config.arch)?;
-    let architecture = Architecture::of(&weights, told, Some(images.height))?;
+    let size = config.images.image_size;
+    let architecture = Architecture::of(&weights, told, (size > 0).then_some(size))?;
     let vit = architecture.sizes;
-    if [vit.channels, vit.image, vit.image] != [images.channels, images.height, images.width] {
-        return Err(Error::Config(format!(
-            "`weights` = {} wants images of {} x {} x {}, `data` = {} has {} x {} x {}",
-            config.weights,
-            vit.channels,
-            vit.image,
-            vit.image,
-            config.data,
-            images.channels,
-            images.height,
-            images.width
-        )));
-    }
     let (d1, d2, m) = (vit.dim, config.noise_hidden, config.buffer_size);
     let mut frozen = rng(config.seed, Purpose::Frozen);
     let random = uniform(&mut frozen, d1 * m, m);

@@ -6,12 +6,12 @@ use std::path::Path;
 use safetensors::Dtype;
 
 use crate::config::Config;
-use crate::data::{Dataset, Images};
+use crate::data::Dataset;
 use crate::device::{Device, Tensor};
-use crate::method::Samples;
 use crate::model::head::Solution;
 use crate::protocol::archive::{Archive, serialize};
-use crate::protocol::run::{Meter, Watch, samples};
+use crate::protocol::feed::Feed;
+use crate::protocol::run::{Meter, Watch};
 use crate::protocol::{Tasks, build};
 use crate::report::replace;
 use crate::{Error, Result};
@@ -32,7 +32,7 @@ pub async fn gather(
             "`noise` must be false: statistics can be joined only if all are of the same features".into(),
         ));
     }
-    let split = Tasks::new(dataset.classes.len(), config.init_classes, config.increment, config.class_seed)?;
+    let split = Tasks::of(config, &dataset.classes)?;
     if tasks.is_empty() || tasks.end > split.count() {
         return Err(Error::Config(format!(
             "--tasks {}-{}: the tasks are 0-{}",
@@ -41,16 +41,18 @@ pub async fn gather(
             split.count() - 1
         )));
     }
-    let mut core = build::core(config, device, &dataset.train)?;
+    let mut core = build::core(config, device)?;
+    let feed = Feed::new(config, &core.network.vit.architecture)?;
     let first = split.classes(tasks.start).start;
     let classes = first..split.seen(tasks.end - 1);
     core.statistics.widen(classes.len())?;
     let mut meter = Meter::new(watch);
     for t in tasks {
         meter.task = t;
-        let mut train = samples(&dataset.train, &split.task_images(&dataset.train, t), &split);
-        train.labels.iter_mut().for_each(|y| *y -= first as u32);
-        core.pass(&train, true, "statistics", &mut meter).await?;
+        let train = feed.plain(dataset.train.pick(&split.task_images(&dataset.train, t)));
+        let all = (0..train.images().len()).collect();
+        let train = feed.samples(&train, all, |label| split.new_label(label) - first as u32);
+        core.pass(&train, None, true, "statistics", &mut meter).await?;
     }
     Ok(Archive {
         fingerprint: core.network.fingerprint().await?,
@@ -82,25 +84,25 @@ impl Judged {
 /// [`Error::Mismatch`] where its features were made by another network than its settings now make; [`Error::Data`] where
 /// there is no image of its classes; device errors.
 pub async fn judge(archive: &Archive, weights: &Tensor, device: &Device, dataset: &Dataset) -> Result<Judged> {
-    let mut core = build::core(&archive.config, device, &dataset.test)?;
+    let mut core = build::core(&archive.config, device)?;
     if let Some((part, same)) = core.network.fingerprint().await?.difference(&archive.fingerprint) {
         return Err(Error::Mismatch { part, same });
     }
     core.weights = weights.clone();
     let row = |label: u32| archive.classes.iter().position(|name| *name == dataset.classes[label as usize]);
     let rows: Vec<Option<usize>> = (0..dataset.classes.len() as u32).map(row).collect();
-    let known = |test: &Images, i: usize| rows[test.labels[i] as usize].is_some();
-    let idx: Vec<usize> = (0..dataset.test.len()).filter(|&i| known(&dataset.test, i)).collect();
+    let judged = dataset.judged();
+    let idx: Vec<usize> = (0..judged.len()).filter(|&i| rows[judged.labels[i] as usize].is_some()).collect();
     if idx.is_empty() {
         return Err(Error::Data {
             file: dataset.name.clone(),
             message: "no test image of the classes gathered".into(),
         });
     }
-    let (pixels, labels) = dataset.test.gather(&idx);
-    let truth: Vec<u32> = labels.iter().map(|&y| rows[y as usize].expect("only known classes") as u32).collect();
-    let shape = [dataset.test.channels, dataset.test.height, dataset.test.width];
-    let test = Samples { shape, pixels, labels: truth.clone() };
+    let feed = Feed::new(&archive.config, &core.network.vit.architecture)?;
+    let row = |label: u32| rows[label as usize].expect("only known classes") as u32;
+    let test = feed.samples(&feed.plain(judged.clone()), idx, row);
+    let truth = test.labels.clone();
     Ok(Judged { truth, predicted: core.predict(&test).await? })
 }
 

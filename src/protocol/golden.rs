@@ -249,7 +249,7 @@ impl Golden {
             return Err(self.tensors.error(format!("`{split}.y` has no image of the classes {classes:?}")));
         }
         let pixels = idx.iter().flat_map(|&i| &x[i * size..(i + 1) * size]).map(|&v| v as f32).collect();
-        Ok((Samples { shape, pixels, labels: idx.iter().map(|&i| y[i] as u32).collect() }, idx))
+        Ok((Samples::in_memory(shape, pixels, idx.iter().map(|&i| y[i] as u32).collect())?, idx))
     }
 
     /// The recorded batches of task `t`, as positions in `idx`.

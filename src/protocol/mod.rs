@@ -2,6 +2,7 @@
 
 mod archive;
 mod build;
+mod feed;
 mod gather;
 mod golden;
 mod inspect;

@@ -4,11 +4,12 @@ use rand::seq::SliceRandom;
 
 use crate::Result;
 use crate::config::{Config, Profile};
-use crate::data::{Dataset, Images};
+use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
-use crate::method::{Method, Observer, Phase, Samples, Task};
+use crate::method::{Method, Observer, Phase, Task};
 use crate::protocol::build::{self, Purpose};
+use crate::protocol::feed::Feed;
 use crate::protocol::{Metrics, Tasks};
 use crate::report::{Results, Seconds};
 
@@ -16,7 +17,7 @@ use crate::report::{Results, Seconds};
 pub trait Watch {
     /// Called after every task.
     ///
-    /// `predicted` holds the new label given to every test image of the classes seen, in order of the test set;
+    /// `predicted` holds the new label given to every judged image of the classes seen, in their order;
     /// `seconds` is the time that the task took, learning and judging.
     fn task(&mut self, _metrics: &Metrics, _predicted: &[u32], _seconds: f64) {}
     /// Something that the user should know of the settings, before the first task.
@@ -68,7 +69,7 @@ impl Observer for Meter<'_> {
 /// # Errors
 /// Settings that do not fit the data or the weights, device errors, a Gram matrix that is not positive definite.
 pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mut dyn Watch) -> Result<Results> {
-    let core = build::core(config, device, &dataset.train)?;
+    let core = build::core(config, device)?;
     let aside = &core.network.vit.left_aside;
     if !aside.is_empty() {
         watch.note(&format!(
@@ -80,16 +81,6 @@ pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mu
     match config.profile {
         Profile::Paper => learn_all(config, device, dataset, build::paper(config, core)?, watch).await,
         Profile::Official => learn_all(config, device, dataset, build::official(config, core)?, watch).await,
-    }
-}
-
-/// The images `idx` with labels in order of appearance.
-pub(super) fn samples(images: &Images, idx: &[usize], tasks: &Tasks) -> Samples {
-    let (pixels, labels) = images.gather(idx);
-    Samples {
-        shape: [images.channels, images.height, images.width],
-        pixels,
-        labels: labels.into_iter().map(|l| tasks.new_label(l)).collect(),
     }
 }
 
@@ -114,14 +105,17 @@ async fn learn_all(
     watch: &mut dyn Watch,
 ) -> Result<Results> {
     let start = Instant::now();
-    let tasks = Tasks::new(dataset.classes.len(), config.init_classes, config.increment, config.class_seed)?;
+    let tasks = Tasks::of(config, &dataset.classes)?;
+    let feed = Feed::new(config, &method.core().network.vit.architecture)?;
+    let judged = feed.plain(dataset.judged().clone());
     let mut metrics = Metrics::default();
     let (mut seconds, before) = (Seconds::default(), device.stats());
     let mut meter = Meter::new(watch);
     for t in 0..tasks.count() {
         let task_start = Instant::now();
         meter.task = t;
-        let train = samples(&dataset.train, &tasks.task_images(&dataset.train, t), &tasks);
+        let train = feed.training(dataset.train.pick(&tasks.task_images(&dataset.train, t)));
+        let train = feed.samples(&train, (0..train.images().len()).collect(), |label| tasks.new_label(label));
         let schedule = schedule(config, t, train.len());
         let task = Task { samples: &train, classes: tasks.seen(t), schedule: &schedule };
         if t == 0 {
@@ -132,7 +126,7 @@ async fn learn_all(
         device.finish().await?;
         seconds.analytic += learn_start.elapsed().as_secs_f64() - (meter.noise - noise);
         let eval_start = Instant::now();
-        let test = samples(&dataset.test, &tasks.seen_images(&dataset.test, t), &tasks);
+        let test = feed.samples(&judged, tasks.seen_images(judged.images(), t), |label| tasks.new_label(label));
         let predicted = method.core().predict(&test).await?;
         metrics.push(&tasks, &test.labels, &predicted)?;
         seconds.eval += eval_start.elapsed().as_secs_f64();
@@ -142,6 +136,7 @@ async fn learn_all(
     }
     let after = device.stats();
     seconds.noise = meter.noise;
+    seconds.data = feed.waited().as_secs_f64();
     seconds.compile = after.compile_seconds - before.compile_seconds;
     seconds.total = start.elapsed().as_secs_f64();
     let dispatches = after.dispatches - before.dispatches;

@@ -1,8 +1,11 @@
 //! Splitting the classes into tasks.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::path::Path;
 
 use super::class_order;
+use crate::config::Config;
 use crate::data::Images;
 use crate::{Error, Result};
 
@@ -38,12 +41,41 @@ impl Tasks {
         }
         let mut sizes = vec![init_classes];
         sizes.extend((0..left).step_by(increment.max(1)).map(|start| increment.min(left - start)));
-        let order = class_order(n_classes as u32, class_seed);
-        let mut new_labels = vec![0; n_classes];
+        Ok(Self::with(class_order(n_classes as u32, class_seed), sizes))
+    }
+
+    /// The tasks that the settings ask for: of the sizes `tasks`, if it lists any, and in the order of the file `class_order`,
+    /// if one is named.
+    ///
+    /// # Errors
+    /// [`Error::Config`] as for [`new`](Self::new), where `tasks` has not as many classes as the data, and where the file does
+    /// not list every class once; [`Error::Io`].
+    pub fn of(config: &Config, classes: &[String]) -> Result<Self> {
+        let mut tasks = match config.tasks.as_slice() {
+            [] => Self::new(classes.len(), config.init_classes, config.increment, config.class_seed)?,
+            sizes => {
+                let sum = sizes.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
+                if sum != classes.len() || sizes.contains(&0) {
+                    return Err(Error::Config(format!(
+                        "`tasks` must be sizes above 0 with the {} classes of the data in all, got {sizes:?}, {sum} in all",
+                        classes.len()
+                    )));
+                }
+                Self::with(class_order(classes.len() as u32, config.class_seed), sizes.to_vec())
+            }
+        };
+        if !config.class_order.is_empty() {
+            tasks = Self::with(listed_order(Path::new(&config.class_order), classes)?, tasks.sizes);
+        }
+        Ok(tasks)
+    }
+
+    fn with(order: Vec<u32>, sizes: Vec<usize>) -> Self {
+        let mut new_labels = vec![0; order.len()];
         for (new, &label) in order.iter().enumerate() {
             new_labels[label as usize] = new as u32;
         }
-        Ok(Self { order, sizes, new_labels })
+        Self { order, sizes, new_labels }
     }
 
     /// The number of tasks.
@@ -85,6 +117,23 @@ impl Tasks {
     }
 }
 
+/// The labels of the classes whose names a file lists, one a line.
+fn listed_order(path: &Path, classes: &[String]) -> Result<Vec<u32>> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, &e))?;
+    let bad = |message: String| Error::Config(format!("`class_order` = {}: {message}", path.display()));
+    let mut left: HashMap<&str, u32> = classes.iter().map(String::as_str).zip(0..).collect();
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty());
+    let label = |(i, line)| {
+        let label = left.remove(line);
+        label.ok_or_else(|| bad(format!("line {}: `{line}` is no class of the data, or stands there twice", i + 1)))
+    };
+    let order = lines.map(label).collect::<Result<Vec<u32>>>()?;
+    match left.keys().min() {
+        Some(name) => Err(bad(format!("it must list every class, `{name}` is missing"))),
+        None => Ok(order),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,7 +169,7 @@ mod tests {
             assert_eq!(tasks.new_label(label), new as u32);
         }
         let labels = vec![3, 0, 1, 4, 2, 0, 3];
-        let images = Images { pixels: vec![0.0; 7], labels, channels: 1, height: 1, width: 1 };
+        let images = labelled(labels);
         let mut all = Vec::new();
         for t in 0..3 {
             let of_task = tasks.task_images(&images, t);
@@ -131,5 +180,37 @@ mod tests {
             assert_eq!(tasks.seen_images(&images, t), sorted);
         }
         assert_eq!(all.len(), 7);
+    }
+
+    /// Images of which nothing but their labels matters.
+    fn labelled(labels: Vec<u32>) -> Images {
+        let icons = crate::data::icons().unwrap().train;
+        let mut images = icons.pick(&(0..labels.len()).collect::<Vec<_>>());
+        images.labels = labels;
+        images
+    }
+
+    #[test]
+    fn sizes_and_order_can_be_listed() {
+        let classes: Vec<String> = ["ant", "bee", "cat", "dog"].map(String::from).to_vec();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("order.txt");
+        let of = |tasks: &str, text: &str| {
+            std::fs::write(&file, text).unwrap();
+            let set = [format!("tasks={tasks}"), format!("class_order='{}'", file.display())];
+            Tasks::of(&Config::load(None, None, &set).unwrap(), &classes)
+        };
+        let tasks = of("1,3", "dog\nant\n\ncat\nbee\n").unwrap();
+        assert_eq!((tasks.order, tasks.sizes), (vec![3, 0, 2, 1], vec![1, 3]));
+        for (sizes, text, words) in [
+            ("1,3", "dog\nant\ncat\n", "`bee` is missing"),
+            ("1,3", "dog\nant\ncat\ncow\n", "line 4: `cow`"),
+            ("1,3", "dog\ndog\ncat\nbee\n", "line 2: `dog`"),
+            ("1,2", "", "4 classes of the data"),
+            ("0,4", "", "above 0"),
+        ] {
+            let error = of(sizes, text).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

@@ -299,8 +299,9 @@ impl Judge<'_> {
     async fn judged(&mut self, core: &Core, case: &RunCase, seen: usize) -> Result<()> {
         let (test, _) = self.golden.samples(case, "test", 0..seen)?;
         let device = core.device();
-        let [c, h, w] = test.shape;
-        let images = device.upload(&test.pixels, &[test.len(), c, h, w])?;
+        let [c, h, w] = test.shape();
+        let pixels = test.in_order(test.len(), None)?.flat_map(|(_, pixels)| pixels).flatten().collect::<Vec<f32>>();
+        let images = device.upload(&pixels, &[test.len(), c, h, w])?;
         let scores = core.scores(&images, 0)?;
         let features: Vec<f64> = device.read(&scores.features).await?;
         let logits: Vec<f64> = device.read(&scores.logits).await?;

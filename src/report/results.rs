@@ -24,6 +24,8 @@ pub struct Seconds {
     pub eval: f64,
     /// Compilation of kernels.
     pub compile: f64,
+    /// Waiting for images to be decoded and transformed, within the above.
+    pub data: f64,
 }
 
 /// The contents of `results.json`. Accuracies are shares from 0 to 1; classes are new labels (see
@@ -148,7 +150,7 @@ mod tests {
         let expected = "profile device seed config accuracy a_last a_avg forgetting bwt matrix confusion per_class seconds \
                         peak_device_bytes dispatches";
         assert_eq!(keys(&json), expected);
-        assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile");
+        assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile data");
         assert_eq!((&json["profile"], &json["seed"]), (&"paper".into(), &7.into()));
         assert_eq!(json["matrix"], serde_json::json!([[0.75], [0.25, 1.0]]));
         assert_eq!(json["config"]["mixture"], "learned");

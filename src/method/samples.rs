@@ -1,0 +1,106 @@
+//! Images as a method takes them: labels at once, pixels batch by batch.
+
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// One batch that a method asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Indices into the samples.
+    pub images: Vec<usize>,
+    /// The pass whose random changes the images get, if they are to be changed and there are any; else they are plain.
+    pub epoch: Option<u32>,
+}
+
+/// Where the pixels of samples come from.
+pub trait Pixels: std::fmt::Debug {
+    /// Channels, rows and columns of an image.
+    fn shape(&self) -> [usize; 3];
+    /// Normalised pixels `[n, C, H, W]` of every batch, in this order.
+    ///
+    /// # Errors
+    /// Those of whoever brings the images.
+    fn stream<'a>(&'a self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>>;
+}
+
+/// The training images of one task, or test images; labels in order of appearance.
+#[derive(Clone, Debug)]
+pub struct Samples {
+    pub labels: Vec<u32>,
+    pixels: Arc<dyn Pixels>,
+}
+
+impl Samples {
+    pub fn new(pixels: Arc<dyn Pixels>, labels: Vec<u32>) -> Self {
+        Self { labels, pixels }
+    }
+
+    /// Samples in memory, with `pixels` [n, C, H, W] as they are to be seen.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where pixels and labels do not fit together.
+    pub fn in_memory(shape: [usize; 3], pixels: Vec<f32>, labels: Vec<u32>) -> Result<Self> {
+        let n = labels.len();
+        if shape.iter().try_fold(n, |size, &x| size.checked_mul(x)) != Some(pixels.len()) {
+            return Err(Error::shape("samples", "pixels", [n, shape[0], shape[1], shape[2]], [pixels.len()]));
+        }
+        Ok(Self::new(Arc::new(Memory { shape, pixels }), labels))
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Channels, rows and columns of an image.
+    pub fn shape(&self) -> [usize; 3] {
+        self.pixels.shape()
+    }
+
+    /// Normalised pixels `[n, C, H, W]` of every batch, in this order.
+    ///
+    /// # Errors
+    /// Those of [`Pixels::stream`].
+    pub fn stream(&self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + '_>> {
+        self.pixels.stream(batches)
+    }
+
+    /// All images in batches of `size` and in order, with their indices.
+    ///
+    /// # Errors
+    /// Those of [`Pixels::stream`].
+    pub fn in_order(
+        &self,
+        size: usize,
+        epoch: Option<u32>,
+    ) -> Result<impl Iterator<Item = (Vec<usize>, Result<Vec<f32>>)> + '_> {
+        let all: Vec<usize> = (0..self.len()).collect();
+        let batches: Vec<_> = all.chunks(size).map(|chunk| Batch { images: chunk.to_vec(), epoch }).collect();
+        let images = batches.iter().map(|batch| batch.images.clone()).collect::<Vec<_>>();
+        Ok(images.into_iter().zip(self.stream(batches)?))
+    }
+}
+
+#[derive(Debug)]
+struct Memory {
+    shape: [usize; 3],
+    pixels: Vec<f32>,
+}
+
+impl Pixels for Memory {
+    fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn stream<'a>(&'a self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>> {
+        let size: usize = self.shape.iter().product();
+        let gather = move |batch: Batch| {
+            Ok(batch.images.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect())
+        };
+        Ok(Box::new(batches.into_iter().map(gather)))
+    }
+}
