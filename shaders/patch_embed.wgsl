@@ -1,6 +1,7 @@
 // out[b][p] = prefix[p]
 // out[b][P + t] = sum_(c, i, j) patch_t[c][i][j] weight[(c p + i) p + j] + pos[t]
-// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; where there is a PREFIX, block 0 copies it. Patches beyond the last repeat it and are not stored.
+// One lane makes a unit of columns (four where WIDE) for PATCHES patches of one image; where there is a PREFIX, block 0
+// copies it. Patches beyond the last repeat it and are not stored.
 import package::lib::math::{linear_group, tile_place};
 import package::plan::{PATCHES, WG};
 
