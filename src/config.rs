@@ -300,11 +300,6 @@ impl Config {
         if !given.contains_key("init_epochs") {
             config.init_epochs = config.epochs;
         }
-        for (key, others) in [("tasks", &["init_classes", "increment"][..]), ("class_order", &["class_seed"])] {
-            if let Some(other) = others.iter().find(|other| given.contains_key(key) && given.contains_key(**other)) {
-                return Err(Error::Config(format!("`{other}` has no meaning beside `{key}`; leave one of them out")));
-            }
-        }
         config.validate()?;
         Ok(config)
     }
@@ -365,6 +360,16 @@ impl Config {
             check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
         }
         self.images.validate()?;
+        let default = Self::of(self.profile);
+        for (key, changed, beside, given) in [
+            ("init_classes", self.init_classes != default.init_classes, "tasks", !self.tasks.as_slice().is_empty()),
+            ("increment", self.increment != default.increment, "tasks", !self.tasks.as_slice().is_empty()),
+            ("class_seed", self.class_seed != default.class_seed, "class_order", !self.class_order.is_empty()),
+        ] {
+            if changed && given {
+                return Err(Error::Config(format!("`{key}` has no meaning beside `{beside}`; leave one of them out")));
+            }
+        }
         self.check_profile()
     }
 
@@ -510,6 +515,9 @@ mod tests {
         let json = serde_json::to_string(&config).unwrap();
         assert!(json.contains("\"holdout\":0.1") && json.contains("\"tasks\":[30,20,20]"), "{json}");
         assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+        // A file with every setting is read, whatever it says of these.
+        let whole = toml::to_string(&Config::default()).unwrap();
+        assert_eq!(load(None, &whole, &["tasks=4,96"]).unwrap().tasks.as_slice(), [4, 96]);
         refused(&["tasks=30,x"], &["`tasks`", "30,20,20"]);
         refused(&["tasks=5,5", "increment=5"], &["`increment`", "`tasks`"]);
         refused(&["class_order=a.txt", "class_seed=5"], &["`class_seed`", "`class_order`"]);

@@ -250,3 +250,49 @@ pub fn idx(sizes: &[u32], content: &[u8]) -> Vec<u8> {
     bytes.extend(content);
     bytes
 }
+
+/// The files of `pictures.safetensors` whose names start so.
+pub fn pictures(start: &str) -> Vec<Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden/pictures.safetensors");
+    let bytes = std::fs::read(path).expect("a golden file");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a golden file");
+    let wanted = file.tensors().into_iter().filter(|(name, _)| name.starts_with(start) && name.ends_with(".file"));
+    wanted.map(|(_, view)| view.data().to_vec()).collect()
+}
+
+/// A pickle as Python 2 wrote CIFAR: labels `entry`, and pixels [n, 3072].
+pub fn cifar_python(entry: &str, labels: &[u8], pixels: &[u8]) -> Vec<u8> {
+    let text = |text: &[u8]| [&[b'U', text.len() as u8][..], text].concat();
+    let list: Vec<u8> = labels.iter().flat_map(|&label| [b'K', label]).collect();
+    let rows = (labels.len() as u16).to_le_bytes();
+    [
+        b"\x80\x02}q\x01(".to_vec(),
+        [text(b"batch_label"), b"q\x02".to_vec(), text(b"training batch 1 of 5"), b"q\x03".to_vec()].concat(),
+        [text(entry.as_bytes()), b"q\x04]q\x05(".to_vec(), list, b"e".to_vec()].concat(),
+        [
+            text(b"data"),
+            b"q\x06cnumpy.core.multiarray\n_reconstruct\nq\x07cnumpy\nndarray\nq\x08K\0\x85U\x01b\x87Rq\t".to_vec(),
+        ]
+        .concat(),
+        [b"(K\x01M".to_vec(), rows.to_vec(), b"M\x00\x0c\x86cnumpy\ndtype\nq\nU\x02u1K\0K\x01\x87Rq\x0b".to_vec()]
+            .concat(),
+        b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tb\x89T".to_vec(),
+        [(pixels.len() as u32).to_le_bytes().to_vec(), pixels.to_vec(), b"tbu.".to_vec()].concat(),
+    ]
+    .concat()
+}
+
+/// A list of images, as CSV or JSON lines.
+pub fn manifest(csv: bool) -> String {
+    let entries =
+        [("a 1.png", "cat", "train"), ("b.png", "ant", "train"), ("c.jpg", "cat", "test"), ("d.bmp", "ant", "test")];
+    let line = |(path, class, split): (&str, &str, &str)| {
+        if csv {
+            format!("{path},{class},{split}\n")
+        } else {
+            format!("{}\n", json!({ "path": path, "class": class, "split": split }))
+        }
+    };
+    let header = if csv { "path,class,split\n" } else { "" };
+    format!("{header}{}", entries.map(line).concat())
+}

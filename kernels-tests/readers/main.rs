@@ -95,11 +95,73 @@ fn idx() {
     // What deflate makes of zeros is a thousandth of them, and a buffer that grows is at most twice what it holds.
     fuzz(
         "idx",
-        40,
+        10,
         (1 << 17, 2100),
         |rng| mutate::idx(&whole, rng),
         |bytes| data::parse_labels(NAME, bytes, 10).map(drop).or_else(|_| data::parse_images(NAME, bytes).map(drop)),
     );
+}
+
+/// Decodes images; what a header announces may be allocated as far as the file can hold it.
+fn images(reader: &'static str, percent: u64, start: &str, bound: (usize, usize)) {
+    let whole = files::pictures(start);
+    assert!(!whole.is_empty() && whole.iter().all(|bytes| data::decode(NAME, bytes).is_ok()));
+    fuzz(reader, percent, bound, |rng| mutate::any_of(&whole, rng), |bytes| data::decode(NAME, bytes).map(drop));
+}
+
+#[test]
+fn images_jpeg() {
+    images("jpeg", 8, "jpeg-", (1 << 20, 1 << 14));
+}
+
+#[test]
+fn images_png() {
+    images("png", 5, "png-", (1 << 20, 1 << 17));
+}
+
+#[test]
+fn images_bmp() {
+    images("bmp", 2, "bmp-", (1 << 20, 1 << 17));
+}
+
+/// A few bytes of WebP may be an image of any size.
+#[test]
+fn images_webp() {
+    images("webp", 2, "webp-", (1 << 30, 0));
+}
+
+#[test]
+fn cifar() {
+    let pixels: Vec<u8> = (0..2 * 3072).map(|i| (i % 253) as u8).collect();
+    let mut whole = files::pictures("pickle-");
+    whole.push(files::cifar_python("fine_labels", &[1, 0], &pixels));
+    let read = |bytes: &[u8]| data::parse_python(NAME, bytes, "fine_labels", 4);
+    assert!(whole.iter().all(|bytes| read(bytes).is_ok_and(|(_, pixels)| pixels.len() == 2 * 3072)));
+    // The codes of a program are a few bytes among many of pixels.
+    let damage = |rng: &mut Rng| {
+        let mut bytes = mutate::any_of(&whole, rng);
+        let at = [0, bytes.len().saturating_sub(120)][rng.random_range(0..2)] + rng.random_range(0..240);
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = rng.random();
+        }
+        bytes
+    };
+    fuzz("cifar", 8, (1 << 17, 128), damage, |bytes| read(bytes).map(drop));
+}
+
+#[test]
+fn manifests() {
+    let folder = Folder::new();
+    for (reader, extension, csv) in [("csv", "csv", true), ("json lines", "jsonl", false)] {
+        let whole = [files::manifest(csv).into_bytes()];
+        let path = folder.0.path().join(format!("{NAME}.{extension}"));
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).expect("a temporary file");
+            data::load(path.to_str().expect("a path"), &data::Settings::default()).map(drop)
+        };
+        assert!(read(&whole[0]).is_ok());
+        fuzz(reader, 3, (1 << 17, 256), |rng| mutate::any_of(&whole, rng), read);
+    }
 }
 
 #[test]

@@ -273,3 +273,12 @@ pub fn idx(file: &[u8], rng: &mut Rng) -> Vec<u8> {
     }
     bytes
 }
+
+/// One of some files, damaged in its bytes three times out of four.
+pub fn any_of(files: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    let mut bytes = files.choose(rng).expect("files").clone();
+    if rng.random_bool(0.75) {
+        raw(&mut bytes, rng);
+    }
+    bytes
+}
