@@ -162,7 +162,7 @@ impl<'a> Machine<'a> {
             b']' | b')' => self.push(Value::List(Vec::new())),
             b'}' => self.push(Value::Dict(Vec::new())),
             b'l' | b't' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.push(Value::List(items));
             }
             code @ 0x85..=0x87 => {
@@ -175,7 +175,7 @@ impl<'a> Machine<'a> {
                 self.append(vec![item])?;
             }
             b'e' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.append(items)?;
             }
             b's' => {
@@ -183,7 +183,7 @@ impl<'a> Machine<'a> {
                 self.set(&[key, value])?;
             }
             b'u' => {
-                let items = self.to_mark()?;
+                let items = self.since_mark()?;
                 self.set(&items)?;
             }
             b'q' => self.remember(1)?,
@@ -246,7 +246,7 @@ impl<'a> Machine<'a> {
         if self.marks.last().is_some_and(|&mark| mark >= self.stack.len()) { None } else { self.stack.pop() }
     }
 
-    fn to_mark(&mut self) -> Option<Vec<Id>> {
+    fn since_mark(&mut self) -> Option<Vec<Id>> {
         let mark = self.marks.pop()?;
         (mark <= self.stack.len()).then(|| self.stack.split_off(mark))
     }

@@ -81,7 +81,7 @@ impl Settings {
             check((0.0..1.0).contains(&share), key, &share, "from 0 to below 1")?;
         }
         for (key, share) in [("crop_pct", self.crop_pct), ("crop_scale", self.crop_scale)] {
-            check(share >= 0.01 && share <= 1.0, key, &share, "from 0.01 to 1")?;
+            check((0.01..=1.0).contains(&share), key, &share, "from 0.01 to 1")?;
         }
         check((0.0..=1.0).contains(&self.brightness), "brightness", &self.brightness, "from 0 to 1")?;
         check(self.image_size <= 1 << 14, "image_size", &self.image_size, "from 0 to 16384")?;
