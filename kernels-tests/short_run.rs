@@ -62,7 +62,7 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     for (label, device) in devices {
         for profile in [Profile::Paper, Profile::Official] {
             let (device, oracle) = (device.clone(), oracle.clone());
-            let name = format!("short run of {profile:?} [{label}]").to_lowercase();
+            let name = format!("short run of {} [{label}]", format!("{profile:?}").to_lowercase());
             trials.push(Trial::test(name, move || as_the_twins(&device, &oracle, profile)));
         }
     }

@@ -1,5 +1,6 @@
 //! The settings of a run: defaults, a TOML file, and single settings on top.
 
+mod choices;
 mod sizes;
 
 use std::path::Path;
@@ -10,6 +11,7 @@ use toml::{Table, Value};
 use crate::data::Settings;
 use crate::{Error, Result};
 
+pub use choices::{EvalNoise, Gamma, Mixture, OptimizerKind, Pipeline, Profile, Refit};
 pub use sizes::Sizes;
 
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
@@ -23,115 +25,6 @@ const MAX_BUFFER: usize = 1 << 15;
 
 /// The most epochs of a task, whose batches are all drawn before the first.
 const MAX_EPOCHS: usize = 10_000;
-
-/// Which algorithm runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    /// The method as the paper describes it (arXiv 2509.16738).
-    Paper,
-    /// Bug-for-bug with the authors' public code.
-    Official,
-}
-
-/// How the noise modules of the tasks are weighted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Mixture {
-    /// Every weight is 1.
-    Sum,
-    /// The softmax of the prototypes' similarities, never learned.
-    Similarity,
-    /// The same as a start, then learned.
-    Learned,
-}
-
-/// Which steps a task has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pipeline {
-    /// Analytic fit, noise training, analytic refit.
-    ThreeStep,
-    /// Without the first fit: the training loss sees the auxiliary classifier alone.
-    TwoStep,
-}
-
-/// What the last step of a task adds to the statistics of the analytic classifier.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Refit {
-    /// The last pass only.
-    Replace,
-    /// The first and the last pass.
-    Accumulate,
-}
-
-/// What the noise is when nothing is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EvalNoise {
-    /// Its mean: `eps = 0`.
-    Mean,
-    /// A seeded sample.
-    Sample,
-}
-
-/// Which optimizer trains the noise.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OptimizerKind {
-    /// Stochastic gradient descent with momentum.
-    Sgd,
-    /// Adam with decoupled weight decay.
-    Adamw,
-}
-
-/// Ridge added to the Gram matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "Value", into = "Value")]
-pub enum Gamma {
-    /// Always this.
-    Value(f64),
-    /// `"auto"`: chosen at every solve by generalised cross-validation, see
-    /// [`Statistics::choose_gamma`](crate::model::head::Statistics::choose_gamma).
-    Auto,
-}
-
-impl TryFrom<Value> for Gamma {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        match value {
-            Value::Float(x) => Ok(Self::Value(x)),
-            Value::Integer(x) => Ok(Self::Value(x as f64)),
-            Value::String(text) => text.parse(),
-            _ => Err(GAMMA.into()),
-        }
-    }
-}
-
-const GAMMA: &str = "a positive number or \"auto\" is needed";
-
-impl std::str::FromStr for Gamma {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            number => number.parse().map(Self::Value).map_err(|_| GAMMA.into()),
-        }
-    }
-}
-
-impl From<Gamma> for Value {
-    fn from(gamma: Gamma) -> Self {
-        match gamma {
-            Gamma::Value(x) => Self::Float(x),
-            Gamma::Auto => Self::String("auto".into()),
-        }
-    }
-}
 
 /// Every setting of a run. The default is the default run on the embedded icons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

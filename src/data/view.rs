@@ -39,6 +39,17 @@ pub struct View {
     brightness: f64,
 }
 
+/// The plain view, on which features depend.
+impl std::fmt::Display for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let &Self { channels, side, resized, fit, .. } = self;
+        match fit {
+            Fit::Crop => write!(f, "{channels} x {side} x {side}, the middle of {resized} x {resized}"),
+            Fit::Pad => write!(f, "{channels} x {side} x {side}, padded"),
+        }
+    }
+}
+
 impl View {
     /// `channels` is 1 or 3.
     pub fn new(settings: &Settings, channels: usize, side: usize) -> Self {

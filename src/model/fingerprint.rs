@@ -7,9 +7,12 @@ use crate::Result;
 use crate::model::network::Network;
 use crate::model::noise::MixtureSource;
 
-/// SHA-256 of each part of the map from images to random features, in hexadecimal.
+/// Each part of the map from images to random features; numbers as their SHA-256, in hexadecimal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fingerprint {
+    /// How images are seen: size, crop, normalisation. Empty in files of before it counted.
+    #[serde(default)]
+    pub images: String,
     /// Weights of the ViT.
     pub backbone: String,
     /// Noise modules, their mixture and the trained norms; `none` while there is no module.
@@ -40,6 +43,9 @@ impl Hasher {
 impl Fingerprint {
     /// The first part that differs, and what must agree for it not to.
     pub fn difference(&self, other: &Self) -> Option<(&'static str, &'static str)> {
+        if self.images != other.images {
+            return Some(("views of the images", "the same image_size, fit, crop_pct and backbone"));
+        }
         if self.backbone != other.backbone {
             return Some(("backbones", "the same weights and f16_weights"));
         }
@@ -51,11 +57,11 @@ impl Fingerprint {
 }
 
 impl Network {
-    /// The fingerprint of the network as it is.
+    /// The fingerprint of the network as it is, for images that are seen as `images` says.
     ///
     /// # Errors
     /// Device errors.
-    pub async fn fingerprint(&self) -> Result<Fingerprint> {
+    pub async fn fingerprint(&self, images: String) -> Result<Fingerprint> {
         let mut random = Hasher::default();
         random.add("R", self.random.shape(), &self.device.read::<f64>(&self.random).await?);
         let mut noise = String::from("none");
@@ -78,6 +84,6 @@ impl Network {
             }
             noise = hasher.finish();
         }
-        Ok(Fingerprint { backbone: self.vit.fingerprint.clone(), noise, random: random.finish() })
+        Ok(Fingerprint { images, backbone: self.vit.fingerprint.clone(), noise, random: random.finish() })
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::data::{self, Budget, Images, Loader, View};
 use crate::method::{Batch, Pixels, Samples};
-use crate::model::vit::Architecture;
+use crate::model::architecture::{Architecture, Normalisation};
 use crate::{Error, Result};
 
 /// Loads the images of a run.
@@ -19,6 +19,7 @@ pub(super) struct Feed {
     budget: Arc<Budget>,
     waited: Arc<AtomicU64>,
     normalised: Arc<[[f32; 256]]>,
+    normalisation: Normalisation,
 }
 
 impl Feed {
@@ -37,8 +38,15 @@ impl Feed {
             augment: settings.augment,
             budget: Budget::new(settings.image_cache_mib << 20),
             waited: Arc::default(),
+            normalisation: architecture.normalisation.clone(),
             normalised: (0..vit.channels).map(|c| architecture.normalisation.of_bytes(c)).collect(),
         })
+    }
+
+    /// How images are seen where they are not changed at random.
+    pub fn described(&self) -> String {
+        let Normalisation { mean, std } = &self.normalisation;
+        format!("{}, mean {mean:?}, std {std:?}", self.view)
     }
 
     /// Images to learn from.

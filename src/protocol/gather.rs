@@ -55,7 +55,7 @@ pub async fn gather(
         core.pass(&train, None, true, "statistics", &mut meter).await?;
     }
     Ok(Archive {
-        fingerprint: core.network.fingerprint().await?,
+        fingerprint: core.network.fingerprint(feed.described()).await?,
         classes: classes.map(|new| dataset.classes[split.order[new] as usize].clone()).collect(),
         statistics: core.statistics,
         config: config.clone(),
@@ -85,7 +85,8 @@ impl Judged {
 /// there is no image of its classes; device errors.
 pub async fn judge(archive: &Archive, weights: &Tensor, device: &Device, dataset: &Dataset) -> Result<Judged> {
     let mut core = build::core(&archive.config, device)?;
-    if let Some((part, same)) = core.network.fingerprint().await?.difference(&archive.fingerprint) {
+    let feed = Feed::new(&archive.config, &core.network.vit.architecture)?;
+    if let Some((part, same)) = core.network.fingerprint(feed.described()).await?.difference(&archive.fingerprint) {
         return Err(Error::Mismatch { part, same });
     }
     core.weights = weights.clone();
@@ -99,7 +100,6 @@ pub async fn judge(archive: &Archive, weights: &Tensor, device: &Device, dataset
             message: "no test image of the classes gathered".into(),
         });
     }
-    let feed = Feed::new(&archive.config, &core.network.vit.architecture)?;
     let row = |label: u32| rows[label as usize].expect("only known classes") as u32;
     let test = feed.samples(&feed.plain(judged.clone()), idx, row);
     let truth = test.labels.clone();
