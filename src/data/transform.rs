@@ -1,7 +1,8 @@
 //! From a picture of any size to the square that a backbone takes, equal to Pillow and torchvision to 1 of 255.
 
-use fast_image_resize::images::{CroppedImage, Image, ImageRef};
-use fast_image_resize::{FilterType, IntoImageView, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImage, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::{U8, U8x3};
+use fast_image_resize::{FilterType, PixelTrait, ResizeAlg, ResizeOptions, Resizer};
 
 use super::picture::Picture;
 use crate::{Error, Result};
@@ -70,9 +71,20 @@ pub fn resize(picture: &Picture, window: Window, size: [usize; 2], out: Window, 
     if !inside(out, size) {
         return Err(refused("out", out, size));
     }
-    let [top, left, height, width] = [window.top, window.left, window.height, window.width].map(|x| x as u32);
-    let source = view(picture)?;
-    let source = CroppedImage::new(&source, left, top, width, height).map_err(failed)?;
+    // One way for each number of channels: the crate's own choice would compile every kind of pixel there is.
+    match picture.channels {
+        1 => resized::<U8>(picture, window, size, out, filter),
+        _ => resized::<U8x3>(picture, window, size, out, filter),
+    }
+}
+
+fn resized<P: PixelTrait>(
+    picture: &Picture,
+    window: Window,
+    size: [usize; 2],
+    out: Window,
+    filter: Filter,
+) -> Result<Picture> {
     let radius = match filter {
         Filter::Bilinear => 1.0,
         Filter::Bicubic => 2.0,
@@ -82,11 +94,11 @@ pub fn resize(picture: &Picture, window: Window, size: [usize; 2], out: Window, 
     let (y, h) = span(out.top, out.height, window.height, size[0]);
     let reach = radius * (window.height as f64 / size[0] as f64).max(1.0) + 1.0;
     let first = (y - reach).floor().max(0.0);
-    let rows = (y + h + reach).ceil().min(f64::from(height)) - first;
-    let between = pass(&source, [rows as usize, out.width], [x, first, w, rows], picture.channels, filter)?;
+    let rows = (y + h + reach).ceil().min(window.height as f64) - first;
+    let between = pass::<P>(picture, window, [rows as usize, out.width], [x, first, w, rows], filter)?;
     let y = y - first;
     let part = [0.0, y, out.width as f64, h.min(rows - y)];
-    pass(&view(&between)?, [out.height, out.width], part, picture.channels, filter)
+    pass::<P>(&between, Window::whole(&between), [out.height, out.width], part, filter)
 }
 
 /// Where `length` pixels from `start` on lie in a window of `from` pixels that becomes one of `to`: start and length.
@@ -97,34 +109,30 @@ fn span(start: usize, length: usize, from: usize, to: usize) -> (f64, f64) {
     (x, (length as f64 * scale).min(from as f64 - x))
 }
 
-fn view(picture: &Picture) -> Result<ImageRef<'_>> {
-    ImageRef::new(picture.width as u32, picture.height as u32, &picture.pixels, pixel(picture.channels)).map_err(failed)
-}
-
-fn pixel(channels: usize) -> PixelType {
-    if channels == 1 { PixelType::U8 } else { PixelType::U8x3 }
-}
-
 fn failed(error: impl std::fmt::Display) -> Error {
     Error::Unsupported(format!("resizing a picture: {error}"))
 }
 
-/// Resizes the part `[x, y, w, h]` of an image. Pixels beside the part still weigh in.
-fn pass(
-    source: &impl IntoImageView,
+/// Resizes the part `[x, y, w, h]` of a window. Pixels of the window beside the part still weigh in.
+fn pass<P: PixelTrait>(
+    picture: &Picture,
+    window: Window,
     [height, width]: [usize; 2],
     [x, y, w, h]: [f64; 4],
-    channels: usize,
     filter: Filter,
 ) -> Result<Picture> {
+    let whole = TypedImageRef::<P>::from_buffer(picture.width as u32, picture.height as u32, &picture.pixels);
+    let Window { top, left, height: rows, width: cols } = window;
+    let source = TypedCroppedImage::new(whole.map_err(failed)?, left as u32, top as u32, cols as u32, rows as u32);
     let filter = match filter {
         Filter::Bilinear => FilterType::Bilinear,
         Filter::Bicubic => FilterType::CatmullRom,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).crop(x, y, w, h);
-    let mut result = Image::new(width as u32, height as u32, pixel(channels));
-    Resizer::new().resize(source, &mut result, &options).map_err(failed)?;
-    Ok(Picture { width, height, channels, pixels: result.into_vec() })
+    let mut pixels = vec![0; height * width * picture.channels];
+    let mut result = TypedImage::<P>::from_buffer(width as u32, height as u32, &mut pixels).map_err(failed)?;
+    Resizer::new().resize_typed(&source.map_err(failed)?, &mut result, &options).map_err(failed)?;
+    Ok(Picture { width, height, channels: picture.channels, pixels })
 }
 
 /// A picture in the middle of a black square.
