@@ -86,11 +86,11 @@ impl Training {
         };
         let heads = [sizes.head(device)?, device.zeros(&[CLASSES, FEATURES])?];
         let row = network.noise.layout.len();
-        let mut parameters = vec![Parameter::whole(&heads[1])];
-        for layer in &network.noise.layers {
-            parameters.push(Parameter { tensor: layer.phi.clone(), offset: (modules - 1) * row, len: row });
+        let mut parameters = vec![Parameter::whole("aux", &heads[1])];
+        for (j, layer) in network.noise.layers.iter().enumerate() {
+            parameters.push(Parameter::part(&format!("{j}.phi"), &layer.phi, (modules - 1) * row, row));
             if let Some(MixtureSource::Logits(a)) = &layer.mixture {
-                parameters.push(Parameter::whole(a));
+                parameters.push(Parameter::whole(&format!("{j}.mixture"), a));
             }
         }
         Ok(Self {

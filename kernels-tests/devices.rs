@@ -73,8 +73,8 @@ fn repeats_and_agrees(device: &Device, more: &[&str]) -> Result<(), Failed> {
             return Err(format!("task {task}: {moved} of {} predictions differ from the f64 device's", x.len()).into());
         }
     }
-    if a.a_last < 0.8 {
-        return Err(format!("A_last is {}, ten classes of icons are easier than that", a.a_last).into());
+    if a.metrics.a_last < 0.8 {
+        return Err(format!("A_last is {}, ten classes of icons are easier than that", a.metrics.a_last).into());
     }
     Ok(())
 }

@@ -18,15 +18,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("linalg", &["device"]),
     ("algorithms", &["kernels", "device"]),
     ("autograd", &["algorithms", "kernels", "device"]),
-    ("model", &["autograd", "algorithms", "kernels", "device", "linalg"]),
+    ("store", &[]),
+    ("model", &["autograd", "algorithms", "kernels", "device", "linalg", "store"]),
     ("config", &["model", "data"]),
-    ("method", &["model", "autograd", "device", "config"]),
+    ("method", &["model", "autograd", "device", "config", "store"]),
     ("data", &[]),
-    ("report", &["config"]),
-    ("protocol", &["method", "model", "device", "data", "report", "config"]),
+    ("report", &["config", "store"]),
+    ("protocol", &["method", "model", "device", "data", "report", "config", "store"]),
     ("roofline", &["kernels", "device"]),
     ("tune", &["algorithms", "kernels", "device", "roofline"]),
-    ("cli", &["protocol", "device", "data", "report", "config", "roofline", "tune"]),
+    ("cli", &["protocol", "device", "data", "report", "config", "store", "roofline", "tune"]),
 ];
 
 pub fn trials() -> Vec<Trial> {

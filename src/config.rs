@@ -2,6 +2,7 @@
 
 mod choices;
 mod sizes;
+mod validate;
 
 use std::path::Path;
 
@@ -13,18 +14,7 @@ use crate::{Error, Result};
 
 pub use choices::{EvalNoise, Gamma, Mixture, OptimizerKind, Pipeline, Profile, Refit};
 pub use sizes::Sizes;
-
-/// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
-const MAX_COUNT: usize = 1 << 20;
-
-/// The widest noise: the weights of one module then take 256 MiB.
-pub const MAX_NOISE_HIDDEN: usize = 1 << 12;
-
-/// The most random features, [`MAX_FEATURES`](crate::model::head::MAX_FEATURES).
-const MAX_BUFFER: usize = 1 << 15;
-
-/// The most epochs of a task, whose batches are all drawn before the first.
-const MAX_EPOCHS: usize = 10_000;
+pub use validate::MAX_NOISE_HIDDEN;
 
 /// Every setting of a run. The default is the default run on the embedded icons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -182,6 +172,35 @@ impl Config {
         Self::from_table(given)
     }
 
+    /// Settings from a file that [`Serialize`] wrote: what is missing has its default, what is unknown is refused by name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn from_json(value: serde_json::Value) -> Result<Self> {
+        let table = Table::try_from(value).map_err(|e| Error::Config(format!("table: {e}")))?;
+        Self::from_table(table)
+    }
+
+    /// The same settings with some changed, `key=value` each, of which only those in `free` may be.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the key.
+    pub fn changed(&self, sets: &[String], free: &[&str]) -> Result<Self> {
+        let mut config = self.clone();
+        for set in sets {
+            let (key, value) = parse_set(set)?;
+            config = config.with(&key, &value)?;
+            if !free.contains(&key.as_str()) {
+                return Err(Error::Config(format!(
+                    "`{key}` is that of the model; here {} may be set",
+                    free.join(", ")
+                )));
+            }
+        }
+        config.validate()?;
+        Ok(config)
+    }
+
     fn from_table(given: Table) -> Result<Self> {
         let mut config = Self::default();
         if let Some(profile) = given.get("profile") {
@@ -212,93 +231,6 @@ impl Config {
         table.insert(key.into(), value.clone());
         table.try_into().map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
     }
-
-    /// Checks every value by itself and against the profile.
-    ///
-    /// # Errors
-    /// [`Error::Config`] naming the first setting at fault and what it may be.
-    pub fn validate(&self) -> Result<()> {
-        let mut positive = vec![("lr", self.lr), ("temperature", self.temperature)];
-        if let Gamma::Value(gamma) = self.gamma {
-            positive.push(("gamma", gamma));
-        }
-        for (key, value) in positive {
-            check((value as f32).is_normal() && value > 0.0, key, value, "a positive number")?;
-        }
-        check((0.0..1.0).contains(&self.momentum), "momentum", self.momentum, "from 0 to below 1")?;
-        let decay = self.weight_decay;
-        check((decay as f32).is_finite() && decay >= 0.0, "weight_decay", decay, "0 or a positive number")?;
-        for (key, value, least, most) in [
-            ("noise_hidden", self.noise_hidden, 1, MAX_NOISE_HIDDEN),
-            ("buffer_size", self.buffer_size, 1, MAX_BUFFER),
-            ("batch_size", self.batch_size, 1, MAX_COUNT),
-            ("fit_batch", self.fit_batch, 1, MAX_COUNT),
-            ("epochs", self.epochs, 1, MAX_EPOCHS),
-            ("init_epochs", self.init_epochs, 1, MAX_EPOCHS),
-            ("init_classes", self.init_classes, 1, MAX_COUNT),
-            ("fit_epochs", self.fit_epochs, 0, MAX_EPOCHS),
-            ("increment", self.increment, 0, MAX_COUNT),
-        ] {
-            check((least..=most).contains(&value), key, value, &format!("from {least} to {most}"))?;
-        }
-        let first_fit = self.pipeline == Pipeline::ThreeStep || self.refit == Refit::Replace;
-        check(
-            first_fit,
-            "refit",
-            "\"accumulate\"",
-            "\"replace\" with pipeline = \"two_step\", which has no first fit",
-        )?;
-        check((1..=2).contains(&self.phi_layers), "phi_layers", self.phi_layers, "1 or 2")?;
-        for (key, value) in [("data", &self.data), ("weights", &self.weights)] {
-            check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
-        }
-        self.images.validate()?;
-        let default = Self::of(self.profile);
-        for (key, changed, beside, given) in [
-            ("init_classes", self.init_classes != default.init_classes, "tasks", !self.tasks.as_slice().is_empty()),
-            ("increment", self.increment != default.increment, "tasks", !self.tasks.as_slice().is_empty()),
-            ("class_seed", self.class_seed != default.class_seed, "class_order", !self.class_order.is_empty()),
-        ] {
-            if changed && given {
-                return Err(Error::Config(format!("`{key}` has no meaning beside `{beside}`; leave one of them out")));
-            }
-        }
-        self.check_profile()
-    }
-
-    /// Refuses settings that the profile would ignore.
-    fn check_profile(&self) -> Result<()> {
-        let fixed: &[&str] = match self.profile {
-            Profile::Paper => &["fit_epochs"],
-            Profile::Official => &[
-                "noise",
-                "phi_layers",
-                "temperature",
-                "mixture",
-                "pipeline",
-                "refit",
-                "eval_noise",
-                "grad_through_analytic",
-            ],
-        };
-        let tables = [self, &Self::of(self.profile)].map(|c| Table::try_from(c).unwrap_or_default());
-        for key in fixed {
-            let [got, only] = [&tables[0], &tables[1]].map(|table| table.get(*key));
-            if let (Some(got), Some(only)) = (got, only)
-                && got != only
-            {
-                let profile = to_value(self.profile)?;
-                return Err(Error::Config(format!(
-                    "`{key}` = {got} has no meaning in profile {profile}; leave it out ({only}) or choose the other profile"
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn check(holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Error::Config(format!("`{key}` must be {expected}, got {got}"))) }
 }
 
 fn read(file: &Path) -> Result<Table> {
@@ -461,7 +393,7 @@ mod tests {
         }
         refused(&["noise_hidden=4097"], &["`noise_hidden` must be from 1 to 4096"]);
         refused(&["epochs=10001"], &["`epochs` must be from 1 to 10000"]);
-        assert_eq!(MAX_BUFFER, crate::model::head::MAX_FEATURES);
+        assert_eq!(validate::MAX_BUFFER, crate::model::head::MAX_FEATURES);
         refused(&["momentum=1"], &["`momentum`"]);
         refused(&["weight_decay=-0.1"], &["`weight_decay`"]);
         refused(&["phi_layers=3"], &["`phi_layers` must be 1 or 2, got 3"]);

@@ -54,9 +54,9 @@ pub enum Error {
     /// A golden file is damaged or none, or what it holds cannot be replayed.
     #[error("golden file {file}: {message}")]
     Golden { file: String, message: String },
-    /// A file of statistics is damaged or none.
-    #[error("statistics {file}: {message}")]
-    Statistics { file: String, message: String },
+    /// A file of statistics, a classifier, a model or a checkpoint is damaged or none.
+    #[error("file {file}: {message}")]
+    Store { file: String, message: String },
     /// Statistics of features that were made by different networks.
     #[error("these statistics cannot be joined: their {part} differ; gather all of them with {same}")]
     Mismatch { part: &'static str, same: &'static str },

@@ -49,6 +49,14 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     None
 }
 
+/// The most bytes that this process held in memory so far, where the system tells.
+pub(crate) fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib << 10)
+}
+
 /// Writes a file and its directory; until it is whole, an earlier one stays.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let dir = path.parent().unwrap_or(Path::new("."));

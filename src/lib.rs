@@ -17,6 +17,7 @@ pub mod model;
 pub mod protocol;
 pub mod report;
 pub mod roofline;
+pub mod store;
 pub mod tune;
 
 pub use error::{Error, Result};

@@ -155,7 +155,7 @@ impl Vit {
             blocks.push([g1, b1, qkv, qkv_bias, projection, bias, g2, b2, fc1, c1, fc2, c2]);
         }
         let end = [constant(DIM, 1.0)?, constant(DIM, 0.0)?, weight(DIM, 10)?, constant(10, 0.0)?];
-        let parameters = blocks.iter().flatten().chain(&end).map(Parameter::whole).collect();
+        let parameters = blocks.iter().flatten().chain(&end).map(|tensor| Parameter::whole("", tensor)).collect();
         let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % 10).collect();
         let rule = Rule::Sgd { lr: 0.05, momentum: 0.0, weight_decay: 0.0 };
         Ok(Self {

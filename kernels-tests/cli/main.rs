@@ -5,6 +5,7 @@
 mod files;
 
 mod data;
+mod learned;
 mod statistics;
 
 use std::path::{Path, PathBuf};
@@ -168,7 +169,9 @@ fn a_run_is_repeatable_and_complete() {
         let output = minoise(&[&args[..], &sets].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));
         let json = std::fs::read_to_string(out.join("results.json")).expect("results.json");
-        assert_eq!(std::fs::read_dir(&out).expect("out").count(), 1, "nothing but results.json");
+        let mut names: Vec<_> = std::fs::read_dir(&out).expect("out").map(|e| e.expect("a file").file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["checkpoint.safetensors", "model.safetensors", "results.json"]);
         serde_json::from_str::<serde_json::Value>(&json).expect("JSON")
     };
     let (a, b) = (run("a"), run("b"));

@@ -4,11 +4,15 @@ use std::path::Path;
 
 use crate::{FROZEN, GOLDEN, gather, minoise, refused, said, sets, write};
 
+fn load(path: &Path) -> minoise::protocol::Archive {
+    pollster::block_on(minoise::protocol::Archive::load(path)).expect("statistics")
+}
+
 /// What a run learns in one process comes out of two processes as well, in either order, to the last prediction.
 #[test]
 fn merged_statistics_give_the_classifier_of_the_single_run() {
     use minoise::device::{Device, Precision};
-    use minoise::protocol::{self, Archive, Metrics, Watch};
+    use minoise::protocol::{self, Archive, Metrics, Model, Watch};
 
     #[derive(Default)]
     struct Last(Vec<u32>);
@@ -37,11 +41,13 @@ fn merged_statistics_give_the_classifier_of_the_single_run() {
     let mut single = Last::default();
     let results = pollster::block_on(protocol::run(&config, &device, &dataset, &mut single)).expect("a run");
     for (file, same_order) in [(&ab, true), (&ba, false)] {
-        let archive = Archive::load(file).expect("statistics");
+        let archive = pollster::block_on(Archive::load(file)).expect("statistics");
         let solution = pollster::block_on(archive.statistics.solve(&device, 10.0, &mut |_| ())).expect("a solution");
-        let judged = pollster::block_on(protocol::judge(&archive, &solution.weights, &device, &dataset));
-        let judged = judged.expect("test images");
-        assert_eq!(judged.accuracy(), results.a_last);
+        let saved = protocol::save_classifier(&archive, 10.0, &solution, &device, &classifier);
+        pollster::block_on(saved).expect("a file");
+        let model = pollster::block_on(Model::open(&classifier, &device, None)).expect("a model");
+        let judged = pollster::block_on(model.evaluate(&dataset)).expect("test images");
+        assert_eq!(judged.accuracy(), results.metrics.a_last);
         if same_order {
             assert_eq!(judged.predicted, single.0);
         } else {
@@ -65,12 +71,12 @@ fn a_class_can_be_forgotten() {
     let more = ["keep_class_statistics=true", "init_classes=6", "increment=1", "gamma=auto"];
     said(gather("0-1", Path::new(&both), &more));
     said(gather("0", Path::new(&first), &more));
-    let archive = minoise::protocol::Archive::load(Path::new(&both)).expect("statistics");
+    let archive = load(Path::new(&both));
     let last = archive.classes.last().expect("seven classes");
     let forgot = said(minoise(&["forget", &both, "--class", last, "--out", &left]));
     assert!(forgot.contains("of 6 classes"), "{forgot}");
     let [left_over, never] = [&left, &first].map(|file| {
-        let archive = minoise::protocol::Archive::load(Path::new(file)).expect("statistics");
+        let archive = load(Path::new(file));
         let (gram, sums) = pollster::block_on(archive.statistics.export()).expect("in host memory");
         (gram, sums, archive.statistics.counts().to_vec(), archive.classes)
     });
@@ -79,7 +85,7 @@ fn a_class_can_be_forgotten() {
     assert!(solved.contains("(by generalised cross-validation)"), "{solved}");
     refused(&["forget", &left, "--class", last, "--out", &left], &["--class", last]);
     said(gather("0", Path::new(&plain), &["init_classes=2"]));
-    let name = &minoise::protocol::Archive::load(Path::new(&plain)).expect("statistics").classes[0];
+    let name = &load(Path::new(&plain)).classes[0];
     refused(&["forget", &plain, "--class", name, "--out", &left], &["keep_class_statistics"]);
     refused(&["merge", &plain, &first, "--out", &at("union")], &["keep_class_statistics"]);
 }
@@ -113,8 +119,8 @@ fn damaged_statistics_and_impossible_tasks_are_named() {
     said(gather("0", Path::new(&a), &["init_classes=2"]));
     let whole = std::fs::read(&a).expect("statistics");
     let cut = write(dir.path(), "cut", &whole[..whole.len() - 9]);
-    refused(&["solve", cut.to_str().expect("a path")], &["statistics", "cut", "not a safetensors file"]);
-    refused(&["solve", &format!("{GOLDEN}/ridge-384-c1e7.safetensors")], &["no file of statistics"]);
+    refused(&["solve", cut.to_str().expect("a path")], &["cut", "it is cut off"]);
+    refused(&["solve", &format!("{GOLDEN}/ridge-384-c1e7.safetensors")], &["not written by minoise"]);
     refused(&["solve", &at("missing")], &["missing"]);
     refused(&["solve", &a, "--gamma", "-1"], &["gamma"]);
     refused(&["solve", &a, "--gamma", "nan"], &["gamma"]);

@@ -20,7 +20,7 @@ use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::rotary::Rotary;
 use minoise::kernels::stream_copy::StreamCopy;
-use minoise::method::{Core, Init, Method, Observer, Official, Paper, Phase, Samples, Settings, Task};
+use minoise::method::{Core, Init, Learner, Min, Observer, Official, Paper, Phase, Samples, Settings, Task, predict};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
 use minoise::model::optimizer::Rule;
@@ -196,9 +196,9 @@ impl Use {
         let row = network.noise.layout.len();
         let init: Init = Box::new(move |_, _| Ok(vec![0.0; row]));
         let samples = self.samples();
-        let schedule = [(0..self.batch).collect(), (self.batch..samples.len()).collect()];
-        let task = Task { samples: &samples, classes: TASKS * CLASSES, schedule: &schedule };
+        let schedule = vec![(0..self.batch).collect(), (self.batch..samples.len()).collect()];
         let before = if self.official { 0 } else { TASKS - 1 };
+        let task = Task { index: before, samples, classes: TASKS * CLASSES, schedule };
         for _ in 0..before {
             network.noise.add_module(|_| Ok(vec![0.0; row]))?;
         }
@@ -207,7 +207,7 @@ impl Use {
         core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
         let rule = if self.other { ADAMW } else { SGD };
         if self.official {
-            return captured(device, Official::new(core, rule, 1, init), &task, 2);
+            return captured(device, Min::new(core, Official { rule, fit_epochs: 1 }, init), &task, 2);
         }
         let settings = Settings {
             noise: true,
@@ -219,7 +219,7 @@ impl Use {
             rule,
             seed: 0,
         };
-        captured(device, Paper::new(core, settings, init), &task, 1)
+        captured(device, Min::new(core, Paper(settings), init), &task, 1)
     }
 
     fn network(&self, device: &Device) -> Result<Network> {
@@ -256,12 +256,13 @@ impl Use {
 }
 
 /// Learns `task` as many times, and predicts its classes.
-fn captured(device: &Device, mut method: impl Method, task: &Task<'_>, times: usize) -> Result<Vec<Captured>> {
+fn captured(device: &Device, mut learner: impl Learner, task: &Task, times: usize) -> Result<Vec<Captured>> {
     device.capture(|| {
-        for _ in 0..times {
-            block_on(method.learn(task, &mut Silent))?;
+        for i in 0..times {
+            let task = Task { index: task.index + i, ..task.clone() };
+            block_on(learner.learn(task, &mut Silent))?;
         }
-        block_on(method.core().predict(task.samples)).map(|_| ())
+        block_on(predict(&learner, &task.samples)).map(|_| ())
     })
 }
 

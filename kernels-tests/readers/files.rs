@@ -1,7 +1,10 @@
 //! Small valid files of every kind, with their structure in view.
 
+use std::collections::BTreeMap;
+
 use minoise::config::Config;
 use serde_json::json;
+use sha2::{Digest, Sha256};
 
 /// A safetensors file before it is written; what the header says need not fit the data.
 #[derive(Clone)]
@@ -150,23 +153,51 @@ pub fn features() -> File {
     file
 }
 
-/// Statistics of three classes, as a whole or by class.
+/// Statistics of three classes, as a whole or by class; to be written by [`sealed`].
 pub fn statistics(by_class: bool) -> File {
     let (m, parts) = (5, if by_class { 3 } else { 1 });
     let config = Config { buffer_size: m, keep_class_statistics: by_class, noise: false, ..Config::default() };
-    let mut file = File::new(&[
-        ("format", "minoise statistics 1".into()),
-        ("classes", json!(["ant", "bee", "cat"]).to_string()),
-        ("fingerprint", json!({ "backbone": "a", "noise": "none", "random": "b" }).to_string()),
-        ("config", serde_json::to_string(&config).expect("settings")),
-    ]);
+    let contents = json!({
+        "version": 1,
+        "kind": "statistics",
+        "fields": {
+            "classes": ["ant", "bee", "cat"],
+            "config": config,
+            "fingerprint": { "backbone": "a", "noise": "none", "random": "b" },
+        },
+    });
+    let mut file = File::new(&[("minoise", contents.to_string())]);
     // Dominant on the diagonal, so that it can be solved.
     let row = |r: usize| (0..=r).map(move |c| if r == c { 9.0 } else { 0.25 * r as f64 - c as f64 });
     let triangle: Vec<u8> = (0..m).flat_map(row).flat_map(f64::to_le_bytes).collect();
-    file.put("gram", "F64", &[parts, 15], triangle.repeat(parts as usize));
-    file.put("sums", "F64", &[3, m as u64], (0..15).flat_map(|i| (i as f64 - 3.5).to_le_bytes()).collect());
-    file.integers("counts", &[7, 2, 4]);
+    file.put("statistics/gram", "F64", &[parts, 15], triangle.repeat(parts as usize));
+    file.put("statistics/sums", "F64", &[3, m as u64], (0..15).flat_map(|i| (i as f64 - 3.5).to_le_bytes()).collect());
+    file.put("statistics/counts", "U64", &[3], [7u64, 2, 4].iter().flat_map(|x| x.to_le_bytes()).collect());
     file
+}
+
+/// The bytes of a file of the store whose checksums are right, whatever it holds.
+pub fn sealed(file: &File) -> Vec<u8> {
+    let hex = |digest: &[u8]| digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut file = file.clone();
+    let hashes: BTreeMap<String, String> = file
+        .tensors
+        .iter()
+        .map(|Entry { name, dtype, shape, data }| {
+            let mut hasher = Sha256::new();
+            hasher.update(format!("{dtype} {shape:?}\n"));
+            hasher.update(data);
+            (name.clone(), hex(&hasher.finalize()))
+        })
+        .collect();
+    for (_, text) in file.metadata.iter_mut().filter(|(key, _)| key == "minoise") {
+        if let Ok(serde_json::Value::Object(mut contents)) = serde_json::from_str(text) {
+            contents.insert("sha256".into(), json!(hashes));
+            let seal = hex(&Sha256::digest(serde_json::to_vec(&contents).expect("JSON")));
+            *text = json!({ "contents": contents, "seal": seal }).to_string();
+        }
+    }
+    file.bytes()
 }
 
 /// A ridge regression.

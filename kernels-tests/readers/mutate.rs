@@ -35,11 +35,16 @@ fn number(rng: &mut Rng) -> u64 {
 
 /// Damages up to three parts, then perhaps the bytes.
 pub fn damaged(file: &File, rng: &mut Rng) -> Vec<u8> {
+    damaged_as(file, rng, File::bytes)
+}
+
+/// The same with `write` for its bytes.
+pub fn damaged_as(file: &File, rng: &mut Rng, write: fn(&File) -> Vec<u8>) -> Vec<u8> {
     let mut file = file.clone();
     for _ in 0..rng.random_range(0..=3) {
         structure(&mut file, rng);
     }
-    let mut bytes = file.bytes();
+    let mut bytes = write(&file);
     if rng.random_bool(0.25) {
         raw(&mut bytes, rng);
     }

@@ -6,11 +6,11 @@ use pollster::block_on;
 
 use super::{ForgetArgs, line};
 use crate::protocol::Archive;
-use crate::{Result, report};
+use crate::{Result, store};
 
 pub(super) fn forget(args: ForgetArgs) -> Result<ExitCode> {
-    report::check_replaceable(&args.out)?;
-    let mut archive = Archive::load(&args.file)?;
+    store::check_replaceable(&args.out)?;
+    let mut archive = block_on(Archive::load(&args.file))?;
     archive.forget(&args.class)?;
     block_on(archive.save(&args.out))?;
     line(&format!("{}: {archive}", args.out.display()))?;

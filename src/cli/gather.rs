@@ -9,7 +9,7 @@ use super::progress::Bars;
 use super::{GatherArgs, line};
 use crate::config::Config;
 use crate::device::{Device, Selector};
-use crate::{Result, data, protocol, report};
+use crate::{Result, data, protocol, store};
 
 /// Reads `A-B`, both included, or `A`.
 pub(super) fn tasks(text: &str) -> Result<Range<usize>, String> {
@@ -24,7 +24,7 @@ pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
     let sets = [vec!["noise=false".into()], args.set].concat();
     let mut config = Config::load(None, args.config.as_deref(), &sets)?;
     config.seed = args.seed.unwrap_or(config.seed);
-    report::check_replaceable(&args.out)?;
+    store::check_replaceable(&args.out)?;
     let dataset = data::load(&config.data, &config.images)?;
     let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
     line(&format!("device: {}", device.name()))?;

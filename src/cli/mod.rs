@@ -1,11 +1,15 @@
 //! The command line: one file per subcommand.
 
+mod add;
 mod data;
+mod drive;
+mod eval;
 mod forget;
 mod gather;
 mod info;
 mod inspect;
 mod merge;
+mod predict;
 mod progress;
 mod run;
 mod solve;
@@ -18,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::Result;
-use crate::config::{Gamma, Profile};
+use crate::config::{Gamma, Profile, Sizes};
 
 /// Class-incremental learning with a mixture of noise, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -32,6 +36,12 @@ struct Cli {
 enum Command {
     /// Learn all tasks and print the accuracy after each.
     Run(RunArgs),
+    /// Teach a model the classes of further data.
+    Add(AddArgs),
+    /// Tell which classes images are of.
+    Predict(PredictArgs),
+    /// Judge a model by the test images of any data.
+    Eval(EvalArgs),
     /// Gather the statistics of some tasks on the frozen backbone, to be merged and solved later.
     Gather(GatherArgs),
     /// Join statistics into those of the union of their samples and classes.
@@ -64,10 +74,101 @@ struct RunArgs {
     device: Option<String>,
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// Directory for results.json.
+    /// Directory for results.json, the model, and what it takes to go on after an interruption.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Go on with the run in this directory.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "profile", "seed", "out", "set"])]
+    resume: Option<PathBuf>,
+    /// Minutes between two saves within a step of a task, besides those after every step.
+    #[arg(long, value_name = "MINUTES", default_value = "5", value_parser = minutes)]
+    save_every: f64,
     /// One setting; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// Settings of the data, which a model that is there can be given anew.
+const DATA_SETTINGS: &[&str] =
+    &["test_share", "holdout", "train_per_class", "test_per_class", "split_seed", "skip_bad", "image_cache_mib"];
+
+/// Reads minutes from 0 to a month.
+fn minutes(text: &str) -> Result<f64, String> {
+    let minutes = text.parse().ok().filter(|minutes| (0.0..=50_000.0).contains(minutes));
+    minutes.ok_or_else(|| "minutes from 0 to 50000 are needed".into())
+}
+
+#[derive(Debug, clap::Args)]
+struct AddArgs {
+    /// The model: the directory of a run, or its file.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Data as for the setting `data`, of classes that are new.
+    #[arg(long, value_name = "PATH")]
+    data: String,
+    /// Directory for the model that knows all classes; that of --checkpoint unless given.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Classes of each task, such as 30,20; all at once unless given.
+    #[arg(long, value_name = "N,N,...")]
+    tasks: Option<Sizes>,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Minutes between two saves within a step of a task, besides those after every step.
+    #[arg(long, value_name = "MINUTES", default_value = "5", value_parser = minutes)]
+    save_every: f64,
+    /// One setting of the data or the training; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct PredictArgs {
+    /// The model: the directory of a run, its file, or that of solve --out.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Image files; - for a list of them on standard input, one a line.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Classes to tell for each image.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+    /// Leave out images that cannot be read, and count them.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Print JSON, one line an image.
+    #[arg(long)]
+    json: bool,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct EvalArgs {
+    /// The model: the directory of a run, its file, or that of solve --out.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Data as for the setting `data`; those that it learned from unless given.
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print JSON, with the accuracy of every class.
+    #[arg(long)]
+    json: bool,
+    /// One setting of the data; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
@@ -122,12 +223,18 @@ struct SolveArgs {
     /// Ridge added to the Gram matrix, a number or auto; that of the settings unless given.
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     gamma: Option<Gamma>,
-    /// The file of the classifier.
+    /// The file of the classifier, for predict and eval.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Judge it by the test images of the classes it knows.
     #[arg(long)]
     evaluate: bool,
+    /// Data to judge it by, instead of those that the statistics are of.
+    #[arg(long, value_name = "PATH", requires = "evaluate")]
+    data: Option<String>,
+    /// One setting of that data; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE", requires = "evaluate")]
+    set: Vec<String>,
     /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
@@ -205,6 +312,9 @@ struct TuneArgs {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Add(args) => add::add(args),
+        Command::Predict(args) => predict::predict(args),
+        Command::Eval(args) => eval::eval(args),
         Command::Gather(args) => gather::gather(args),
         Command::Merge(args) => merge::merge(args),
         Command::Forget(args) => forget::forget(args),

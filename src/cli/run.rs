@@ -1,80 +1,59 @@
 //! `minoise run`
 
+use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use pollster::block_on;
 
-use super::progress::Bars;
-use super::{RunArgs, line};
+use super::RunArgs;
+use super::drive::{Keep, drive};
 use crate::config::Config;
 use crate::data::{self, Dataset};
 use crate::device::{Device, Selector};
-use crate::protocol::{self, Metrics, Watch};
-use crate::{Result, report};
-
-/// Prints a row a task and keeps the last metrics.
-struct Table {
-    printed: Result<()>,
-    last: Metrics,
-    bars: Bars,
-}
-
-impl Watch for Table {
-    fn task(&mut self, metrics: &Metrics, _: &[u32], seconds: f64) {
-        let printed = line(&report::row(metrics, seconds));
-        self.printed = std::mem::replace(&mut self.printed, Ok(())).and(printed);
-        self.last = metrics.clone();
-    }
-
-    fn note(&mut self, text: &str) {
-        eprintln!("note: {}", super::one_line(text));
-    }
-
-    fn begin(&mut self, label: &str, total: usize) {
-        self.bars.begin(label, total);
-    }
-
-    fn advance(&mut self, n: usize) {
-        self.bars.advance(n);
-    }
-
-    fn end(&mut self, message: &str) {
-        self.bars.end(message);
-    }
-}
+use crate::protocol::{self, Session};
+use crate::{Error, Result, report};
 
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
+    let selector = Selector::from_flag_or_env(args.device.as_deref());
+    let every = Duration::from_secs_f64(60.0 * args.save_every);
+    if let Some(dir) = &args.resume {
+        let config = protocol::saved_settings(dir)?;
+        let dataset = data::load(&config.data, &config.images)?;
+        let device = block_on(Device::open(&selector))?;
+        let session = block_on(Session::resume(dir, &device, &dataset))?;
+        let (tasks, done) = session.tasks();
+        let mut intro = introduced(&device, &dataset);
+        intro.push(format!("resumed: {done} of {tasks} tasks are done"));
+        return drive(session, &intro, Some(&Keep { dir, every }));
+    }
     let mut config = Config::load(args.profile, args.config.as_deref(), &args.set)?;
     config.seed = args.seed.unwrap_or(config.seed);
     if let Some(dir) = &args.out {
-        report::check_writable(dir)?;
+        free(dir)?;
     }
     let dataset = data::load(&config.data, &config.images)?;
-    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
-    let tuned = if device.caps().tuned.is_empty() { "" } else { ", tuned" };
-    line(&format!("device: {}{tuned}", device.name()))?;
-    line(&format!("data:   {}", described(&dataset)))?;
-    line(&report::header())?;
-    let mut table = Table { printed: Ok(()), last: Metrics::default(), bars: Bars::new() };
-    let results = block_on(protocol::run(&config, &device, &dataset, &mut table))?;
-    table.printed?;
-    line(&report::summary(&table.last))?;
-    let s = &results.seconds;
-    line(&format!(
-        "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}; waiting for images {:.1}), peak {} MiB, {} dispatches",
-        s.total,
-        s.analytic,
-        s.noise,
-        s.eval,
-        s.compile,
-        s.data,
-        results.peak_device_bytes >> 20,
-        results.dispatches
-    ))?;
-    if let Some(dir) = &args.out {
-        line(&format!("results     {}", results.write(dir)?.display()))?;
+    let device = block_on(Device::open(&selector))?;
+    let session = Session::new(&config, &device, &dataset)?;
+    let keep = args.out.as_deref().map(|dir| Keep { dir, every });
+    drive(session, &introduced(&device, &dataset), keep.as_ref())
+}
+
+/// Refuses a directory that cannot be written, or holds a run that is not over.
+pub(super) fn free(dir: &Path) -> Result<()> {
+    report::check_writable(dir)?;
+    if protocol::is_unfinished(dir)? {
+        let dir = dir.display();
+        let message = format!("--out {dir}: an unfinished run is there; go on with --resume {dir}, or choose another");
+        return Err(Error::Config(message));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+/// The lines above the table.
+pub(super) fn introduced(device: &Device, data: &Dataset) -> Vec<String> {
+    let tuned = if device.caps().tuned.is_empty() { "" } else { ", tuned" };
+    vec![format!("device: {}{tuned}", device.name()), format!("data:   {}", described(data))]
 }
 
 fn described(data: &Dataset) -> String {

@@ -4,19 +4,19 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::eval::told;
 use super::progress::Progress;
-use super::{SolveArgs, line};
+use super::{DATA_SETTINGS, SolveArgs, line};
 use crate::config::Gamma;
 use crate::device::{Device, Selector};
-use crate::protocol::{self, Archive};
-use crate::report;
-use crate::{Result, data};
+use crate::protocol::{self, Archive, Model};
+use crate::{Error, Result, data, store};
 
 pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {
-        report::check_replaceable(out)?;
+        store::check_replaceable(out)?;
     }
-    let mut archive = Archive::load(&args.file)?;
+    let mut archive = block_on(Archive::load(&args.file))?;
     if let Some(gamma) = args.gamma {
         archive.config.gamma = gamma;
         archive.config.validate()?;
@@ -33,15 +33,19 @@ pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     drop(bar);
     line(&format!("gamma:    {gamma}{how}"))?;
     line(&format!("residual: {:.1e}", solution.residual))?;
+    // The model is evaluated as `predict` will read it.
+    let scratch = tempfile::NamedTempFile::new().map_err(|e| Error::io("create", std::env::temp_dir(), &e))?;
+    let out = args.out.as_deref().unwrap_or(scratch.path());
+    block_on(protocol::save_classifier(&archive, gamma, &solution, &device, out))?;
     if args.evaluate {
-        let dataset = data::load(&archive.config.data, &archive.config.images)?;
-        let judged = block_on(protocol::judge(&archive, &solution.weights, &device, &dataset))?;
-        let (percent, images) = (100.0 * judged.accuracy(), judged.truth.len());
-        line(&format!("accuracy: {percent:.2} % of {images} test images"))?;
+        let mut config = archive.config.changed(&args.set, DATA_SETTINGS)?;
+        config.data = args.data.unwrap_or(config.data);
+        let dataset = data::load(&config.data, &config.images)?;
+        let model = block_on(Model::open(out, &device, None))?;
+        told(&block_on(model.evaluate(&dataset))?, "test")?;
     }
     if let Some(out) = &args.out {
-        block_on(protocol::save_classifier(&archive, &solution, &device, out))?;
-        line(&format!("classifier: {}", out.display()))?;
+        line(&format!("model:    {}", out.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

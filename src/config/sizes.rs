@@ -15,6 +15,14 @@ impl Sizes {
     }
 }
 
+impl std::str::FromStr for Sizes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::try_from(Value::String(text.into()))
+    }
+}
+
 impl TryFrom<Value> for Sizes {
     type Error = String;
 

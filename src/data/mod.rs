@@ -29,8 +29,10 @@ pub use source::Source;
 pub use view::{Change, View};
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
@@ -55,6 +57,12 @@ impl Images {
     pub fn new(source: Arc<dyn Source>, labels: Vec<u32>) -> Self {
         assert_eq!(source.len(), labels.len(), "one label for every image");
         Self { index: (0..labels.len() as u32).collect(), labels, source }
+    }
+
+    /// Image files without labels.
+    pub fn of_files(files: Vec<PathBuf>) -> Self {
+        let labels = vec![0; files.len()];
+        Self::new(Arc::new(source::Files(files)), labels)
     }
 
     /// The number of images.
@@ -124,6 +132,26 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// A hash of classes, labels and images, in hexadecimal: of pixels that are in memory, of names and lengths of files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where a file is gone.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut hasher = Sha256::new();
+        for class in &self.classes {
+            hasher.update(class);
+            hasher.update([0]);
+        }
+        for images in [&self.train, &self.held_out, &self.test] {
+            hasher.update((images.len() as u64).to_le_bytes());
+            for (&i, label) in images.index.iter().zip(&images.labels) {
+                hasher.update(label.to_le_bytes());
+                images.source.identify(i as usize, &mut hasher)?;
+            }
+        }
+        Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
     /// The images that a run is judged on: those held out, if any are, else the test images.
     pub fn judged(&self) -> &Images {
         if self.held_out.is_empty() { &self.test } else { &self.held_out }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+
 use super::picture::{Picture, decode, decode_size};
 use crate::{Error, Result};
 
@@ -25,6 +27,11 @@ pub trait Source: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// [`Error::Io`]; [`Error::Data`] where the image is damaged.
     fn picture(&self, i: usize) -> Result<Picture>;
+    /// Adds what makes image `i` the one that it is: its pixels in memory, the name and length of its file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    fn identify(&self, i: usize, hasher: &mut Sha256) -> Result<()>;
     /// Whether a picture costs no more than a copy.
     fn in_memory(&self) -> bool;
 }
@@ -55,6 +62,12 @@ impl Source for Arrays {
     fn picture(&self, i: usize) -> Result<Picture> {
         let size = self.shape.iter().product::<usize>();
         Ok(Picture::from_planes(self.shape, &self.pixels[i * size..][..size]))
+    }
+
+    fn identify(&self, i: usize, hasher: &mut Sha256) -> Result<()> {
+        let size = self.shape.iter().product::<usize>();
+        hasher.update(&self.pixels[i * size..][..size]);
+        Ok(())
     }
 
     fn in_memory(&self) -> bool {
@@ -91,6 +104,15 @@ impl Source for Files {
     fn picture(&self, i: usize) -> Result<Picture> {
         let (name, bytes) = self.read(i)?;
         decode(&name, &bytes)
+    }
+
+    fn identify(&self, i: usize, hasher: &mut Sha256) -> Result<()> {
+        let path = &self.0[i];
+        let length = std::fs::metadata(path).map_err(|e| Error::io("read", path, &e))?.len();
+        // The folder of a data set may move.
+        hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        hasher.update(length.to_le_bytes());
+        Ok(())
     }
 
     fn in_memory(&self) -> bool {

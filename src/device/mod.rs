@@ -149,6 +149,11 @@ impl Device {
         matches!(self.0.backend, Backend::Cpu(_))
     }
 
+    /// Whether reals are kept in f64.
+    pub fn is_double(&self) -> bool {
+        matches!(self.0.backend, Backend::Cpu(Precision::F64))
+    }
+
     pub fn stats(&self) -> Stats {
         let (compile_seconds, pipelines) = match &self.0.backend {
             Backend::Gpu(gpu) => gpu.compile_stats(),

@@ -3,11 +3,14 @@
 use crate::autograd::Tape;
 use crate::config::Gamma;
 use crate::device::{Device, Tensor};
-use crate::method::{Observer, Phase, Samples};
+use crate::method::pass::{Fit, Pass};
+use crate::method::{Observer, Phase, Samples, Solved, Task};
 use crate::model::fold::{Folded, fold};
 use crate::model::head::{self, Statistics};
 use crate::model::network::{Behind, Drawn, Network, sampled};
 use crate::model::noise::Noise;
+use crate::model::state::{put, upload as upload_from};
+use crate::store::Tree;
 use crate::{Error, Result};
 
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
@@ -29,6 +32,8 @@ pub struct Core {
     pub prototypes: Vec<Vec<f64>>,
     /// Training forward passes so far.
     pub step: u32,
+    /// The last solve.
+    pub solved: Option<Solved>,
     pub(super) folded: Vec<Folded>,
     pub(super) fit_batch: usize,
     /// Seed of eps where passes outside training sample it.
@@ -58,6 +63,7 @@ impl Core {
             weights: device.zeros(&[0, m])?,
             prototypes: Vec::new(),
             step: 0,
+            solved: None,
             folded: Vec::new(),
             fit_batch,
             sample_seed,
@@ -67,12 +73,6 @@ impl Core {
 
     pub fn device(&self) -> &Device {
         &self.network.device
-    }
-
-    /// A batch of samples on the device.
-    pub(super) fn images(&self, samples: &Samples, pixels: &[f32]) -> Result<Tensor> {
-        let [c, h, w] = samples.shape();
-        self.device().upload(pixels, &[pixels.len() / (c * h * w), c, h, w])
     }
 
     /// What stands behind the blocks outside training.
@@ -92,40 +92,20 @@ impl Core {
         Ok(())
     }
 
-    /// One pass over `samples` with the network as it is: returns the prototype, the mean feature, and adds to the
-    /// statistics if it is a `fit`. The images are plain, or changed at random as in pass `epoch`.
-    pub(crate) async fn pass(
+    /// Adds all samples to the statistics, with the network as it is.
+    pub(crate) async fn fit(
         &mut self,
         samples: &Samples,
-        epoch: Option<u32>,
-        fit: bool,
-        what: &str,
+        what: &'static str,
         observer: &mut dyn Observer,
-    ) -> Result<Vec<f64>> {
-        let device = self.device().clone();
-        let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
-        observer.begin(Phase::Analytic, what, samples.len());
-        for (i, (idx, pixels)) in samples.in_order(self.fit_batch, epoch)?.enumerate() {
-            let images = self.images(samples, &pixels?)?;
-            let p = self.pass_batch(&images, &prototype, 1.0 / samples.len() as f64, i, fit)?;
-            device.flush()?;
-            if let Some(p) = p {
-                let labels: Vec<u32> = idx.iter().map(|&i| samples.labels[i]).collect();
-                self.statistics.add(&device, &p, &labels).await?;
-            }
-            observer.advance(idx.len());
-        }
-        let prototype: Vec<f64> = device.read(&prototype).await?;
-        observer.end(Phase::Analytic, None);
-        // ReLU would turn NaN into 0 and hide a divergence behind a classifier that always answers the same.
-        if prototype.iter().any(|x| !x.is_finite()) {
-            return Err(Error::Unsupported("the features are not finite: lower lr, or check the weights".into()));
-        }
-        Ok(prototype)
+    ) -> Result<()> {
+        let mut pass = Pass::new(self, what, Fit::New, None)?;
+        while pass.step(self, samples, observer).await?.is_none() {}
+        Ok(())
     }
 
     /// Adds the features of a batch, times `scale`, to the prototype; gives the random features to a `fit`.
-    fn pass_batch(
+    pub(super) fn pass_batch(
         &self,
         images: &Tensor,
         prototype: &Tensor,
@@ -150,6 +130,7 @@ impl Core {
         let solution = self.statistics.solve(self.device(), gamma, &mut |n| observer.advance(n)).await?;
         observer.end(Phase::Analytic, None);
         self.weights = solution.weights;
+        self.solved = Some(Solved { gamma, residual: solution.residual });
         Ok(())
     }
 
@@ -165,22 +146,44 @@ impl Core {
         Ok(Scores { features: f.value().clone(), logits })
     }
 
-    /// Predicted classes: argmax over the classes seen.
+    /// All that was learned: the network, the statistics, the classifier, the prototypes.
     ///
     /// # Errors
     /// Device errors.
-    pub async fn predict(&self, samples: &Samples) -> Result<Vec<u32>> {
-        let device = self.device();
-        let mut pending = Vec::new();
-        for (i, (_, pixels)) in samples.in_order(self.fit_batch, None)?.enumerate() {
-            let images = self.images(samples, &pixels?)?;
-            pending.push(head::predicted(device, &self.scores(&images, i)?.logits)?);
+    pub(super) async fn state(&self) -> Result<Tree> {
+        let (device, mut tree) = (self.device(), Tree::new());
+        tree.graft("network", self.network.state().await?);
+        tree.graft("statistics", self.statistics.state().await?);
+        put(&mut tree, "weights", device, &self.weights).await?;
+        let d1 = self.network.vit.architecture.sizes.dim;
+        tree.put("prototypes", &[self.prototypes.len(), d1], &self.prototypes.concat());
+        tree.set("step", &self.step)?;
+        tree.set("solved", &self.solved.map(|s| (s.gamma, s.residual)))?;
+        Ok(tree)
+    }
+
+    /// What [`Core::state`] gave; without statistics there are none.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it does not fit the settings; device errors.
+    pub(super) async fn restore(&mut self, mut tree: Tree) -> Result<()> {
+        let (device, m) = (self.device().clone(), self.network.random.cols());
+        self.network.restore(tree.prune("network"))?;
+        let statistics = tree.prune("statistics");
+        if !statistics.is_empty() {
+            self.statistics.restore(&device, statistics).await?;
         }
-        let mut classes = Vec::with_capacity(samples.len());
-        for out in pending {
-            classes.extend(device.read_u32(&out).await?);
+        let &[classes, _] = tree.shape("weights")? else { return Err(tree.error("`weights` is no matrix")) };
+        self.weights = upload_from(&mut tree, "weights", &device, &[classes, m])?;
+        let d1 = self.network.vit.architecture.sizes.dim;
+        let (shape, prototypes) = tree.take::<f64>("prototypes")?;
+        if !prototypes.is_empty() && (shape.len() != 2 || shape[1] != d1) {
+            return Err(tree.error(format!("`prototypes` has shape {shape:?}, rows of {d1} are needed")));
         }
-        Ok(classes)
+        self.prototypes = prototypes.chunks(d1).map(<[f64]>::to_vec).collect();
+        self.step = tree.get("step")?;
+        self.solved = tree.get::<Option<(f64, f64)>>("solved")?.map(|(gamma, residual)| Solved { gamma, residual });
+        tree.finish()
     }
 }
 
@@ -192,7 +195,8 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
 
 impl Core {
     /// Plans an analytic pass and an evaluation, with folded layers and without (for [`Device::prewarm`]).
-    pub(super) fn plan(&mut self, task: &crate::method::Task<'_>, device: &Device, kind: Noise) -> Result<()> {
+    pub(super) fn plan(&mut self, task: &Task, kind: Noise) -> Result<()> {
+        let device = &self.device().clone();
         let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
         for trial in 0..2 {
             let n = task.samples.len();

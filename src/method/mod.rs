@@ -1,33 +1,48 @@
 //! Class-incremental methods behind one trait: MiN in its two profiles.
 
 mod core;
+mod min;
 mod official;
 mod paper;
+mod pass;
+mod predict;
 mod samples;
 mod training;
 
-use std::future::Future;
+use std::pin::Pin;
 
 pub use crate::autograd::Gradients;
 use crate::device::Tensor;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::vit::Vit;
+use crate::store::Tree;
 use crate::{Error, Result};
 
 pub use self::core::{Core, Init, Scores};
+pub use min::{Min, Op, Procedure, Prototype};
 pub use official::Official;
 pub use paper::{Paper, Settings};
-pub use samples::{Batch, Pixels, Samples};
+pub use pass::Fit;
+pub use predict::{logits, predict};
+pub use samples::{Batch, Pixels, Samples, Stream};
+pub use training::{Main, Training};
+
+/// What an object-safe trait gives in place of an `async fn`.
+pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
 
 /// One task as a method sees it.
 #[derive(Clone, Debug)]
-pub struct Task<'a> {
-    pub samples: &'a Samples,
+pub struct Task {
+    /// How many tasks came before.
+    pub index: usize,
+    pub samples: Samples,
     /// Classes known once this task is learned.
     pub classes: usize,
     /// Batches of all training steps, as indices into `samples`.
-    pub schedule: &'a [Vec<usize>],
+    pub schedule: Vec<Vec<usize>>,
 }
 
-impl Task<'_> {
+impl Task {
     /// # Errors
     /// [`Error::Shape`] where there is no image, a label is not below the number of classes, or a batch is empty or names an
     /// image that is not there.
@@ -62,17 +77,17 @@ pub enum Point<'a> {
     StepOne(&'a Tensor),
     /// Cosine similarities of the prototypes of all tasks to the newest.
     Similarity(&'a [f64]),
-    /// Prototype before training (`official`).
+    /// Prototype before training.
     PrototypeBefore(&'a [f64]),
     /// Gradients of the first training step.
     FirstGradients { core: &'a Core, gradients: &'a Gradients, aux: &'a Tensor },
-    /// Losses of all training steps so far.
+    /// Losses of all training steps.
     Losses(&'a [f64]),
 }
 
 /// Receives progress and intermediate results.
 pub trait Observer {
-    /// A pass or epoch over `total` images begins.
+    /// A pass or epoch over `total` images begins, or goes on after an interruption.
     fn begin(&mut self, phase: Phase, what: &str, total: usize);
     /// `n` more images are done.
     fn advance(&mut self, n: usize);
@@ -84,20 +99,88 @@ pub trait Observer {
     }
 }
 
-/// A class-incremental learner.
-pub trait Method {
-    /// Learns the next task.
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub phase: Phase,
+    pub over: Over,
+}
+
+/// What was over with a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    Nothing,
+    /// One of the steps that a task has: a good moment to save.
+    Stage,
+    /// The task is learned.
+    Task,
+}
+
+/// The last solve for the classifier.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Solved {
+    /// Ridge that was added to the Gram matrix.
+    pub gamma: f64,
+    /// The largest entry of `Q - (G + gamma I) W` relative to that of Q.
+    pub residual: f64,
+}
+
+/// A class-incremental learner. It learns a task in small steps, so that between any two of them its state can be saved, to
+/// go on from there in another process with the same bits on the same device.
+pub trait Learner: std::fmt::Debug {
+    /// The backbone that it stands on.
+    fn backbone(&self) -> &Vit;
+
+    /// Images in a batch of a pass that trains nothing.
+    fn fit_batch(&self) -> usize;
+
+    /// Begins the next task.
     ///
     /// # Errors
-    /// Device errors and a Gram matrix that is not positive definite.
-    fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> impl Future<Output = Result<()>>;
+    /// [`Error::Shape`] for a task that makes no sense; allocation failures.
+    fn begin(&mut self, task: Task) -> Result<()>;
 
-    /// State shared by all methods: the network, the statistics, the classifier.
-    fn core(&self) -> &Core;
+    /// Goes on with the task: one batch, or one computation between batches.
+    ///
+    /// # Errors
+    /// Device errors, a Gram matrix that is not positive definite, those of whoever brings the images;
+    /// [`Error::Unsupported`] where there is no task.
+    fn step<'a>(&'a mut self, observer: &'a mut dyn Observer) -> Work<'a, Step>;
+
+    /// Learns a task in one go.
+    ///
+    /// # Errors
+    /// Those of [`Learner::begin`] and [`Learner::step`].
+    fn learn<'a>(&'a mut self, task: Task, observer: &'a mut dyn Observer) -> Work<'a, ()> {
+        Box::pin(async move {
+            self.begin(task)?;
+            while self.step(&mut *observer).await?.over != Over::Task {}
+            Ok(())
+        })
+    }
+
+    /// Logits [B, classes] of images [B, C, H, W], which are batch `batch` of a pass.
+    ///
+    /// # Errors
+    /// Device errors.
+    fn logits(&self, images: &Tensor, batch: usize) -> Result<Tensor>;
+
+    /// The last solve, if there was one.
+    fn solved(&self) -> Option<Solved>;
+
+    /// What makes the features that its classifier stands on; `images` says how images are seen.
+    fn fingerprint(&self, images: String) -> Work<'_, Fingerprint>;
+
+    /// All that was learned, and where in its task the learner is.
+    fn state(&self) -> Work<'_, Tree>;
+
+    /// What [`Learner::state`] gave, into a learner of the same settings; `task` is the one that it was in. Without
+    /// `statistics` the classifier is there, but no further task can be learned.
+    fn restore(&mut self, state: Tree, task: Option<Task>) -> Work<'_, ()>;
 
     /// Compiles the pipelines of a training step and an analytic pass on batches of the task's sizes.
     ///
     /// # Errors
     /// Shader compilation.
-    fn prewarm(&self, task: &Task<'_>) -> Result<()>;
+    fn prewarm(&self, task: &Task) -> Result<()>;
 }

@@ -3,49 +3,59 @@
 use crate::Result;
 use crate::device::Tensor;
 use crate::method::core::cosine;
+use crate::method::min::{Op, Procedure, Prototype};
+use crate::method::pass::Fit;
 use crate::method::training::{Main, Training};
-use crate::method::{Core, Init, Method, Observer, Point, Task};
+use crate::method::{Core, Init, Observer, Task};
 use crate::model::network::plain;
-use crate::model::noise::Noise;
-use crate::model::noise::softmax;
+use crate::model::noise::{Noise, softmax};
 use crate::model::optimizer::{Parameter, Rule};
 
 /// Passes of the analytic fit are changed at random as no epoch of training is.
 const FIT_EPOCH: u32 = 1 << 16;
 
 /// The authors' procedure. Modules of tasks 0 and 1 never move; that is what the public code does.
+#[derive(Clone, Copy, Debug)]
 pub struct Official {
-    core: Core,
-    rule: Rule,
+    pub rule: Rule,
     /// Analytic passes over (augmented) training data.
-    fit_epochs: usize,
-    init: Init,
+    pub fit_epochs: usize,
 }
 
-impl std::fmt::Debug for Official {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Official").field("rule", &self.rule).finish_non_exhaustive()
-    }
-}
+impl Procedure for Official {
+    const FOLDED: Noise = Noise::Plain;
 
-impl Official {
-    pub fn new(core: Core, rule: Rule, fit_epochs: usize, init: Init) -> Self {
-        Self { core, rule, fit_epochs, init }
-    }
-
-    /// `fit_epochs` analytic passes over changed images.
-    async fn fit_changed(&mut self, task: &Task<'_>, what: &str, observer: &mut dyn Observer) -> Result<()> {
-        for pass in 0..self.fit_epochs {
-            self.core.pass(task.samples, Some(FIT_EPOCH + pass as u32), true, what, observer).await?;
+    fn ops(&self, task: usize) -> Vec<Op> {
+        let prototype = |prototype| Op::Pass { what: "prototype", fit: Fit::No, epoch: None, prototype };
+        let changed: Vec<Op> = (0..self.fit_epochs)
+            .map(|pass| Op::Pass {
+                what: "analytic fit",
+                fit: if pass == 0 { Fit::New } else { Fit::Again },
+                epoch: Some(FIT_EPOCH + pass as u32),
+                prototype: Prototype::Unused,
+            })
+            .collect();
+        let mut ops = Vec::new();
+        if task > 0 {
+            ops.extend(&changed);
+            ops.push(Op::Solve { first: true });
         }
-        Ok(())
+        ops.extend([Op::Expand, Op::Fold, prototype(Prototype::New), Op::Train, Op::Fold]);
+        ops.push(prototype(Prototype::Newest));
+        if task == 0 {
+            ops.extend(&changed);
+        }
+        let fit = if self.fit_epochs == 0 { Fit::New } else { Fit::Again };
+        ops.push(Op::Pass { what: "analytic refit", fit, epoch: None, prototype: Prototype::Unused });
+        ops.push(Op::Solve { first: false });
+        ops
     }
 
     /// Adds module t with the weights that the code gives it: softmax over cosine scores of the prototypes known so
     /// far (t of them) and 1 for the newest, or zeros while fewer than two prototypes are known.
-    async fn expand(&mut self) -> Result<()> {
-        let t = self.core.network.noise.modules;
-        let prototypes = &self.core.prototypes;
+    fn expand(&self, core: &mut Core, init: &mut Init, _: &mut dyn Observer) -> Result<()> {
+        let t = core.network.noise.modules;
+        let prototypes = &core.prototypes;
         let omega = match prototypes.as_slice() {
             [_, .., last] => {
                 let mut scores: Vec<f64> = prototypes.iter().map(|p| cosine(last, p)).collect();
@@ -54,87 +64,48 @@ impl Official {
             }
             _ => vec![0.0; t + 1],
         };
-        let init = &mut self.init;
-        self.core.network.noise.add_module(|layer| init(t, layer))?;
-        self.core.network.noise.set_mixture(&omega, false)?;
-        self.core.refold(Noise::Plain).await
+        core.network.noise.add_module(|layer| init(t, layer))?;
+        core.network.noise.set_mixture(&omega, false)
     }
 
     /// Task 0 trains the auxiliary head with bias, the linear branches and all LayerNorms; later tasks the head and the
     /// newest module.
-    fn training(&self, aux: Tensor) -> Result<Training> {
-        let (core, noise) = (&self.core, &self.core.network.noise);
-        let mut parameters = vec![Parameter::whole(&aux)];
+    fn training(&self, core: &Core, aux: Tensor) -> Result<Training> {
+        let noise = &core.network.noise;
+        let mut parameters = vec![Parameter::whole("aux", &aux)];
         let first = noise.modules == 1;
         let mut aux_bias = None;
         if first {
             let bias = core.device().zeros(&[aux.rows()])?;
-            parameters.push(Parameter::whole(&bias));
+            parameters.push(Parameter::whole("aux.bias", &bias));
             aux_bias = Some(bias);
-            for branch in noise.layers.iter().filter_map(|l| l.branch.as_ref()) {
-                parameters.extend([&branch.weight, &branch.bias].map(Parameter::whole));
+            for (j, branch) in noise.layers.iter().enumerate().filter_map(|(j, l)| Some((j, l.branch.as_ref()?))) {
+                parameters.push(Parameter::whole(&format!("layers.{j}.branch.weight"), &branch.weight));
+                parameters.push(Parameter::whole(&format!("layers.{j}.branch.bias"), &branch.bias));
             }
-            parameters.extend(core.network.vit.norm_parameters().into_iter().map(|(_, t)| Parameter::whole(t)));
+            let norms = core.network.vit.norm_parameters();
+            parameters.extend(norms.into_iter().map(|(name, tensor)| Parameter::whole(&name, tensor)));
         } else {
             let row = noise.layout.len();
-            let offset = (noise.modules - 1) * row;
-            let newest = |l: &crate::model::noise::Layer| Parameter { tensor: l.phi.clone(), offset, len: row };
-            parameters.extend(noise.layers.iter().map(newest));
+            let newest = |(j, l): (usize, &crate::model::noise::Layer)| {
+                Parameter::part(&format!("layers.{j}.phi"), &l.phi, (noise.modules - 1) * row, row)
+            };
+            parameters.extend(noise.layers.iter().enumerate().map(newest));
         }
         let main = if first { Main::Absent } else { Main::Detached };
         Ok(Training { parameters, aux, aux_bias, main, noise: plain, rule: self.rule, seed: 0 })
     }
-}
 
-impl Method for Official {
-    async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
-        task.check()?;
-        let device = self.core.device().clone();
-        let first = self.core.network.noise.modules == 0;
-        self.core.statistics.widen(task.classes)?;
-        if !first {
-            self.fit_changed(task, "analytic fit", observer).await?;
-            self.core.solve(observer).await?;
-            observer.inspect(Point::StepOne(&self.core.weights))?;
+    fn plan(&self, core: &mut Core, task: &Task) -> Result<()> {
+        let row = core.network.noise.layout.len();
+        // One module trains as task 0, more as the later tasks.
+        for _ in 0..2 {
+            core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
+            let omega = vec![1.0; core.network.noise.modules];
+            core.network.noise.set_mixture(&omega, false)?;
+            let aux = core.device().zeros(&[task.classes, core.network.random.cols()])?;
+            self.training(core, aux)?.plan(core, task)?;
         }
-        self.expand().await?;
-        let prototype = self.core.pass(task.samples, None, false, "prototype", observer).await?;
-        observer.inspect(Point::PrototypeBefore(&prototype))?;
-        self.core.prototypes.push(prototype);
-        let aux = device.zeros(&[task.classes, self.core.network.random.cols()])?;
-        self.training(aux)?.run(&mut self.core, task, observer).await?;
-        self.core.refold(Noise::Plain).await?;
-        let prototype = self.core.pass(task.samples, None, false, "prototype", observer).await?;
-        *self.core.prototypes.last_mut().expect("pushed above") = prototype;
-        if first {
-            self.fit_changed(task, "analytic fit", observer).await?;
-        }
-        self.core.pass(task.samples, None, true, "analytic refit", observer).await?;
-        self.core.solve(observer).await
-    }
-
-    fn core(&self) -> &Core {
-        &self.core
-    }
-
-    fn prewarm(&self, task: &Task<'_>) -> Result<()> {
-        let device = self.core.device().clone();
-        device.prewarm(|| {
-            let m = self.core.network.random.cols();
-            let mut trial = Self {
-                core: Core::new(self.core.network.clone(), self.core.gamma, self.core.fit_batch, None)?,
-                init: Box::new(|_, _| Ok(Vec::new())),
-                ..*self
-            };
-            trial.core.weights = device.zeros(&[task.classes, m])?;
-            let row = trial.core.network.noise.layout.len();
-            // One module trains as task 0, two as the later tasks.
-            for omega in [&[1.0][..], &[0.5, 0.5]] {
-                trial.core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-                trial.core.network.noise.set_mixture(omega, false)?;
-                trial.training(device.zeros(&[task.classes, m])?)?.plan(&trial.core, task)?;
-            }
-            trial.core.plan(task, &device, Noise::Plain)
-        })
+        Ok(())
     }
 }

@@ -4,11 +4,12 @@ use crate::Result;
 use crate::config::{Mixture, Pipeline, Refit};
 use crate::device::Tensor;
 use crate::method::core::cosine;
+use crate::method::min::{Op, Procedure, Prototype};
+use crate::method::pass::Fit;
 use crate::method::training::{Main, Training};
-use crate::method::{Core, Init, Method, Observer, Point, Task};
+use crate::method::{Core, Init, Observer, Point, Task};
 use crate::model::network::sampled;
-use crate::model::noise::Noise;
-use crate::model::noise::{MixtureSource, softmax};
+use crate::model::noise::{MixtureSource, Noise, softmax};
 use crate::model::optimizer::{Parameter, Rule};
 
 /// The settings of profile `paper`; every row of the ablation is one of them.
@@ -26,49 +27,57 @@ pub struct Settings {
 }
 
 /// MiN in three steps a task.
-pub struct Paper {
-    core: Core,
-    settings: Settings,
-    init: Init,
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Paper(pub Settings);
 
-impl std::fmt::Debug for Paper {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Paper").field("settings", &self.settings).finish_non_exhaustive()
-    }
-}
+impl Procedure for Paper {
+    const FOLDED: Noise = Noise::Mean;
 
-impl Paper {
-    /// `init(task, layer)` gives the parameters of a new module.
-    pub fn new(core: Core, settings: Settings, init: Init) -> Self {
-        Self { core, settings, init }
-    }
-
-    /// Step 1: W from the statistics so far and those of the task as the network is now; with `Refit::Accumulate`
-    /// these stay.
-    async fn first_fit(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<Vec<f64>> {
-        let before = match self.settings.refit {
-            Refit::Replace => Some(self.core.statistics.fork().await?),
-            Refit::Accumulate => None,
-        };
-        let prototype = self.core.pass(task.samples, None, true, "analytic fit", observer).await?;
-        self.core.solve(observer).await?;
-        observer.inspect(Point::StepOne(&self.core.weights))?;
-        if let Some(before) = before {
-            self.core.statistics = before;
+    fn ops(&self, _: usize) -> Vec<Op> {
+        let s = &self.0;
+        let pass = |what, fit, prototype| Op::Pass { what, fit, epoch: None, prototype };
+        let refit = |fit, prototype| [pass("analytic refit", fit, prototype), Op::Solve { first: false }];
+        if !s.noise {
+            return refit(Fit::New, Prototype::Unused).to_vec();
         }
-        Ok(prototype)
+        let (again, first) = match (s.pipeline, s.refit) {
+            (Pipeline::TwoStep, _) => (Fit::New, vec![pass("prototype", Fit::No, Prototype::New)]),
+            (Pipeline::ThreeStep, refit) => {
+                let fit = [pass("analytic fit", Fit::New, Prototype::New), Op::Solve { first: true }];
+                match refit {
+                    // What step 1 adds is taken out again.
+                    Refit::Replace => (Fit::New, [&[Op::Keep], &fit[..], &[Op::Return]].concat()),
+                    Refit::Accumulate => (Fit::Again, fit.to_vec()),
+                }
+            }
+        };
+        [&first[..], &[Op::Expand, Op::Train, Op::Fold], &refit(again, Prototype::Newest)].concat()
     }
 
-    fn training(&self, aux: Tensor) -> Training {
-        let (s, noise) = (&self.settings, &self.core.network.noise);
+    fn expand(&self, core: &mut Core, init: &mut Init, observer: &mut dyn Observer) -> Result<()> {
+        let newest = core.prototypes.last().expect("that of this task");
+        let similarity: Vec<f64> = core.prototypes.iter().map(|p| cosine(newest, p)).collect();
+        observer.inspect(Point::Similarity(&similarity))?;
+        let logits: Vec<f64> = similarity.iter().map(|x| x / self.0.temperature).collect();
+        let t = core.prototypes.len() - 1;
+        let noise = &mut core.network.noise;
+        noise.add_module(|layer| init(t, layer))?;
+        match self.0.mixing {
+            Mixture::Sum => noise.set_mixture(&vec![1.0; logits.len()], false),
+            Mixture::Similarity => noise.set_mixture(&softmax(&logits), false),
+            Mixture::Learned => noise.set_mixture(&logits, true),
+        }
+    }
+
+    /// Module t and the mixture weights.
+    fn training(&self, core: &Core, aux: Tensor) -> Result<Training> {
+        let (s, noise) = (&self.0, &core.network.noise);
         let row = noise.layout.len();
-        let mut parameters = vec![Parameter::whole(&aux)];
-        for layer in &noise.layers {
-            let offset = (noise.modules - 1) * row;
-            parameters.push(Parameter { tensor: layer.phi.clone(), offset, len: row });
+        let mut parameters = vec![Parameter::whole("aux", &aux)];
+        for (j, layer) in noise.layers.iter().enumerate() {
+            parameters.push(Parameter::part(&format!("layers.{j}.phi"), &layer.phi, (noise.modules - 1) * row, row));
             if let Some(MixtureSource::Logits(a)) = &layer.mixture {
-                parameters.push(Parameter::whole(a));
+                parameters.push(Parameter::whole(&format!("layers.{j}.mixture"), a));
             }
         }
         let main = match (s.pipeline, s.grad_through_analytic) {
@@ -76,77 +85,18 @@ impl Paper {
             (Pipeline::ThreeStep, true) => Main::Through,
             (Pipeline::ThreeStep, false) => Main::Detached,
         };
-        Training { parameters, aux, aux_bias: None, main, noise: sampled, rule: s.rule, seed: s.seed }
+        Ok(Training { parameters, aux, aux_bias: None, main, noise: sampled, rule: s.rule, seed: s.seed })
     }
 
-    /// Step 2: module t and the mixture weights.
-    async fn train(&mut self, task: &Task<'_>, prototype: Vec<f64>, observer: &mut dyn Observer) -> Result<()> {
-        let (core, s) = (&mut self.core, &self.settings);
-        core.prototypes.push(prototype);
-        let newest = core.prototypes.last().expect("just pushed");
-        let similarity: Vec<f64> = core.prototypes.iter().map(|p| cosine(newest, p)).collect();
-        observer.inspect(Point::Similarity(&similarity))?;
-        let logits: Vec<f64> = similarity.iter().map(|x| x / s.temperature).collect();
-        let t = core.prototypes.len() - 1;
-        let init = &mut self.init;
-        core.network.noise.add_module(|layer| init(t, layer))?;
-        match s.mixing {
-            Mixture::Sum => core.network.noise.set_mixture(&vec![1.0; logits.len()], false)?,
-            Mixture::Similarity => core.network.noise.set_mixture(&softmax(&logits), false)?,
-            Mixture::Learned => core.network.noise.set_mixture(&logits, true)?,
+    fn plan(&self, core: &mut Core, task: &Task) -> Result<()> {
+        if !self.0.noise {
+            return Ok(());
         }
-        let aux = self.core.device().zeros(&[task.classes, self.core.weights.cols()])?;
-        self.training(aux).run(&mut self.core, task, observer).await?;
-        self.core.refold(Noise::Mean).await
-    }
-}
-
-impl Method for Paper {
-    async fn learn(&mut self, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
-        task.check()?;
-        self.core.statistics.widen(task.classes)?;
-        if self.settings.noise {
-            let prototype = match self.settings.pipeline {
-                Pipeline::ThreeStep => self.first_fit(task, observer).await?,
-                Pipeline::TwoStep => self.core.pass(task.samples, None, false, "prototype", observer).await?,
-            };
-            self.train(task, prototype, observer).await?;
-        }
-        let prototype = self.core.pass(task.samples, None, true, "analytic refit", observer).await?;
-        self.core.solve(observer).await?;
-        if self.settings.noise {
-            *self.core.prototypes.last_mut().expect("pushed by step 2") = prototype;
-        }
-        Ok(())
-    }
-
-    fn core(&self) -> &Core {
-        &self.core
-    }
-
-    fn prewarm(&self, task: &Task<'_>) -> Result<()> {
-        let device = self.core.device().clone();
-        device.prewarm(|| {
-            let m = self.core.weights.cols();
-            let mut trial = Self {
-                core: Core::new(
-                    self.core.network.clone(),
-                    self.core.gamma,
-                    self.core.fit_batch,
-                    self.core.sample_seed,
-                )?,
-                settings: self.settings,
-                init: Box::new(|_, _| Ok(Vec::new())),
-            };
-            trial.core.weights = device.zeros(&[task.classes, m])?;
-            if self.settings.noise {
-                let row = trial.core.network.noise.layout.len();
-                trial.core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-                trial.core.network.noise.set_mixture(&[1.0], self.settings.mixing == Mixture::Learned)?;
-                let aux = device.zeros(&[task.classes, m])?;
-                trial.training(aux).plan(&trial.core, task)?;
-            }
-            trial.core.plan(task, &device, Noise::Mean)
-        })
+        let row = core.network.noise.layout.len();
+        core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
+        let omega = vec![1.0; core.network.noise.modules];
+        core.network.noise.set_mixture(&omega, self.0.mixing == Mixture::Learned)?;
+        let aux = core.device().zeros(&[task.classes, core.network.random.cols()])?;
+        self.training(core, aux)?.plan(core, task)
     }
 }

@@ -13,15 +13,18 @@ pub struct Batch {
     pub epoch: Option<u32>,
 }
 
+/// Normalised pixels `[n, C, H, W]` of batches in their order.
+pub type Stream = Box<dyn Iterator<Item = Result<Vec<f32>>>>;
+
 /// Where the pixels of samples come from.
 pub trait Pixels: std::fmt::Debug {
     /// Channels, rows and columns of an image.
     fn shape(&self) -> [usize; 3];
-    /// Normalised pixels `[n, C, H, W]` of every batch, in this order.
+    /// The pixels of every batch.
     ///
     /// # Errors
     /// Those of whoever brings the images.
-    fn stream<'a>(&'a self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>>;
+    fn stream(self: Arc<Self>, batches: Vec<Batch>) -> Result<Stream>;
 }
 
 /// The training images of one task, or test images; labels in order of appearance.
@@ -61,27 +64,18 @@ impl Samples {
         self.pixels.shape()
     }
 
-    /// Normalised pixels `[n, C, H, W]` of every batch, in this order.
+    /// The pixels of every batch.
     ///
     /// # Errors
     /// Those of [`Pixels::stream`].
-    pub fn stream(&self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + '_>> {
-        self.pixels.stream(batches)
+    pub fn stream(&self, batches: Vec<Batch>) -> Result<Stream> {
+        self.pixels.clone().stream(batches)
     }
 
-    /// All images in batches of `size` and in order, with their indices.
-    ///
-    /// # Errors
-    /// Those of [`Pixels::stream`].
-    pub fn in_order(
-        &self,
-        size: usize,
-        epoch: Option<u32>,
-    ) -> Result<impl Iterator<Item = (Vec<usize>, Result<Vec<f32>>)> + '_> {
+    /// All images in order, `size` in a batch.
+    pub fn batches(&self, size: usize, epoch: Option<u32>) -> Vec<Batch> {
         let all: Vec<usize> = (0..self.len()).collect();
-        let batches: Vec<_> = all.chunks(size).map(|chunk| Batch { images: chunk.to_vec(), epoch }).collect();
-        let images = batches.iter().map(|batch| batch.images.clone()).collect::<Vec<_>>();
-        Ok(images.into_iter().zip(self.stream(batches)?))
+        all.chunks(size).map(|chunk| Batch { images: chunk.to_vec(), epoch }).collect()
     }
 }
 
@@ -96,7 +90,7 @@ impl Pixels for Memory {
         self.shape
     }
 
-    fn stream<'a>(&'a self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>> {
+    fn stream(self: Arc<Self>, batches: Vec<Batch>) -> Result<Stream> {
         let size: usize = self.shape.iter().product();
         let gather = move |batch: Batch| {
             Ok(batch.images.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect())

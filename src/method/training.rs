@@ -1,11 +1,14 @@
 //! The gradient step that both profiles take: cross-entropy of analytic plus auxiliary logits.
 
 use crate::autograd::{Gradients, Linear, Tape};
-use crate::device::Tensor;
-use crate::method::{Batch, Core, Observer, Phase, Point, Task};
+use crate::device::{Device, Tensor};
+use crate::method::predict::upload;
+use crate::method::{Batch, Core, Observer, Phase, Point, Stream, Task};
 use crate::model::network::{Behind, Drawn};
 use crate::model::noise::Noise;
 use crate::model::optimizer::{Optimizer, Parameter, Rule};
+use crate::model::state::{overwrite, put};
+use crate::store::Tree;
 use crate::{Error, Result};
 
 /// Steps between two reads of the losses, which stay on the device meanwhile.
@@ -13,7 +16,7 @@ const LOSS_READS: usize = 64;
 
 /// What the analytic classifier contributes to the logits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Main {
+pub enum Main {
     Absent,
     /// A constant.
     Detached,
@@ -22,7 +25,7 @@ pub(super) enum Main {
 }
 
 /// The set-up of one training run.
-pub(super) struct Training {
+pub struct Training {
     pub parameters: Vec<Parameter>,
     /// W_aux^T, [classes, m].
     pub aux: Tensor,
@@ -63,48 +66,8 @@ impl Training {
         tape.backward(&root)
     }
 
-    /// Runs the schedule; one forward pass a step.
-    pub async fn run(&self, core: &mut Core, task: &Task<'_>, observer: &mut dyn Observer) -> Result<()> {
-        let device = core.device().clone();
-        let mut optimizer = Optimizer::new(&device, self.rule, self.parameters.clone())?;
-        let loss = device.zeros(&[LOSS_READS])?;
-        let mut losses: Vec<f64> = Vec::new();
-        let (mut done, mut epoch, mut epoch_start) = (0, 0, 0);
-        let mut stream = task.samples.stream(batches(task))?;
-        for (i, idx) in task.schedule.iter().enumerate() {
-            if done % task.samples.len() == 0 {
-                epoch += 1;
-                observer.begin(Phase::Noise, &format!("noise, epoch {epoch}"), task.samples.len());
-            }
-            let pixels = stream.next().ok_or_else(|| Error::Unsupported("the samples end before the task".into()))?;
-            let images = core.images(task.samples, &pixels?)?;
-            let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
-            let labels = device.upload_u32(&labels, &[idx.len()])?;
-            let gradients = self.gradients(core, &images, &labels, core.step, (&loss, i % LOSS_READS))?;
-            if i == 0 {
-                observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.aux })?;
-            }
-            optimizer.step(&gradients)?;
-            device.flush()?;
-            core.step += 1;
-            done += idx.len();
-            observer.advance(idx.len());
-            let epoch_over = done % task.samples.len() == 0 || i + 1 == task.schedule.len();
-            if epoch_over || (i + 1) % LOSS_READS == 0 {
-                let slots: Vec<f64> = device.read(&loss).await?;
-                losses.extend((losses.len()..=i).map(|k| slots[k % LOSS_READS]));
-            }
-            if epoch_over {
-                let mean = losses[epoch_start..].iter().sum::<f64>() / (losses.len() - epoch_start) as f64;
-                epoch_start = losses.len();
-                observer.end(Phase::Noise, Some(mean));
-            }
-        }
-        observer.inspect(Point::Losses(&losses))
-    }
-
     /// Plans one step on a batch of each size that the schedule has, and its update.
-    pub fn plan(&self, core: &Core, task: &Task<'_>) -> Result<()> {
+    pub fn plan(&self, core: &Core, task: &Task) -> Result<()> {
         let mut sizes: Vec<usize> = task.schedule.iter().map(Vec::len).collect();
         sizes.sort_unstable();
         sizes.dedup();
@@ -120,8 +83,134 @@ impl Training {
     }
 }
 
+/// A training that steps batch by batch.
+pub(super) struct Run {
+    training: Training,
+    optimizer: Optimizer,
+    /// Losses that are not yet read.
+    loss: Tensor,
+    /// Those that are.
+    losses: Vec<f64>,
+    /// Training steps done.
+    done: usize,
+    /// Images in them.
+    seen: usize,
+    /// The step that began the epoch.
+    epoch_start: usize,
+    stream: Option<Stream>,
+}
+
+impl Run {
+    /// # Errors
+    /// Allocation failures.
+    pub fn new(device: &Device, training: Training) -> Result<Self> {
+        let optimizer = Optimizer::new(device, training.rule, training.parameters.clone())?;
+        let loss = device.zeros(&[LOSS_READS])?;
+        Ok(Self { training, optimizer, loss, losses: Vec::new(), done: 0, seen: 0, epoch_start: 0, stream: None })
+    }
+
+    /// One training step, one forward pass; true after the last.
+    ///
+    /// # Errors
+    /// Device errors, those of whoever brings the images.
+    pub async fn step(&mut self, core: &mut Core, task: &Task, observer: &mut dyn Observer) -> Result<bool> {
+        let (device, n) = (core.device().clone(), task.samples.len());
+        let Some(idx) = task.schedule.get(self.done) else {
+            observer.inspect(Point::Losses(&self.losses))?;
+            return Ok(true);
+        };
+        let resumed = self.stream.is_none();
+        if resumed || self.seen.is_multiple_of(n) {
+            observer.begin(Phase::Noise, &format!("noise, epoch {}", self.seen / n + 1), n);
+            observer.advance(self.seen % n);
+        }
+        if resumed {
+            self.stream = Some(task.samples.stream(batches(task).split_off(self.done))?);
+        }
+        let pixels = self.stream.as_mut().and_then(Iterator::next);
+        let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the task".into()))??;
+        let images = upload(&device, &task.samples, &pixels)?;
+        let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
+        let labels = device.upload_u32(&labels, &[idx.len()])?;
+        let slot = (&self.loss, self.done % LOSS_READS);
+        let gradients = self.training.gradients(core, &images, &labels, core.step, slot)?;
+        if self.done == 0 {
+            observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.training.aux })?;
+        }
+        self.optimizer.step(&gradients)?;
+        device.flush()?;
+        core.step += 1;
+        self.done += 1;
+        self.seen += idx.len();
+        observer.advance(idx.len());
+        let over = self.done == task.schedule.len();
+        let epoch_over = over || self.seen.is_multiple_of(n);
+        if epoch_over || self.done.is_multiple_of(LOSS_READS) {
+            self.losses = self.losses(&device).await?;
+        }
+        if epoch_over {
+            let epoch = &self.losses[self.epoch_start..];
+            observer.end(Phase::Noise, Some(epoch.iter().sum::<f64>() / epoch.len() as f64));
+            self.epoch_start = self.done;
+        }
+        if over {
+            observer.inspect(Point::Losses(&self.losses))?;
+        }
+        Ok(over)
+    }
+
+    /// The losses of all steps done.
+    async fn losses(&self, device: &Device) -> Result<Vec<f64>> {
+        let slots: Vec<f64> = device.read(&self.loss).await?;
+        let mut losses = self.losses.clone();
+        losses.extend((losses.len()..self.done).map(|k| slots[k % LOSS_READS]));
+        Ok(losses)
+    }
+
+    /// How far it is: `losses` of the steps done, `aux`, `aux.bias`, `optimizer`. What it trains in the network is there.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn state(&self, core: &Core) -> Result<Tree> {
+        let (device, mut tree) = (core.device(), Tree::new());
+        tree.put("losses", &[self.done], &self.losses(device).await?);
+        put(&mut tree, "aux", device, &self.training.aux).await?;
+        if let Some(bias) = &self.training.aux_bias {
+            put(&mut tree, "aux.bias", device, bias).await?;
+        }
+        tree.graft("optimizer", self.optimizer.state().await?);
+        Ok(tree)
+    }
+
+    /// Goes on from what [`Run::state`] gave.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it does not fit the task.
+    pub fn restore(&mut self, core: &Core, task: &Task, mut tree: Tree) -> Result<()> {
+        let device = core.device();
+        (_, self.losses) = tree.take::<f64>("losses")?;
+        self.done = self.losses.len();
+        let Some(done) = task.schedule.get(..self.done) else {
+            return Err(tree.error("its training has more steps than the settings ask for"));
+        };
+        let n = task.samples.len();
+        for (i, batch) in done.iter().enumerate() {
+            self.seen += batch.len();
+            if self.seen.is_multiple_of(n) {
+                self.epoch_start = i + 1;
+            }
+        }
+        overwrite(&mut tree, "aux", device, &self.training.aux)?;
+        if let Some(bias) = &self.training.aux_bias {
+            overwrite(&mut tree, "aux.bias", device, bias)?;
+        }
+        self.optimizer.restore(tree.prune("optimizer"))?;
+        tree.finish()
+    }
+}
+
 /// The batches of the schedule, each in the epoch that it belongs to.
-fn batches(task: &Task<'_>) -> Vec<Batch> {
+fn batches(task: &Task) -> Vec<Batch> {
     let mut done = 0;
     let batch = |idx: &Vec<usize>| {
         let epoch = (done / task.samples.len()) as u32;

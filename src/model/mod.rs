@@ -12,5 +12,6 @@ pub mod network;
 pub mod noise;
 pub mod optimizer;
 pub mod position;
+pub mod state;
 pub mod vit;
 pub mod weights;

@@ -7,8 +7,10 @@ use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::Activation;
 use crate::kernels::noise_mix::Noise;
 use crate::model::fold::Folded;
-use crate::model::noise::NoiseLayers;
+use crate::model::noise::{MixtureSource, NoiseLayers};
+use crate::model::state::{overwrite, put, upload};
 use crate::model::vit::Vit;
+use crate::store::Tree;
 
 /// What stands behind the blocks in one forward pass.
 #[derive(Clone, Copy, Debug)]
@@ -84,5 +86,73 @@ impl Network {
     pub fn random_features(&self, tape: &mut Tape, f: &Var) -> Result<Var> {
         let r = tape.var(&self.random);
         tape.linear(f, Linear { activation: Activation::Relu, ..Linear::new(&r) })
+    }
+
+    /// What learning changed: `modules` and, if there are any, of every layer J `layers/J/phi` [modules, P], its mixture, and its branch; where
+    /// there are branches, the norms of the backbone are trained with them.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn state(&self) -> Result<Tree> {
+        let (device, mut tree) = (&self.device, Tree::new());
+        tree.set("modules", &self.noise.modules)?;
+        if self.noise.modules == 0 {
+            return Ok(tree);
+        }
+        for (j, layer) in self.noise.layers.iter().enumerate() {
+            let mut part = Tree::new();
+            put(&mut part, "phi", device, &layer.phi).await?;
+            match &layer.mixture {
+                Some(MixtureSource::Logits(a)) => put(&mut part, "mixture.logits", device, a).await?,
+                Some(MixtureSource::Weights(omega)) => put(&mut part, "mixture.weights", device, omega).await?,
+                None => {}
+            }
+            if let Some(branch) = &layer.branch {
+                put(&mut part, "branch.weight", device, &branch.weight).await?;
+                put(&mut part, "branch.bias", device, &branch.bias).await?;
+            }
+            tree.graft(&format!("layers/{j}"), part);
+        }
+        for (name, tensor) in self.trained_norms() {
+            put(&mut tree, &format!("norms/{name}"), device, tensor).await?;
+        }
+        Ok(tree)
+    }
+
+    fn trained_norms(&self) -> Vec<(String, &Tensor)> {
+        let trained = self.noise.layers.iter().any(|layer| layer.branch.is_some());
+        if trained { self.vit.norm_parameters() } else { Vec::new() }
+    }
+
+    /// What [`Network::state`] gave, into a network of the same settings.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] where it does not fit; allocation failures.
+    pub fn restore(&mut self, mut tree: Tree) -> Result<()> {
+        let device = &self.device;
+        let modules: usize = tree.get("modules")?;
+        if modules == 0 {
+            return tree.finish();
+        }
+        let row = self.noise.layout.len();
+        for (name, tensor) in self.trained_norms() {
+            overwrite(&mut tree, &format!("norms/{name}"), device, tensor)?;
+        }
+        for (j, layer) in self.noise.layers.iter_mut().enumerate() {
+            let mut part = tree.prune(&format!("layers/{j}"));
+            layer.phi = upload(&mut part, "phi", device, &[modules, row])?;
+            layer.mixture = match (part.has("mixture.logits"), part.has("mixture.weights")) {
+                (true, _) => Some(MixtureSource::Logits(upload(&mut part, "mixture.logits", device, &[modules])?)),
+                (_, true) => Some(MixtureSource::Weights(upload(&mut part, "mixture.weights", device, &[modules])?)),
+                _ => return Err(part.error(format!("layer {j} has modules, but no mixture"))),
+            };
+            if let Some(branch) = &layer.branch {
+                overwrite(&mut part, "branch.weight", device, &branch.weight)?;
+                overwrite(&mut part, "branch.bias", device, &branch.bias)?;
+            }
+            part.finish()?;
+        }
+        self.noise.modules = modules;
+        tree.finish()
     }
 }

@@ -7,6 +7,8 @@ use crate::autograd::Gradients;
 use crate::device::{Device, Tensor};
 use crate::kernels::adamw::AdamW;
 use crate::kernels::sgd::Sgd;
+use crate::model::state::{overwrite, put};
+use crate::store::Tree;
 
 /// Update rule and its constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +22,8 @@ pub enum Rule {
 /// A part of a tensor that is learned: `len` elements from `offset`.
 #[derive(Clone, Debug)]
 pub struct Parameter {
+    /// What it is called in a state.
+    pub path: String,
     pub tensor: Tensor,
     pub offset: usize,
     pub len: usize,
@@ -27,8 +31,13 @@ pub struct Parameter {
 
 impl Parameter {
     /// All of a tensor.
-    pub fn whole(tensor: &Tensor) -> Self {
-        Self { tensor: tensor.clone(), offset: 0, len: tensor.len() }
+    pub fn whole(path: &str, tensor: &Tensor) -> Self {
+        Self::part(path, tensor, 0, tensor.len())
+    }
+
+    /// `len` elements of a tensor, from `offset`.
+    pub fn part(path: &str, tensor: &Tensor, offset: usize, len: usize) -> Self {
+        Self { path: path.into(), tensor: tensor.clone(), offset, len }
     }
 }
 
@@ -53,6 +62,35 @@ impl Optimizer {
             state.insert(p.tensor.id(), zeros);
         }
         Ok(Self { device: device.clone(), rule, parameters, state, step: 0 })
+    }
+
+    /// Slots by the paths of their parameters, and the number of steps.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn state(&self) -> Result<Tree> {
+        let mut tree = Tree::new();
+        tree.set("step", &self.step)?;
+        for p in &self.parameters {
+            for (i, slot) in self.state[&p.tensor.id()].iter().enumerate() {
+                put(&mut tree, &format!("{}/{i}", p.path), &self.device, slot).await?;
+            }
+        }
+        Ok(tree)
+    }
+
+    /// What [`Optimizer::state`] gave.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] where it is that of other parameters or of another rule.
+    pub fn restore(&mut self, mut tree: Tree) -> Result<()> {
+        self.step = tree.get("step")?;
+        for p in &self.parameters {
+            for (i, slot) in self.state[&p.tensor.id()].iter().enumerate() {
+                overwrite(&mut tree, &format!("{}/{i}", p.path), &self.device, slot)?;
+            }
+        }
+        tree.finish()
     }
 
     /// The tensors to track.

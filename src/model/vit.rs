@@ -92,6 +92,11 @@ impl Vit {
         Ok(Self { fingerprint: hasher.finish(), left_aside, device: device.clone(), parts, architecture })
     }
 
+    /// Where it is.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Scale and shift of the LayerNorms from the first block on: norm1 and norm2 of each, then those behind the last one,
     /// named as in timm.
     pub fn norm_parameters(&self) -> Vec<(String, &Tensor)> {

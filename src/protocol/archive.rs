@@ -1,28 +1,22 @@
 //! Statistics as a file: with the names of their classes, what made their features, and the settings that did.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
-
-use safetensors::Dtype;
-use safetensors::tensor::TensorView;
 
 use crate::config::Config;
 use crate::device::{Device, Precision};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
-use crate::model::weights::Weights;
-use crate::report::replace;
+use crate::protocol::checkpoint::{open, settings};
+use crate::store::{self, Tree};
 use crate::{Error, Result};
 
-const FORMAT: &str = "minoise statistics 1";
-/// Samples of a class are fewer, so that the sum over all classes and files stays an integer.
-const MAX_SAMPLES: u64 = 1 << 40;
+const KIND: &str = "statistics";
 
 /// Statistics that can be kept, joined and solved without the data they are of.
 ///
-/// As a safetensors file: `gram` [1, m (m + 1) / 2], the lower triangle of G row after row ([C, m (m + 1) / 2], one of every
-/// class, with `keep_class_statistics`), `sums` [C, m] = Q^T, both float64, and `counts`, the samples of each of the C
-/// classes; in its metadata `format`, `classes` (the names, a JSON list), `fingerprint` and `config` (JSON).
+/// As a file: the fields `classes` (their names), `fingerprint` and `config`, and the tensors of
+/// [`Statistics::portable_state`] below `statistics`.
 #[derive(Debug)]
 pub struct Archive {
     pub statistics: Statistics,
@@ -33,93 +27,46 @@ pub struct Archive {
     pub config: Config,
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::Unsupported(e.to_string()))
-}
-
-/// The bytes of a safetensors file.
-pub(super) fn serialize(tensors: &[(&str, Dtype, Vec<usize>, &[u8])], metadata: &[(&str, String)]) -> Result<Vec<u8>> {
-    let refused = |e: safetensors::SafeTensorError| Error::Unsupported(e.to_string());
-    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
-        Ok((*name, TensorView::new(*dtype, shape.clone(), bytes).map_err(refused)?))
-    });
-    let metadata: HashMap<_, _> = metadata.iter().map(|(key, text)| (key.to_string(), text.clone())).collect();
-    safetensors::serialize(views.collect::<Result<Vec<_>>>()?, Some(metadata)).map_err(refused)
-}
-
 impl Archive {
     /// Writes the file; until it is complete, an earlier one stays.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub async fn save(&self, path: &Path) -> Result<()> {
-        let (gram, sums) = self.statistics.export().await?;
-        let (classes, m) = (self.classes.len(), self.statistics.features());
-        let parts = if self.statistics.is_by_class() { classes } else { 1 };
-        let counts: Vec<i64> = self.statistics.counts().iter().map(|&n| n as i64).collect();
-        let tensors = [
-            ("gram", Dtype::F64, vec![parts, m * (m + 1) / 2], bytemuck::cast_slice(&gram)),
-            ("sums", Dtype::F64, vec![classes, m], bytemuck::cast_slice(&sums)),
-            ("counts", Dtype::I64, vec![classes], bytemuck::cast_slice(&counts)),
-        ];
-        let mut metadata = self.metadata()?;
-        metadata.push(("format", FORMAT.into()));
-        replace(path, &serialize(&tensors, &metadata)?)
-    }
-
-    /// What the rows of Q^T or W^T mean.
-    pub(super) fn metadata(&self) -> Result<Vec<(&'static str, String)>> {
-        Ok(vec![
-            ("classes", json(&self.classes)?),
-            ("fingerprint", json(&self.fingerprint)?),
-            ("config", json(&self.config)?),
-        ])
+        let mut tree = Tree::new();
+        tree.set("classes", &self.classes)?;
+        tree.set("fingerprint", &self.fingerprint)?;
+        tree.set("config", &self.config)?;
+        tree.graft("statistics", self.statistics.portable_state().await?);
+        store::write(path, KIND, &tree)
     }
 
     /// Reads a file.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Statistics`] where it holds no statistics or only a part of them.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::read(path).map_err(|e| match e {
-            Error::Weights { file, message } => Error::Statistics { file, message },
-            Error::Shape { .. } | Error::Limit { .. } | Error::Config(_) => {
-                Error::Statistics { file: path.display().to_string(), message: e.to_string() }
-            }
-            e => e,
-        })
-    }
-
-    fn read(path: &Path) -> Result<Self> {
-        let mut tensors = Weights::read(path)?;
-        let text = |key: &str| {
-            let text = tensors.metadata.get(key);
-            text.cloned().ok_or_else(|| tensors.error(format!("its metadata lacks `{key}`: no file of statistics")))
-        };
-        let bad = |key: &str, e: serde_json::Error| tensors.error(format!("its `{key}` is not understood: {e}"));
-        let format = text("format")?;
-        if format != FORMAT {
-            return Err(tensors.error(format!("its format is `{format}`, this version reads `{FORMAT}`")));
-        }
-        let classes: Vec<String> = serde_json::from_str(&text("classes")?).map_err(|e| bad("classes", e))?;
-        let fingerprint = serde_json::from_str(&text("fingerprint")?).map_err(|e| bad("fingerprint", e))?;
-        let config: Config = serde_json::from_str(&text("config")?).map_err(|e| bad("config", e))?;
-        config.validate()?;
+    /// [`Error::Io`]; [`Error::Store`] where it holds no statistics or only a part of them.
+    pub async fn load(path: &Path) -> Result<Self> {
+        let mut tree = open(path, KIND)?.read(|_| true)?;
+        let config = settings(&mut tree)?;
+        let (classes, fingerprint): (Vec<String>, _) = (tree.get("classes")?, tree.get("fingerprint")?);
         let mut known = HashSet::new();
         if let Some(twice) = classes.iter().find(|name| !known.insert(*name)) {
-            return Err(tensors.error(format!("class `{twice}` stands in it twice")));
+            return Err(tree.error(format!("class `{twice}` stands in it twice")));
         }
-        tensors.finite()?;
-        let m = config.buffer_size;
-        let counts: Vec<u64> = tensors.integers("counts", MAX_SAMPLES)?.into_iter().map(|n| n as u64).collect();
-        tensors.take("counts", &[classes.len()])?;
-        let sums = tensors.take("sums", &[classes.len(), m])?;
-        let by_class = config.keep_class_statistics;
-        let gram = tensors.take("gram", &[if by_class { classes.len() } else { 1 }, m * (m + 1) / 2])?;
-        tensors.finish()?;
-        let mut statistics =
-            if by_class { Statistics::by_class(m)? } else { Statistics::new(&Device::cpu(Precision::F32), m)? };
-        statistics.import(counts, &gram, &sums)?;
+        let (device, m) = (Device::cpu(Precision::F32), config.buffer_size);
+        let mut statistics = match config.keep_class_statistics {
+            true => Statistics::by_class(m)?,
+            false => Statistics::new(&device, m)?,
+        };
+        statistics.restore(&device, tree.prune("statistics")).await?;
+        if statistics.counts().len() != classes.len() {
+            return Err(tree.error(format!(
+                "it has statistics of {} classes and names of {}",
+                statistics.counts().len(),
+                classes.len()
+            )));
+        }
+        tree.finish()?;
         Ok(Self { statistics, classes, fingerprint, config })
     }
 

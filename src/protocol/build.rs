@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::Result;
 use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
 use crate::device::Device;
-use crate::method::{Core, Init, Official, Paper, Settings};
+use crate::method::{Core, Init, Learner, Min, Official, Paper, Settings};
 use crate::model::facts::Facts;
 use crate::model::head::Statistics;
 use crate::model::network::Network;
@@ -43,7 +43,7 @@ pub(super) fn uniform(rng: &mut ChaCha8Rng, n: usize, fan: usize) -> Vec<f64> {
 }
 
 /// The update rule that the settings name.
-pub(super) fn rule(config: &Config) -> Rule {
+fn rule(config: &Config) -> Rule {
     let (lr, weight_decay) = (config.lr, config.weight_decay);
     match config.optimizer {
         OptimizerKind::Sgd => Rule::Sgd { lr, momentum: config.momentum, weight_decay },
@@ -90,7 +90,7 @@ pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
 }
 
 /// New modules: fc1 uniform, the rest zero, so that a module starts as the identity.
-pub(super) fn init(config: &Config) -> Result<Init> {
+fn init(config: &Config) -> Result<Init> {
     let (seed, layout) = (config.seed, PhiLayout::new(config.noise_hidden, config.phi_layers)?);
     Ok(Box::new(move |task, layer| {
         let mut rng = rng(seed, Purpose::Module { task, layer });
@@ -105,8 +105,19 @@ pub(super) fn init(config: &Config) -> Result<Init> {
     }))
 }
 
-pub(super) fn paper(config: &Config, core: Core) -> Result<Paper> {
-    let settings = Settings {
+/// The learner of the profile that the settings name.
+pub(super) fn learner(config: &Config, device: &Device) -> Result<Box<dyn Learner>> {
+    let (core, init) = (core(config, device)?, init(config)?);
+    Ok(match config.profile {
+        Profile::Paper => Box::new(Min::new(core, paper(config), init)),
+        Profile::Official => {
+            Box::new(Min::new(core, Official { rule: rule(config), fit_epochs: config.fit_epochs }, init))
+        }
+    })
+}
+
+fn paper(config: &Config) -> Paper {
+    Paper(Settings {
         noise: config.noise,
         mixing: config.mixture,
         pipeline: config.pipeline,
@@ -115,10 +126,5 @@ pub(super) fn paper(config: &Config, core: Core) -> Result<Paper> {
         temperature: config.temperature,
         rule: rule(config),
         seed: config.seed,
-    };
-    Ok(Paper::new(core, settings, init(config)?))
-}
-
-pub(super) fn official(config: &Config, core: Core) -> Result<Official> {
-    Ok(Official::new(core, rule(config), config.fit_epochs, init(config)?))
+    })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::data::{self, Budget, Images, Loader, View};
-use crate::method::{Batch, Pixels, Samples};
+use crate::method::{Batch, Pixels, Samples, Stream};
 use crate::model::architecture::{Architecture, Normalisation};
 use crate::{Error, Result};
 
@@ -91,17 +91,18 @@ impl Pixels for Chosen {
         self.loader.shape()
     }
 
-    fn stream<'a>(&'a self, batches: Vec<Batch>) -> Result<Box<dyn Iterator<Item = Result<Vec<f32>>> + 'a>> {
+    fn stream(self: Arc<Self>, batches: Vec<Batch>) -> Result<Stream> {
         let batch = |Batch { images, epoch }: Batch| data::Batch {
             images: images.into_iter().map(|i| self.idx[i]).collect(),
             epoch,
         };
         let stream = self.loader.stream(batches.into_iter().map(batch).collect())?;
         let [_, height, width] = self.shape();
+        let normalised = self.normalised.clone();
         let normalise = move |pixels: Vec<u8>| {
-            let planes = pixels.chunks(height * width).zip(self.normalised.iter().cycle());
+            let planes = pixels.chunks(height * width).zip(normalised.iter().cycle());
             planes.flat_map(|(plane, table)| plane.iter().map(|&x| table[usize::from(x)])).collect()
         };
-        Ok(Box::new(stream.map(move |pixels| pixels.map(normalise))))
+        Ok(Box::new(stream.map(move |pixels| pixels.map(&normalise))))
     }
 }

@@ -3,17 +3,17 @@
 use std::ops::Range;
 use std::path::Path;
 
-use safetensors::Dtype;
-
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::device::{Device, Tensor};
+use crate::device::Device;
+use crate::host::Instant;
 use crate::model::head::Solution;
-use crate::protocol::archive::{Archive, serialize};
+use crate::protocol::archive::Archive;
+use crate::protocol::checkpoint::Saved;
 use crate::protocol::feed::Feed;
-use crate::protocol::run::{Meter, Watch};
+use crate::protocol::watch::{Meter, Watch};
 use crate::protocol::{Tasks, build};
-use crate::report::replace;
+use crate::store::Tree;
 use crate::{Error, Result};
 
 /// Gathers the statistics of the training images of `tasks` on the frozen backbone, without noise.
@@ -46,13 +46,12 @@ pub async fn gather(
     let first = split.classes(tasks.start).start;
     let classes = first..split.seen(tasks.end - 1);
     core.statistics.widen(classes.len())?;
-    let mut meter = Meter::new(watch);
+    let mut start = Instant::now();
     for t in tasks {
-        meter.task = t;
         let train = feed.plain(dataset.train.pick(&split.task_images(&dataset.train, t)));
         let all = (0..train.images().len()).collect();
         let train = feed.samples(&train, all, |label| split.new_label(label) - first as u32);
-        core.pass(&train, None, true, "statistics", &mut meter).await?;
+        core.fit(&train, "statistics", &mut Meter::new(watch, t, &mut start)).await?;
     }
     Ok(Archive {
         fingerprint: core.network.fingerprint(feed.described()).await?,
@@ -62,59 +61,30 @@ pub async fn gather(
     })
 }
 
-/// What a classifier says of test images.
-#[derive(Clone, Debug)]
-pub struct Judged {
-    /// Index into the classes of the archive, for every image.
-    pub truth: Vec<u32>,
-    pub predicted: Vec<u32>,
-}
-
-impl Judged {
-    /// Share of the images whose class was found.
-    pub fn accuracy(&self) -> f64 {
-        let right = self.truth.iter().zip(&self.predicted).filter(|(t, p)| t == p).count();
-        right as f64 / self.truth.len() as f64
-    }
-}
-
-/// Classifies the test images of the classes that the archive knows with `weights` [C, m].
-///
-/// # Errors
-/// [`Error::Mismatch`] where its features were made by another network than its settings now make; [`Error::Data`] where
-/// there is no image of its classes; device errors.
-pub async fn judge(archive: &Archive, weights: &Tensor, device: &Device, dataset: &Dataset) -> Result<Judged> {
-    let mut core = build::core(&archive.config, device)?;
-    let feed = Feed::new(&archive.config, &core.network.vit.architecture)?;
-    if let Some((part, same)) = core.network.fingerprint(feed.described()).await?.difference(&archive.fingerprint) {
-        return Err(Error::Mismatch { part, same });
-    }
-    core.weights = weights.clone();
-    let row = |label: u32| archive.classes.iter().position(|name| *name == dataset.classes[label as usize]);
-    let rows: Vec<Option<usize>> = (0..dataset.classes.len() as u32).map(row).collect();
-    let judged = dataset.judged();
-    let idx: Vec<usize> = (0..judged.len()).filter(|&i| rows[judged.labels[i] as usize].is_some()).collect();
-    if idx.is_empty() {
-        return Err(Error::Data {
-            file: dataset.name.clone(),
-            message: "no test image of the classes gathered".into(),
-        });
-    }
-    let row = |label: u32| rows[label as usize].expect("only known classes") as u32;
-    let test = feed.samples(&feed.plain(judged.clone()), idx, row);
-    let truth = test.labels.clone();
-    Ok(Judged { truth, predicted: core.predict(&test).await? })
-}
-
-/// Writes a classifier as a safetensors file: `weight` [C, m], float32; in the metadata the names of its classes, what made
-/// the features, the settings (gamma among them) and the residual.
+/// Writes a classifier as a model that [`Model::open`](crate::protocol::Model::open) reads, without statistics.
 ///
 /// # Errors
 /// [`Error::Io`], device errors.
-pub async fn save_classifier(archive: &Archive, solution: &Solution, device: &Device, path: &Path) -> Result<()> {
-    let weights: Vec<f32> = device.read(&solution.weights).await?;
-    let shape = solution.weights.shape().to_vec();
-    let mut metadata = archive.metadata()?;
-    metadata.push(("residual", solution.residual.to_string()));
-    replace(path, &serialize(&[("weight", Dtype::F32, shape, bytemuck::cast_slice(&weights))], &metadata)?)
+pub async fn save_classifier(
+    archive: &Archive,
+    gamma: f64,
+    solution: &Solution,
+    device: &Device,
+    path: &Path,
+) -> Result<()> {
+    let mut learner = Tree::new();
+    learner.put("core/weights", solution.weights.shape(), &device.read::<f32>(&solution.weights).await?);
+    learner.put("core/prototypes", &[0, 0], &[] as &[f64]);
+    learner.set("core/network/modules", &0)?;
+    learner.set("core/step", &0)?;
+    learner.set("core/solved", &(gamma, solution.residual))?;
+    let saved = Saved {
+        config: archive.config.clone(),
+        classes: archive.classes.clone(),
+        tasks: 0,
+        backbone: archive.fingerprint.backbone.clone(),
+        images: archive.fingerprint.images.clone(),
+        learner,
+    };
+    saved.write(path)
 }

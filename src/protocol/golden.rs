@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::Result;
 use crate::config::{Gamma, MAX_NOISE_HIDDEN, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
-use crate::method::{Core, Init, Official, Paper, Samples, Settings};
+use crate::method::{Core, Init, Min, Official, Paper, Samples, Settings};
 use crate::model::facts::Facts;
 use crate::model::head::MAX_FEATURES;
 use crate::model::network::Network;
@@ -326,7 +326,7 @@ impl Golden {
         }))
     }
 
-    pub fn paper(&self, case: &RunCase, core: Core) -> Result<Paper> {
+    pub fn paper(&self, case: &RunCase, core: Core) -> Result<Min<Paper>> {
         let settings = Settings {
             noise: true,
             mixing: Mixture::Learned,
@@ -337,10 +337,11 @@ impl Golden {
             rule: Self::rule(case),
             seed: case.seed,
         };
-        Ok(Paper::new(core, settings, self.init(case)?))
+        Ok(Min::new(core, Paper(settings), self.init(case)?))
     }
 
-    pub fn official(&self, case: &RunCase, core: Core) -> Result<Official> {
-        Ok(Official::new(core, Self::rule(case), case.fit_epochs, self.init(case)?))
+    pub fn official(&self, case: &RunCase, core: Core) -> Result<Min<Official>> {
+        let official = Official { rule: Self::rule(case), fit_epochs: case.fit_epochs };
+        Ok(Min::new(core, official, self.init(case)?))
     }
 }

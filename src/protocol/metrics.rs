@@ -20,14 +20,16 @@ impl Metrics {
         let t = self.accuracy.len();
         let seen = tasks.seen(t);
         let confusion = confusion(truth, predicted, seen)?;
-        let counts: Vec<(u64, u64)> = confusion.iter().enumerate().map(|(c, row)| (row[c], row.iter().sum())).collect();
+        let count = |(c, row): (usize, &Vec<u64>)| (row[c], row.iter().sum());
+        let counts: Vec<(u64, u64)> = confusion.iter().enumerate().map(count).skip(tasks.known).collect();
         if let Some(class) = counts.iter().position(|&(_, images)| images == 0) {
             return Err(Error::Data {
                 file: "test set".into(),
                 message: format!("no image of class {} to judge task {t} by", tasks.order[class]),
             });
         }
-        let row: Vec<f64> = (0..=t).map(|i| share(&counts[tasks.classes(i)])).collect();
+        let of_task = |i: usize| tasks.classes(i).start - tasks.known..tasks.classes(i).end - tasks.known;
+        let row: Vec<f64> = (0..=t).map(|i| share(&counts[of_task(i)])).collect();
         self.accuracy.push(share(&counts));
         self.matrix.push(row.clone());
         self.a_last = share(&counts);
@@ -37,7 +39,8 @@ impl Metrics {
             best - row[i]
         }));
         self.bwt = mean((0..t).map(|i| row[i] - self.matrix[i][i]));
-        self.per_class = counts.iter().map(|count| share(&[*count])).collect();
+        self.per_class = vec![None; tasks.known];
+        self.per_class.extend(counts.iter().map(|count| Some(share(&[*count]))));
         self.confusion = confusion;
         Ok(())
     }
@@ -107,7 +110,7 @@ mod tests {
         // max_t - last: task 0: 1 - 0.5, task 1: 1 - 1. Last - own: 0.5 - 0.75, 1 - 0.5.
         close(metrics.forgetting, 0.25);
         close(metrics.bwt, 0.125);
-        assert_eq!(metrics.per_class, [0.5, 0.5, 1.0, 0.5]);
+        assert_eq!(metrics.per_class, [0.5, 0.5, 1.0, 0.5].map(Some));
         assert_eq!(metrics.confusion, [[1, 0, 0, 1], [0, 1, 1, 0], [0, 0, 2, 0], [0, 1, 0, 1]]);
     }
 

@@ -2,21 +2,27 @@
 
 mod archive;
 mod build;
+mod checkpoint;
 mod feed;
 mod gather;
 mod golden;
 mod inspect;
 mod metrics;
+mod model;
 mod order;
-mod run;
+mod session;
 mod split;
 mod verify;
+mod watch;
 
 pub use crate::report::Metrics;
 pub use archive::Archive;
-pub use gather::{Judged, gather, judge, save_classifier};
+pub use checkpoint::{is_unfinished, saved_settings};
+pub use gather::{gather, save_classifier};
 pub use inspect::{Inspection, inspect};
+pub use model::{Answer, Judged, Model};
 pub use order::class_order;
-pub use run::{Watch, run};
+pub use session::{Progress, Session, run};
 pub use split::Tasks;
 pub use verify::{Check, Outcome, Replay, verify};
+pub use watch::{Unwatched, Watch};

@@ -10,10 +10,11 @@ use crate::data::Images;
 use crate::{Error, Result};
 
 /// The classes of every task. Classes are renumbered in order of appearance ("new labels"), so the classes seen after any
-/// task are `0..seen(t)`.
+/// task are `0..seen(t)`; the first `known` of them were learned before these tasks, from other data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tasks {
-    /// New label -> label in the data set.
+    pub known: usize,
+    /// New label, less `known` -> label in the data set.
     pub order: Vec<u32>,
     /// The number of classes of each task.
     pub sizes: Vec<usize>,
@@ -54,14 +55,8 @@ impl Tasks {
         let mut tasks = match config.tasks.as_slice() {
             [] => Self::new(classes.len(), config.init_classes, config.increment, config.class_seed)?,
             sizes => {
-                let sum = sizes.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
-                if sum != classes.len() || sizes.contains(&0) {
-                    return Err(Error::Config(format!(
-                        "`tasks` must be sizes above 0 with the {} classes of the data in all, got {sizes:?}, {sum} in all",
-                        classes.len()
-                    )));
-                }
-                Self::with(class_order(classes.len() as u32, config.class_seed), sizes.to_vec())
+                let sizes = listed(sizes, classes.len())?;
+                Self::with(class_order(classes.len() as u32, config.class_seed), sizes)
             }
         };
         if !config.class_order.is_empty() {
@@ -71,11 +66,41 @@ impl Tasks {
     }
 
     fn with(order: Vec<u32>, sizes: Vec<usize>) -> Self {
+        Self::after(0, order, sizes)
+    }
+
+    /// Tasks of these sizes, with the classes of the data in this order, after `known` classes of other data.
+    fn after(known: usize, order: Vec<u32>, sizes: Vec<usize>) -> Self {
         let mut new_labels = vec![0; order.len()];
         for (new, &label) in order.iter().enumerate() {
-            new_labels[label as usize] = new as u32;
+            new_labels[label as usize] = (known + new) as u32;
         }
-        Self { order, sizes, new_labels }
+        Self { known, order, sizes, new_labels }
+    }
+
+    /// The tasks of a run that goes on: `names` of all its classes in order of appearance, of which the first `known` are not
+    /// in the data.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the data have other classes.
+    pub(super) fn again(known: usize, names: &[String], sizes: Vec<usize>, classes: &[String]) -> Result<Self> {
+        let label: HashMap<&String, u32> = classes.iter().zip(0..).collect();
+        let order: Option<Vec<u32>> = names.iter().skip(known).map(|name| label.get(name).copied()).collect();
+        let fits = |order: &Vec<u32>| order.len() == classes.len() && sizes.iter().sum::<usize>() == classes.len();
+        let order = order.filter(fits).ok_or_else(|| Error::Config("`data` has other classes than the run".into()))?;
+        Ok(Self::after(known, order, sizes))
+    }
+
+    /// Tasks of new classes after those that are known: all at once, or in the sizes given.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where a class is known already, and where the sizes are not those of the data.
+    pub(super) fn further(known: &[String], classes: &[String], sizes: &[usize]) -> Result<Self> {
+        if let Some(name) = classes.iter().find(|name| known.contains(name)) {
+            return Err(Error::Config(format!("`data`: class `{name}` is learned already; give classes that are new")));
+        }
+        let sizes = if sizes.is_empty() { vec![classes.len()] } else { listed(sizes, classes.len())? };
+        Ok(Self::after(known.len(), (0..classes.len() as u32).collect(), sizes))
     }
 
     /// The number of tasks.
@@ -85,7 +110,7 @@ impl Tasks {
 
     /// The new labels of task `t`.
     pub fn classes(&self, t: usize) -> Range<usize> {
-        let start = self.sizes[..t].iter().sum();
+        let start = self.known + self.sizes[..t].iter().sum::<usize>();
         start..start + self.sizes[t]
     }
 
@@ -107,14 +132,25 @@ impl Tasks {
         self.images_of(images, self.classes(t))
     }
 
-    /// The indices of the images of all classes seen after task `t`, ascending.
+    /// The indices of the images of all classes of the data that were seen after task `t`, ascending.
     pub fn seen_images(&self, images: &Images, t: usize) -> Vec<usize> {
-        self.images_of(images, 0..self.seen(t))
+        self.images_of(images, self.known..self.seen(t))
     }
 
     fn images_of(&self, images: &Images, classes: Range<usize>) -> Vec<usize> {
         (0..images.len()).filter(|&i| classes.contains(&(self.new_label(images.labels[i]) as usize))).collect()
     }
+}
+
+/// Sizes of tasks that someone listed.
+fn listed(sizes: &[usize], classes: usize) -> Result<Vec<usize>> {
+    let sum = sizes.iter().fold(0, |sum: usize, &n| sum.saturating_add(n));
+    if sum != classes || sizes.contains(&0) {
+        return Err(Error::Config(format!(
+            "`tasks` must be sizes above 0 with the {classes} classes of the data in all, got {sizes:?}, {sum} in all"
+        )));
+    }
+    Ok(sizes.to_vec())
 }
 
 /// The labels of the classes whose names a file lists, one a line.

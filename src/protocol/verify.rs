@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::config::Profile;
 use crate::device::{Device, Tensor};
-use crate::method::{Core, Gradients, Method, Observer, Phase, Point, Task};
+use crate::method::{Core, Gradients, Learner, Min, Observer, Phase, Point, Procedure, Task};
 use crate::model::head::{self, Statistics};
 use crate::model::noise::{MixtureSource, NoiseLayers, Stream, normals};
 use crate::model::vit::transpose;
@@ -205,7 +205,10 @@ impl Observer for Judge<'_> {
                 Ok(())
             }
             Point::Similarity(s) => self.compare("similarity", &name("similarity"), s, 1e-4),
-            Point::PrototypeBefore(p) => self.compare("prototype", &name("prototype_before"), p, 1e-4),
+            Point::PrototypeBefore(p) if self.golden.tensors.has(&name("prototype_before")) => {
+                self.compare("prototype", &name("prototype_before"), p, 1e-4)
+            }
+            Point::PrototypeBefore(_) => Ok(()),
             Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
             Point::FirstGradients { core, gradients, aux } => {
                 if self.golden.tensors.has(&name("first_grad.W_aux")) {
@@ -300,7 +303,7 @@ impl Judge<'_> {
         let (test, _) = self.golden.samples(case, "test", 0..seen)?;
         let device = core.device();
         let [c, h, w] = test.shape();
-        let pixels = test.in_order(test.len(), None)?.flat_map(|(_, pixels)| pixels).flatten().collect::<Vec<f32>>();
+        let pixels: Vec<f32> = test.stream(test.batches(test.len(), None))?.collect::<Result<Vec<_>>>()?.concat();
         let images = device.upload(&pixels, &[test.len(), c, h, w])?;
         let scores = core.scores(&images, 0)?;
         let features: Vec<f64> = device.read(&scores.features).await?;
@@ -334,7 +337,12 @@ fn top(row: &[f64]) -> (usize, f64) {
     (best, row[best] - second)
 }
 
-async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle: bool) -> Result<Vec<Check>> {
+async fn replay<P: Procedure + Clone>(
+    golden: &Golden,
+    case: &RunCase,
+    mut method: Min<P>,
+    oracle: bool,
+) -> Result<Vec<Check>> {
     let device = method.core().device().clone();
     let mut judge = Judge::new(&device, golden, oracle);
     judge.normals(case, method.core().device(), &method.core().network.noise).await?;
@@ -344,7 +352,7 @@ async fn replay(golden: &Golden, case: &RunCase, mut method: impl Method, oracle
         let (samples, idx) = golden.samples(case, "train", seen..seen + classes)?;
         let schedule = golden.schedule(t, &idx)?;
         seen += classes;
-        method.learn(&Task { samples: &samples, classes: seen, schedule: &schedule }, &mut judge).await?;
+        method.learn(Task { index: t, samples, classes: seen, schedule }, &mut judge).await?;
         judge.shown(&method.core().network.noise).await?;
         judge.state(method.core(), case).await?;
         judge.judged(method.core(), case, seen).await?;

@@ -1,8 +1,10 @@
 //! The figures that a run is judged by.
 
+use serde::{Deserialize, Serialize};
+
 /// The results of all tasks so far; `T` is the last one. Accuracies are shares from 0 to 1, on test images, and every
 /// prediction is made among all classes seen, without being told the task.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
     /// `A_t`: accuracy after task `t` on all classes seen.
     pub accuracy: Vec<f64>,
@@ -16,8 +18,8 @@ pub struct Metrics {
     pub forgetting: f64,
     /// Backward transfer: the mean over `i < T` of `a[T][i] - a[i][i]`; 0 for one task.
     pub bwt: f64,
-    /// Accuracy after task `T` on each class seen, by new label.
-    pub per_class: Vec<f64>,
+    /// Accuracy after task `T` on each class seen, by new label; none of a class that was learned from other data.
+    pub per_class: Vec<Option<f64>>,
     /// `[true][predicted]`: images after task `T`, by new label.
     pub confusion: Vec<Vec<u64>>,
 }

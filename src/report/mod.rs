@@ -1,11 +1,9 @@
 //! What a run tells: the table of accuracies, and `results.json`.
 
 mod metrics;
-mod replace;
 mod results;
 mod table;
 
 pub use metrics::Metrics;
-pub use replace::{check_replaceable, replace};
 pub use results::{Results, Seconds, check_writable};
 pub use table::{header, row, summary};

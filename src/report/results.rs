@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Profile};
 use crate::report::Metrics;
-use crate::report::replace::{check_replaceable, replace};
+use crate::store::{check_replaceable, replace};
 use crate::{Error, Result};
 
 const FILE: &str = "results.json";
 
 /// Seconds spent, by kind of work.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Seconds {
     /// The whole run.
     pub total: f64,
@@ -26,73 +27,63 @@ pub struct Seconds {
     pub compile: f64,
     /// Waiting for images to be decoded and transformed, within the above.
     pub data: f64,
+    /// Saving what is needed to go on.
+    pub save: f64,
 }
 
 /// The contents of `results.json`. Accuracies are shares from 0 to 1; classes are new labels (see
 /// [`Metrics`] for the formulas).
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Results {
+    /// The version of this program.
+    pub version: String,
     /// Which algorithm ran.
     pub profile: Profile,
-    /// The name of the device.
+    /// The name of the device, with its driver.
     pub device: String,
+    /// Whether `minoise tune` had measured the device.
+    pub tuned: bool,
     /// The seed of the run.
     pub seed: u64,
     /// Every setting.
     pub config: Config,
-    /// `A_t`, per task.
-    pub accuracy: Vec<f64>,
-    /// `A_t` of the last task.
-    pub a_last: f64,
-    /// The mean of `A_t`.
-    pub a_avg: f64,
-    /// Forgetting.
-    pub forgetting: f64,
-    /// Backward transfer.
-    pub bwt: f64,
-    /// `a[t][i]`, `i <= t`.
-    pub matrix: Vec<Vec<f64>>,
-    /// `[true][predicted]` after the last task.
-    pub confusion: Vec<Vec<u64>>,
-    /// Accuracy on each class after the last task.
-    pub per_class: Vec<f64>,
+    /// Hash of the labels and images of the data.
+    pub data: String,
+    /// Hash of the architecture and weights of the backbone.
+    pub backbone: String,
+    /// The names of all classes, by new label.
+    pub classes: Vec<String>,
+    /// How many of them were known before the run.
+    pub known: usize,
+    /// What the run is judged by.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// The ridge of the last solve of each task.
+    pub gamma: Vec<f64>,
+    /// The residual of that solve.
+    pub residual: Vec<f64>,
     /// Time spent.
     pub seconds: Seconds,
+    /// Time that each task took, learning and judging.
+    pub seconds_per_task: Vec<f64>,
     /// The most bytes in use on the device.
     pub peak_device_bytes: u64,
+    /// The most bytes that the process held in the host's memory, where the system tells.
+    pub peak_host_bytes: Option<u64>,
     /// Kernels started.
     pub dispatches: u64,
 }
 
 impl Results {
-    /// Gathers the results of a run.
-    pub fn new(
-        config: Config,
-        device: String,
-        metrics: Metrics,
-        seconds: Seconds,
-        peak_device_bytes: u64,
-        dispatches: u64,
-    ) -> Self {
-        let Metrics { accuracy, matrix, a_last, a_avg, forgetting, bwt, per_class, confusion } = metrics;
-        let (profile, seed) = (config.profile, config.seed);
-        Self {
-            profile,
-            device,
-            seed,
-            config,
-            accuracy,
-            a_last,
-            a_avg,
-            forgetting,
-            bwt,
-            matrix,
-            confusion,
-            per_class,
-            seconds,
-            peak_device_bytes,
-            dispatches,
-        }
+    /// Reads what [`Results::write`] wrote to `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Store`] where it is none.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
+        let bad = |e: serde_json::Error| Error::Store { file: path.display().to_string(), message: e.to_string() };
+        serde_json::from_slice(&text).map_err(bad)
     }
 
     /// Writes `dir/results.json`, creating `dir`, and returns its path. The file appears whole or not at all: until it is
@@ -109,7 +100,7 @@ impl Results {
     }
 }
 
-/// Creates `dir` and tries to write a file in it, so that a run fails before its work and not after.
+/// Tries to write a file where `dir` is or will be, so that a run fails before its work and not after.
 ///
 /// # Errors
 /// [`Error::Io`] if that is not possible, or if `results.json` in `dir` is not a file that can be replaced.
@@ -130,10 +121,29 @@ mod tests {
             a_avg: 0.625,
             forgetting: 0.5,
             bwt: -0.5,
-            per_class: vec![0.25, 1.0],
+            per_class: vec![Some(0.25), Some(1.0)],
             confusion: vec![vec![1, 3], vec![0, 4]],
         };
-        Results::new(Config { seed: 7, ..Config::default() }, "cpu".into(), metrics, Seconds::default(), 1024, 3)
+        Results {
+            version: "1.2.3".into(),
+            profile: Profile::Paper,
+            device: "cpu".into(),
+            tuned: false,
+            seed: 7,
+            config: Config { seed: 7, ..Config::default() },
+            data: "d".into(),
+            backbone: "b".into(),
+            classes: ["ant", "bee"].map(String::from).to_vec(),
+            known: 0,
+            metrics,
+            gamma: vec![10.0, 10.0],
+            residual: vec![1e-13, 2e-13],
+            seconds: Seconds::default(),
+            seconds_per_task: vec![1.0, 2.0],
+            peak_device_bytes: 1024,
+            peak_host_bytes: None,
+            dispatches: 3,
+        }
     }
 
     fn names(dir: &Path) -> Vec<String> {
@@ -147,10 +157,12 @@ mod tests {
         assert_eq!(path, dir.path().join("new/out/results.json"));
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        let expected = "profile device seed config accuracy a_last a_avg forgetting bwt matrix confusion per_class seconds \
-                        peak_device_bytes dispatches";
+        let expected = "version profile device tuned seed config data backbone classes known accuracy matrix a_last a_avg \
+                        forgetting bwt per_class confusion gamma residual seconds seconds_per_task peak_device_bytes \
+                        peak_host_bytes dispatches";
         assert_eq!(keys(&json), expected);
-        assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile data");
+        assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile data save");
+        assert_eq!(Results::read(path.parent().unwrap()).unwrap(), results());
         assert_eq!((&json["profile"], &json["seed"]), (&"paper".into(), &7.into()));
         assert_eq!(json["matrix"], serde_json::json!([[0.75], [0.25, 1.0]]));
         assert_eq!(json["config"]["mixture"], "learned");
@@ -162,7 +174,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(FILE), "old").unwrap();
         let path = results().write(dir.path()).unwrap();
-        assert!(fs::read_to_string(path).unwrap().starts_with("{\"profile\":\"paper\""));
+        assert!(fs::read_to_string(path).unwrap().starts_with("{\"version\":\"1.2.3\""));
         assert_eq!(names(dir.path()), [FILE]);
     }
 
@@ -187,10 +199,10 @@ mod tests {
     }
 
     #[test]
-    fn a_writable_directory_stays_empty() {
+    fn nothing_is_created_before_there_is_something_to_keep() {
         let dir = tempfile::tempdir().unwrap();
-        check_writable(&dir.path().join("out")).unwrap();
-        assert!(names(&dir.path().join("out")).is_empty());
+        check_writable(&dir.path().join("new/out")).unwrap();
+        assert!(names(dir.path()).is_empty());
     }
 
     #[cfg(unix)]

@@ -55,7 +55,7 @@ mod tests {
             a_avg: 1.0,
             forgetting: 0.05,
             bwt: -0.0425,
-            per_class: vec![1.0; 10 * tasks],
+            per_class: vec![Some(1.0); 10 * tasks],
             confusion: vec![],
         }
     }

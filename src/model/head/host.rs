@@ -121,6 +121,11 @@ impl Host {
         Ok(())
     }
 
+    /// The number of random features, m.
+    pub fn features(&self) -> usize {
+        self.features
+    }
+
     /// How many Gram matrices there are for so many classes.
     pub fn parts(&self, classes: usize) -> usize {
         if self.by_class { classes } else { 1 }

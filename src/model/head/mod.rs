@@ -4,6 +4,7 @@ mod factor;
 mod gcv;
 mod host;
 mod pairs;
+mod state;
 mod tiles;
 
 use std::borrow::Cow;
@@ -163,6 +164,14 @@ impl Statistics {
         Ok(Self { counts: self.counts.clone(), storage, ..*self })
     }
 
+    /// No sample and no class, kept as these are.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`].
+    pub fn like(&self) -> Result<Self> {
+        Self::on_host(self.features, self.is_by_class())
+    }
+
     /// Adds a batch of random features.
     ///
     /// # Shapes
@@ -171,6 +180,17 @@ impl Statistics {
     /// # Errors
     /// [`Error::Shape`] where the shapes differ or a label is not below the number of classes; device errors.
     pub async fn add(&mut self, device: &Device, p: &Tensor, labels: &[u32]) -> Result<()> {
+        self.add_again(device, p, labels).await?;
+        labels.iter().for_each(|&y| self.counts[y as usize] += 1);
+        Ok(())
+    }
+
+    /// The same for samples that were added before, in another view or by another pass, and are not counted again: gamma is
+    /// chosen for the number of samples, however often each was seen.
+    ///
+    /// # Errors
+    /// See [`Statistics::add`].
+    pub async fn add_again(&mut self, device: &Device, p: &Tensor, labels: &[u32]) -> Result<()> {
         let wanted = [labels.len(), self.features];
         if p.shape() != wanted {
             return Err(Error::shape("statistics", "p", wanted, p.shape()));
@@ -183,7 +203,6 @@ impl Statistics {
             Storage::Host(host) => host.add(&device.read::<f64>(p).await?, labels),
             Storage::Device(pairs) => pairs.add(p, labels, self.counts.len())?,
         }
-        labels.iter().for_each(|&y| self.counts[y as usize] += 1);
         Ok(())
     }
 

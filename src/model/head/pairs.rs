@@ -8,6 +8,8 @@ use crate::device::{Device, Tensor};
 use crate::kernels::column_unit::ColumnUnit;
 use crate::kernels::gram::{Gram, SAMPLES};
 use crate::kernels::label_sum::LabelSum;
+use crate::model::state::{overwrite, put, upload};
+use crate::store::Tree;
 
 /// G as tiles [2, rows, cols] and Q^T [2, C, m]: first parts, second parts.
 #[derive(Debug)]
@@ -88,6 +90,31 @@ impl Pairs {
         }
         let sums = device.upload(&split(host.sums.iter().copied()), &[2, host.sums.len() / m, m])?;
         Ok(Self { gram, sums, device: device.clone() })
+    }
+
+    /// The pairs as they are: `gram/I.J` [2, rows, cols] and `sums` [2, C, m].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn state(&self, tree: &mut Tree, classes: usize) -> Result<()> {
+        for (i, j) in self.gram.places() {
+            put(tree, &format!("gram/{i}.{j}"), &self.device, self.gram.tile(i, j)).await?;
+        }
+        put(tree, "sums", &self.device, &self.wide(classes)?).await
+    }
+
+    /// What [`Pairs::state`] gave; `gram` holds the tiles.
+    ///
+    /// # Errors
+    /// [`crate::Error::Store`] where one is missing or misshapen; allocation failures.
+    pub fn restore(device: &Device, m: usize, classes: usize, mut gram: Tree, rest: &mut Tree) -> Result<Self> {
+        let tiles = Tiles::new(device, m, side(m), 2)?;
+        for (i, j) in tiles.places() {
+            overwrite(&mut gram, &format!("{i}.{j}"), device, tiles.tile(i, j))?;
+        }
+        gram.finish()?;
+        let sums = upload(rest, "sums", device, &[2, classes, m])?;
+        Ok(Self { gram: tiles, sums, device: device.clone() })
     }
 
     /// # Errors

@@ -1,0 +1,50 @@
+//! `minoise add`
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use pollster::block_on;
+
+use super::drive::{Keep, drive};
+use super::run::{free, introduced};
+use super::{AddArgs, DATA_SETTINGS};
+use crate::Result;
+use crate::data;
+use crate::device::{Device, Selector};
+use crate::protocol::{Model, Session};
+
+/// What may differ from one learning to the next.
+const TRAINING_SETTINGS: &[&str] = &[
+    "lr",
+    "momentum",
+    "weight_decay",
+    "batch_size",
+    "fit_batch",
+    "epochs",
+    "gamma",
+    "augment",
+    "crop_scale",
+    "brightness",
+];
+
+pub(super) fn add(args: AddArgs) -> Result<ExitCode> {
+    let dir = args.out.as_deref().unwrap_or(&args.checkpoint);
+    free(dir)?;
+    let free = [DATA_SETTINGS, TRAINING_SETTINGS].concat();
+    let mut config = Model::settings(&args.checkpoint)?.changed(&args.set, &free)?;
+    config.data = args.data;
+    if let Some(weights) = args.weights {
+        config.weights = weights;
+    }
+    let dataset = data::load(&config.data, &config.images)?;
+    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
+    let sizes = args.tasks.as_ref().map_or(&[][..], |sizes| sizes.as_slice());
+    let session = block_on(Session::extend(&args.checkpoint, &config, &device, &dataset, sizes))?;
+    let mut intro = introduced(&device, &dataset);
+    intro.push(format!(
+        "model:  {} classes known; accuracies are on the new ones, among all {}",
+        session.classes().len() - dataset.classes.len(),
+        session.classes().len()
+    ));
+    drive(session, &intro, Some(&Keep { dir, every: Duration::from_secs_f64(60.0 * args.save_every) }))
+}

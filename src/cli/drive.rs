@@ -1,0 +1,150 @@
+//! A run from its first step, or any later one, to its last: what is printed, and what is saved when.
+
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pollster::block_on;
+
+use super::progress::Bars;
+use crate::protocol::{Metrics, Progress, Session, Watch};
+use crate::{Error, Result, report};
+
+/// Exit code of a run that was interrupted, as shells have it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+
+/// Standard output; a reader who leaves does not end a run that is saved.
+struct Output {
+    saved: bool,
+    closed: bool,
+}
+
+impl Output {
+    fn line(&mut self, text: &str) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut out = std::io::stdout().lock();
+        match writeln!(out, "{text}").and_then(|()| out.flush()) {
+            Err(e) if e.kind() == ErrorKind::BrokenPipe && self.saved => {
+                self.closed = true;
+                Ok(())
+            }
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
+            Err(e) => Err(Error::io("writing", "standard output", &e)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+/// Bars, and the row of the task that was judged last.
+struct Table {
+    bars: Bars,
+    row: Option<String>,
+}
+
+impl Watch for Table {
+    fn task(&mut self, metrics: &Metrics, _: &[u32], seconds: f64) {
+        self.row = Some(report::row(metrics, seconds));
+    }
+
+    fn begin(&mut self, label: &str, total: usize) {
+        self.bars.begin(label, total);
+    }
+
+    fn advance(&mut self, n: usize) {
+        self.bars.advance(n);
+    }
+
+    fn end(&mut self, message: &str) {
+        self.bars.end(message);
+    }
+}
+
+/// Where a run is kept, and how often it is saved within a step of a task.
+pub(super) struct Keep<'a> {
+    pub dir: &'a Path,
+    pub every: Duration,
+}
+
+/// Takes the session to its end, or to an interruption.
+pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'_>>) -> Result<ExitCode> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let heard = interrupted.clone();
+    // The second Ctrl-C does what the first would have done without this.
+    let listens = ctrlc::set_handler(move || {
+        if heard.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+    });
+    listens.map_err(|e| Error::Unsupported(format!("no handler for Ctrl-C: {e}")))?;
+    let mut out = Output { saved: keep.is_some(), closed: false };
+    intro.iter().try_for_each(|text| out.line(text))?;
+    session.notes().iter().for_each(|note| eprintln!("note: {}", super::one_line(note)));
+    out.line(&report::header())?;
+    let mut table = Table { bars: Bars::new(), row: None };
+    let mut saved = Instant::now();
+    loop {
+        let progress = block_on(session.step(&mut table))?;
+        let stopped = interrupted.load(Ordering::Relaxed);
+        if let Some(keep) = keep {
+            let due = match progress {
+                Progress::Step => stopped || saved.elapsed() >= keep.every,
+                Progress::Stage | Progress::Task => true,
+                Progress::Done => false,
+            };
+            if due {
+                block_on(session.save(keep.dir))?;
+                saved = Instant::now();
+            }
+            if matches!(progress, Progress::Task | Progress::Done) {
+                session.results().write(keep.dir)?;
+            }
+        }
+        if let Some(row) = table.row.take() {
+            out.line(&row)?;
+        }
+        match progress {
+            Progress::Done => break,
+            _ if stopped => return stop(keep),
+            _ => {}
+        }
+    }
+    summary(&session, keep, &mut out)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn stop(keep: Option<&Keep<'_>>) -> Result<ExitCode> {
+    match keep {
+        Some(keep) => eprintln!("stopped and saved; go on with: minoise run --resume {}", keep.dir.display()),
+        None => eprintln!("stopped; nothing is saved without --out DIR"),
+    }
+    Ok(ExitCode::from(INTERRUPTED))
+}
+
+fn summary(session: &Session, keep: Option<&Keep<'_>>, out: &mut Output) -> Result<()> {
+    let results = session.results();
+    out.line(&report::summary(&results.metrics))?;
+    let s = &results.seconds;
+    out.line(&format!(
+        "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}, saving {:.1}; waiting for images {:.1}), peak {} MiB{}, {} dispatches",
+        s.total,
+        s.analytic,
+        s.noise,
+        s.eval,
+        s.compile,
+        s.save,
+        s.data,
+        results.peak_device_bytes >> 20,
+        results.peak_host_bytes.map_or(String::new(), |bytes| format!(" of the device, {} MiB of the process", bytes >> 20)),
+        results.dispatches
+    ))?;
+    if let Some(keep) = keep {
+        out.line(&format!("results     {}", keep.dir.join("results.json").display()))?;
+        out.line(&format!("model       {}", keep.dir.join("model.safetensors").display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,322 @@
+//! A run in steps: tasks in order, learning, judging, results. Between any two steps it can be saved, or simply ended.
+
+use std::sync::Arc;
+
+use rand::seq::SliceRandom;
+
+use crate::config::Config;
+use crate::data::{Dataset, Loader};
+use crate::device::{Device, Stats};
+use crate::host::{self, Instant};
+use crate::method::{Learner, Over, Phase, Task, predict};
+use crate::protocol::build::{self, Purpose};
+use crate::protocol::feed::Feed;
+use crate::protocol::watch::{Meter, Watch};
+use crate::protocol::{Metrics, Tasks};
+use crate::report::{Results, Seconds};
+use crate::{Error, Result};
+
+/// How far a step brought a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    Step,
+    /// One of the steps of a task is over: a good moment to save.
+    Stage,
+    /// A task is learned and judged.
+    Task,
+    /// All tasks are.
+    Done,
+}
+
+/// Where in a task a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Stage {
+    Begin,
+    Learn,
+    Judge,
+}
+
+/// What was measured so far.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Record {
+    pub metrics: Metrics,
+    pub gamma: Vec<f64>,
+    pub residual: Vec<f64>,
+    pub seconds: Seconds,
+    pub seconds_per_task: Vec<f64>,
+    pub peak_device_bytes: u64,
+    pub peak_host_bytes: Option<u64>,
+    pub dispatches: u64,
+}
+
+/// A run over the tasks of a data set.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) config: Config,
+    pub(super) device: Device,
+    pub(super) dataset: Dataset,
+    /// Hash of the data.
+    pub(super) data: String,
+    pub(super) tasks: Tasks,
+    /// Names of all classes in order of appearance.
+    pub(super) classes: Vec<String>,
+    /// Tasks that were learned before these, from other data.
+    pub(super) before: usize,
+    pub(super) feed: Feed,
+    judged: Arc<Loader>,
+    pub(super) learner: Box<dyn Learner>,
+    /// The task that is next, or under way.
+    pub(super) task: usize,
+    pub(super) stage: Stage,
+    pub(super) record: Record,
+    /// What the device had done when the record was last brought up to date.
+    counted: Stats,
+    waited: f64,
+    prewarmed: bool,
+    /// Seconds that the task under way took so far.
+    pub(super) task_seconds: f64,
+    pass_start: Instant,
+    /// What the user should know before the first task.
+    pub(super) notes: Vec<String>,
+}
+
+impl Session {
+    /// A run that has not begun.
+    ///
+    /// # Errors
+    /// Settings that do not fit the data or the weights, device errors.
+    pub fn new(config: &Config, device: &Device, dataset: &Dataset) -> Result<Self> {
+        let tasks = Tasks::of(config, &dataset.classes)?;
+        let learner = build::learner(config, device)?;
+        Self::with(config, device, dataset, tasks, Vec::new(), 0, learner)
+    }
+
+    /// With `known` classes, which `learner` learned in `before` tasks.
+    pub(super) fn with(
+        config: &Config,
+        device: &Device,
+        dataset: &Dataset,
+        tasks: Tasks,
+        known: Vec<String>,
+        before: usize,
+        learner: Box<dyn Learner>,
+    ) -> Result<Self> {
+        let feed = Feed::new(config, &learner.backbone().architecture)?;
+        let aside = &learner.backbone().left_aside;
+        let told = |aside: &Vec<String>| {
+            format!("{} tensors of the weights are no part of the backbone: {}", aside.len(), aside.join(", "))
+        };
+        let notes = Some(aside).filter(|aside| !aside.is_empty()).map(told).into_iter().collect();
+        let mut classes = known;
+        classes.extend(tasks.order.iter().map(|&label| dataset.classes[label as usize].clone()));
+        Ok(Self {
+            judged: feed.plain(dataset.judged().clone()),
+            feed,
+            tasks,
+            classes,
+            before,
+            learner,
+            task: 0,
+            stage: Stage::Begin,
+            record: Record::default(),
+            counted: device.stats(),
+            waited: 0.0,
+            prewarmed: false,
+            task_seconds: 0.0,
+            pass_start: Instant::now(),
+            notes,
+            config: config.clone(),
+            device: device.clone(),
+            data: dataset.fingerprint()?,
+            dataset: dataset.clone(),
+        })
+    }
+
+    /// What the user should know before the first task.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The names of all classes, by new label.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The number of tasks, and how many of them are learned and judged.
+    pub fn tasks(&self) -> (usize, usize) {
+        (self.tasks.count(), self.task)
+    }
+
+    /// What the run is judged by so far.
+    pub fn metrics(&self) -> &Metrics {
+        &self.record.metrics
+    }
+
+    /// The task that is next or under way: its images with new labels, and the batches of its training.
+    pub(super) fn current(&self) -> Task {
+        let (t, tasks) = (self.task, &self.tasks);
+        let images = self.feed.training(self.dataset.train.pick(&tasks.task_images(&self.dataset.train, t)));
+        let samples = self.feed.samples(&images, (0..images.images().len()).collect(), |label| tasks.new_label(label));
+        let index = self.before + t;
+        let schedule = schedule(&self.config, index, samples.len());
+        Task { index, classes: tasks.seen(t), samples, schedule }
+    }
+
+    /// Goes on by one step, however small; `watch` hears of it.
+    ///
+    /// # Errors
+    /// Device errors, a Gram matrix that is not positive definite, images that cannot be read.
+    pub async fn step(&mut self, watch: &mut dyn Watch) -> Result<Progress> {
+        if self.task == self.tasks.count() {
+            return Ok(Progress::Done);
+        }
+        let start = Instant::now();
+        let done = match self.stage {
+            Stage::Begin | Stage::Learn => self.learn(watch, start).await?,
+            Stage::Judge => {
+                let predicted = self.judge().await?;
+                let seconds = start.elapsed().as_secs_f64();
+                self.record.seconds.eval += seconds;
+                self.record.seconds_per_task.push(self.task_seconds + seconds);
+                self.task_seconds = 0.0;
+                self.count(seconds);
+                watch.task(&self.record.metrics, &predicted, self.record.seconds_per_task[self.task]);
+                self.task += 1;
+                self.stage = Stage::Begin;
+                return Ok(Progress::Task);
+            }
+        };
+        let seconds = start.elapsed().as_secs_f64();
+        self.task_seconds += seconds;
+        self.count(seconds);
+        Ok(done)
+    }
+
+    async fn learn(&mut self, watch: &mut dyn Watch, start: Instant) -> Result<Progress> {
+        if self.stage == Stage::Begin {
+            let task = self.current();
+            self.prewarm(&task)?;
+            self.learner.begin(task)?;
+            self.stage = Stage::Learn;
+        } else if !self.prewarmed {
+            self.prewarm(&self.current())?;
+        }
+        let compiled = start.elapsed().as_secs_f64();
+        let mut meter = Meter::new(watch, self.before + self.task, &mut self.pass_start);
+        let step = self.learner.step(&mut meter).await?;
+        if step.over != Over::Nothing {
+            self.device.finish().await?;
+        }
+        let seconds = start.elapsed().as_secs_f64() - compiled;
+        match step.phase {
+            Phase::Analytic => self.record.seconds.analytic += seconds,
+            Phase::Noise => self.record.seconds.noise += seconds,
+        }
+        Ok(match step.over {
+            Over::Nothing => Progress::Step,
+            Over::Stage => Progress::Stage,
+            Over::Task => {
+                self.stage = Stage::Judge;
+                Progress::Stage
+            }
+        })
+    }
+
+    /// Pipelines are compiled before the first task of this process.
+    fn prewarm(&mut self, task: &Task) -> Result<()> {
+        if !self.prewarmed {
+            self.learner.prewarm(task)?;
+            self.prewarmed = true;
+        }
+        Ok(())
+    }
+
+    /// Judges the learner by the images of all classes seen; what it says of each.
+    async fn judge(&mut self) -> Result<Vec<u32>> {
+        let (t, tasks) = (self.task, &self.tasks);
+        let seen = tasks.seen_images(self.judged.images(), t);
+        let test = self.feed.samples(&self.judged, seen, |label| tasks.new_label(label));
+        let predicted = predict(self.learner.as_ref(), &test).await?;
+        self.record.metrics.push(tasks, &test.labels, &predicted)?;
+        let solved = self.learner.solved();
+        self.record.gamma.extend(solved.map(|s| s.gamma));
+        self.record.residual.extend(solved.map(|s| s.residual));
+        self.record.peak_host_bytes = self.record.peak_host_bytes.max(host::peak_memory());
+        // Tensors grow with every task, so buffers of the old sizes would only pile up.
+        self.device.trim();
+        Ok(predicted)
+    }
+
+    /// Adds to the record what this process did since the last time.
+    fn count(&mut self, seconds: f64) {
+        let (now, record) = (self.device.stats(), &mut self.record);
+        record.dispatches += now.dispatches - self.counted.dispatches;
+        record.seconds.compile += now.compile_seconds - self.counted.compile_seconds;
+        record.seconds.total += seconds;
+        record.peak_device_bytes = record.peak_device_bytes.max(now.peak_bytes);
+        let waited = self.feed.waited().as_secs_f64();
+        record.seconds.data += waited - self.waited;
+        (self.counted, self.waited) = (now, waited);
+    }
+
+    /// What happened outside the run, such as its restoration, does not count.
+    pub(super) fn forget_counts(&mut self) {
+        self.counted = self.device.stats();
+    }
+
+    /// Everything measured so far.
+    pub fn results(&self) -> Results {
+        let Record { metrics, gamma, residual, seconds, seconds_per_task, .. } = self.record.clone();
+        Results {
+            version: env!("CARGO_PKG_VERSION").into(),
+            profile: self.config.profile,
+            device: self.device.name().into(),
+            tuned: !self.device.caps().tuned.is_empty(),
+            seed: self.config.seed,
+            config: self.config.clone(),
+            data: self.data.clone(),
+            backbone: self.learner.backbone().fingerprint.clone(),
+            classes: self.classes.clone(),
+            known: self.tasks.known,
+            metrics,
+            gamma,
+            residual,
+            seconds,
+            seconds_per_task,
+            peak_device_bytes: self.record.peak_device_bytes,
+            peak_host_bytes: self.record.peak_host_bytes,
+            dispatches: self.record.dispatches,
+        }
+    }
+}
+
+/// Shuffled batches of all epochs of a task.
+fn schedule(config: &Config, task: usize, n: usize) -> Vec<Vec<usize>> {
+    let epochs = if task == 0 { config.init_epochs } else { config.epochs };
+    let mut rng = build::rng(config.seed, Purpose::Schedule { task });
+    let mut order: Vec<usize> = (0..n).collect();
+    let mut batches = Vec::new();
+    for _ in 0..epochs {
+        order.shuffle(&mut rng);
+        batches.extend(order.chunks(config.batch_size).map(<[usize]>::to_vec));
+    }
+    batches
+}
+
+/// Learns all tasks of `dataset` on `device` and judges after each.
+///
+/// # Errors
+/// Those of [`Session::new`] and [`Session::step`].
+pub async fn run(config: &Config, device: &Device, dataset: &Dataset, watch: &mut dyn Watch) -> Result<Results> {
+    let mut session = Session::new(config, device, dataset)?;
+    session.notes().iter().for_each(|note| watch.note(note));
+    while session.step(watch).await? != Progress::Done {}
+    Ok(session.results())
+}
+
+/// The data that a run needs are not those that it began with.
+pub(super) fn other_data(name: &str) -> Error {
+    Error::Config(format!("`data` = {name}: labels or images are not those that the run began with; bring those back"))
+}
