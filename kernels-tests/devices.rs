@@ -6,7 +6,7 @@ use minoise::Error;
 use minoise::config::Config;
 use minoise::data::{Dataset, Images};
 use minoise::device::{Device, Precision, Selector};
-use minoise::protocol::{self, Metrics, Watch};
+use minoise::protocol::{self, Metrics, Progress, Session, Watch};
 use minoise::report::Results;
 use pollster::block_on;
 
@@ -34,6 +34,13 @@ const ABLATION: [&[&str]; 6] = [
     &["optimizer=adamw", "lr=0.001"],
 ];
 
+/// Settings whose states differ.
+const RESUMED: [&[&str]; 3] = [
+    &["profile=paper"],
+    &["profile=official"],
+    &["refit=accumulate", "optimizer=adamw", "lr=0.001", "eval_noise=sample", "gamma=auto"],
+];
+
 /// A few icons of the first ten classes.
 fn ten_classes() -> Result<Dataset, Failed> {
     let all = minoise::data::icons()?;
@@ -52,10 +59,48 @@ fn ten_classes() -> Result<Dataset, Failed> {
     Ok(Dataset { train: keep(&all.train), test: keep(&all.test), classes: all.classes[..10].to_vec(), ..all })
 }
 
+fn settings(more: &[&str]) -> Result<Config, Failed> {
+    let epochs: &[&str] = if more.contains(&"noise=false") { &[] } else { &["epochs=2"] };
+    let sets = ["init_classes=5", "increment=5", "buffer_size=260", "fit_batch=50"];
+    let sets: Vec<String> = sets.iter().chain(epochs).chain(more).map(|s| s.to_string()).collect();
+    Ok(Config::load(None, None, &sets)?)
+}
+
+/// Saved and taken up again in the midst of every part, a run ends with the bits of one that was left alone.
+fn resumes(device: &Device, more: &[&str]) -> Result<(), Failed> {
+    let (config, dataset) = (settings(more)?, ten_classes()?);
+    let [whole, parts] = [tempfile::tempdir()?, tempfile::tempdir()?];
+    let mut watch = Predictions::default();
+    let mut alone = Session::new(&config, device, &dataset)?;
+    while block_on(alone.step(&mut watch))? != Progress::Done {}
+    block_on(alone.save(whole.path()))?;
+    let mut again = Predictions::default();
+    let mut session = Session::new(&config, device, &dataset)?;
+    let mut steps = 0;
+    while block_on(session.step(&mut again))? != Progress::Done {
+        steps += 1;
+        if steps % 5 == 0 || steps < 5 {
+            block_on(session.save(parts.path()))?;
+            session = block_on(Session::resume(parts.path(), device, &dataset))?;
+        }
+    }
+    block_on(session.save(parts.path()))?;
+    if watch.0 != again.0 {
+        return Err("the predictions differ".into());
+    }
+    let (a, b) = (alone.results(), session.results());
+    if (&a.metrics, &a.gamma, &a.residual) != (&b.metrics, &b.gamma, &b.residual) {
+        return Err(format!("{a:?}\nis not\n{b:?}").into());
+    }
+    let model = |dir: &tempfile::TempDir| std::fs::read(dir.path().join("model.safetensors"));
+    if model(&whole)? != model(&parts)? {
+        return Err("the models differ".into());
+    }
+    Ok(())
+}
+
 fn run(device: &Device, more: &[&str]) -> Result<(Results, Predictions), Failed> {
-    let sets = ["init_classes=5", "increment=5", "epochs=2", "buffer_size=260", "fit_batch=50"];
-    let sets: Vec<String> = sets.iter().chain(more).map(|s| s.to_string()).collect();
-    let config = Config::load(None, None, &sets)?;
+    let config = settings(more)?;
     let mut watch = Predictions::default();
     let results = block_on(protocol::run(&config, device, &ten_classes()?, &mut watch))?;
     Ok((results, watch))
@@ -124,6 +169,11 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             let device = device.clone();
             let name = format!("run of two tasks, {} [{label}]", settings.join(", "));
             trials.push(Trial::test(name, move || repeats_and_agrees(&device, settings)));
+        }
+        for settings in RESUMED {
+            let device = device.clone();
+            let name = format!("run of two tasks, resumed, {} [{label}]", settings.join(", "));
+            trials.push(Trial::test(name, move || resumes(&device, settings)));
         }
         let device = device.clone();
         trials.push(Trial::test(format!("reads of eight threads [{label}]"), move || threads_share(&device)));

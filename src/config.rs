@@ -271,6 +271,32 @@ mod tests {
     }
 
     #[test]
+    fn published_settings_are_understood() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+        assert_eq!(files.len(), 10);
+        for file in files {
+            let config = Config::load(None, Some(&file), &[]).unwrap();
+            let name = file.file_stem().unwrap().to_str().unwrap();
+            assert!(name.ends_with("official") == (config.profile == Profile::Official), "{name}");
+            assert_eq!((config.noise_hidden, config.buffer_size, config.images.augment), (192, 16_384, true), "{name}");
+        }
+    }
+
+    /// What a file keeps of settings comes back; what it lacks has its default, what it has too much is named.
+    #[test]
+    fn settings_come_back_from_files() {
+        let config = load(None, "", &["lr=0.3", "tasks=3,2", "augment=true", "gamma=auto"]).unwrap();
+        let mut value = serde_json::to_value(&config).unwrap();
+        assert_eq!(Config::from_json(value.clone()).unwrap(), config);
+        value.as_object_mut().unwrap().remove("crop_pct");
+        assert_eq!(Config::from_json(value.clone()).unwrap(), config);
+        value["voodoo"] = 3.into();
+        assert!(Config::from_json(value).unwrap_err().to_string().contains("`voodoo`"));
+    }
+
+    #[test]
     fn nothing_given_is_the_default_run() {
         let config = Config::load(None, None, &[]).unwrap();
         assert_eq!(config, Config::default());
@@ -289,9 +315,9 @@ mod tests {
     #[test]
     fn values_are_toml_or_else_text() {
         let sets =
-            ["mixture=sum", "data=some/dir", "weights=\"a b.safetensors\"", "noise=false", "eval_noise='sample'"];
+            ["mixture=sum", "data=some/dir", "weights=\"a b.safetensors\"", "fused_noise=false", "eval_noise='sample'"];
         let config = load(None, "", &sets).unwrap();
-        assert_eq!((config.mixture, config.eval_noise, config.noise), (Mixture::Sum, EvalNoise::Sample, false));
+        assert_eq!((config.mixture, config.eval_noise, config.fused_noise), (Mixture::Sum, EvalNoise::Sample, false));
         assert_eq!((config.data.as_str(), config.weights.as_str()), ("some/dir", "a b.safetensors"));
     }
 
@@ -322,9 +348,11 @@ mod tests {
 
     #[test]
     fn settings_that_the_profile_ignores_are_refused() {
-        refused(&["profile=official", "phi_layers=2"], &["`phi_layers` = 2", "\"official\""]);
+        refused(&["profile=official", "phi_layers=2"], &["`phi_layers` = 2", "official"]);
         refused(&["profile=official", "mixture=sum"], &["`mixture`"]);
-        refused(&["fit_epochs=1"], &["`fit_epochs`", "\"paper\""]);
+        refused(&["fit_epochs=1"], &["`fit_epochs`", "paper"]);
+        refused(&["noise=false", "lr=0.2"], &["`lr`", "noise = false"]);
+        refused(&["noise=false", "mixture=sum"], &["`mixture`"]);
         assert!(load(None, "", &["profile=official", "phi_layers=1", "fit_epochs=1"]).is_ok());
     }
 

@@ -91,10 +91,10 @@ impl Config {
     /// Refuses settings that the profile would ignore.
     fn check_profile(&self) -> Result<()> {
         match self.profile {
-            Profile::Paper if self.noise => self.ignored(&["fit_epochs"], "in profile paper"),
             Profile::Paper => {
                 self.ignored(&["fit_epochs"], "in profile paper")?;
-                self.ignored(&[OF_PAPER, OF_NOISE].concat(), "with noise = false")
+                let of_noise = if self.noise { Vec::new() } else { [OF_PAPER, OF_NOISE].concat() };
+                self.ignored(&of_noise, "with noise = false")
             }
             Profile::Official => self.ignored(&[&["noise"], OF_PAPER].concat(), "in profile official"),
         }
