@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::replace::replace_with;
+use super::replace::replace;
 use super::tree::{Array, Tree};
 use crate::{Error, Result};
 
@@ -78,10 +78,8 @@ pub fn write(path: &Path, kind: &str, tree: &Tree) -> Result<()> {
         views.push((name, TensorView::new(array.dtype, array.shape.clone(), &array.bytes).map_err(refused)?));
     }
     let metadata = HashMap::from([(KEY.to_string(), text)]);
-    replace_with(path, |file| {
-        let wrote = safetensors::serialize_to_file(views, Some(metadata), file);
-        wrote.map_err(std::io::Error::other)
-    })
+    // Not by the crate's own writing of files, which waits for no disk.
+    replace(path, &safetensors::serialize(views, Some(metadata)).map_err(refused)?)
 }
 
 /// A file whose header was read and found whole; its tensors are read, and checked, when they are wanted.
@@ -203,6 +201,18 @@ mod tests {
         assert_eq!((back.tensors, back.fields), (tree().tensors, tree().fields));
         let some = file.read(|name| name == "a").unwrap();
         assert!(some.has("a") && !some.has("b"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn others_may_read_what_the_umask_allows() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let [plain, kept] = ["plain", "kept"].map(|name| dir.path().join(name));
+        std::fs::write(&plain, "").unwrap();
+        write(&kept, "test", &tree()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&plain), mode(&kept));
     }
 
     /// Every single damaged byte is found, and every cut.

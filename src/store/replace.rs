@@ -12,16 +12,11 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] if the directory or the file cannot be written.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    replace_with(path, |temporary| std::fs::File::options().write(true).open(temporary)?.write_all(content))
-}
-
-/// The same with what `fill` writes to the file that it is given.
-pub(super) fn replace_with(path: &Path, fill: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<()> {
     let dir = directory(path);
     std::fs::create_dir_all(dir).map_err(|e| Error::io("create", dir, &e))?;
     let write = || {
-        let file = temporary(dir)?;
-        fill(file.path())?;
+        let mut file = temporary(dir)?;
+        file.write_all(content)?;
         file.as_file().sync_all()?;
         Ok(file)
     };
