@@ -54,6 +54,12 @@ impl Archive {
             return Err(tree.error(format!("class `{twice}` stands in it twice")));
         }
         let (device, m) = (Device::cpu(Precision::F32), config.buffer_size);
+        // No memory is taken for more than the file holds.
+        let wanted = [if config.keep_class_statistics { classes.len() } else { 1 }, m * (m + 1) / 2];
+        if tree.shape("statistics/gram")? != wanted {
+            let found = tree.shape("statistics/gram")?;
+            return Err(tree.error(format!("`gram` has shape {found:?}, its settings and classes need {wanted:?}")));
+        }
         let mut statistics = match config.keep_class_statistics {
             true => Statistics::by_class(m)?,
             false => Statistics::new(&device, m)?,

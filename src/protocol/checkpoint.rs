@@ -70,6 +70,10 @@ impl Saved {
             learner,
         };
         tree.finish()?;
+        let rows = saved.learner.shape("core/weights")?.first().copied();
+        if saved.classes.is_empty() || rows != Some(saved.classes.len()) {
+            return Err(tree.error("its classifier has not as many rows as it has classes"));
+        }
         Ok(saved)
     }
 

@@ -48,9 +48,10 @@ impl Statistics {
         }
         let classes = counts.len();
         let storage = if tree.has("gram") {
-            let mut host = Host::new(m, by_class)?;
-            let gram = tree.take_shaped::<f64>("gram", &[host.parts(classes), m * (m + 1) / 2])?;
+            let parts = if by_class { classes } else { 1 };
+            let gram = tree.take_shaped::<f64>("gram", &[parts, m * (m + 1) / 2])?;
             let sums = tree.take_shaped::<f64>("sums", &[classes, m])?;
+            let mut host = Host::new(m, by_class)?;
             host.unpack(&gram, &sums)?;
             Storage::Host(host)
         } else {
