@@ -41,7 +41,7 @@ fn learned(device: &Device, profile: Profile) -> Result<(f64, Vec<u32>)> {
     let config = Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, ..defaults };
     let mut predictions = Predictions::default();
     let results = block_on(run(&config, device, &dataset()?, &mut predictions))?;
-    Ok((results.metrics.a_avg, predictions.0))
+    Ok((results.measured.metrics.a_avg, predictions.0))
 }
 
 fn as_the_twins(device: &Device, oracle: &Device, profile: Profile) -> Result<(), Failed> {

@@ -47,7 +47,7 @@ fn merged_statistics_give_the_classifier_of_the_single_run() {
         pollster::block_on(saved).expect("a file");
         let model = pollster::block_on(Model::open(&classifier, &device, None)).expect("a model");
         let judged = pollster::block_on(model.evaluate(&dataset)).expect("test images");
-        assert_eq!(judged.accuracy(), results.metrics.a_last);
+        assert_eq!(judged.accuracy(), results.measured.metrics.a_last);
         if same_order {
             assert_eq!(judged.predicted, single.0);
         } else {

@@ -8,10 +8,10 @@ use pollster::block_on;
 use super::drive::{Keep, drive};
 use super::run::{free, introduced};
 use super::{AddArgs, DATA_SETTINGS};
-use crate::Result;
 use crate::data;
 use crate::device::{Device, Selector};
 use crate::protocol::{Model, Session};
+use crate::{Error, Result};
 
 /// What may differ from one learning to the next.
 const TRAINING_SETTINGS: &[&str] = &[
@@ -29,6 +29,10 @@ const TRAINING_SETTINGS: &[&str] = &[
 
 pub(super) fn add(args: AddArgs) -> Result<ExitCode> {
     let dir = args.out.as_deref().unwrap_or(&args.checkpoint);
+    if args.out.is_none() && !dir.is_dir() {
+        let message = format!("--out is needed where --checkpoint, {}, is no directory", dir.display());
+        return Err(Error::Config(message));
+    }
     free(dir)?;
     let free = [DATA_SETTINGS, TRAINING_SETTINGS].concat();
     let mut config = Model::settings(&args.checkpoint)?.changed(&args.set, &free)?;

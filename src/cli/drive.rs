@@ -1,6 +1,5 @@
 //! A run from its first step, or any later one, to its last: what is printed, and what is saved when.
 
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::time::{Duration, Instant};
 use pollster::block_on;
 
 use super::progress::Bars;
+use super::{line, written};
 use crate::protocol::{Metrics, Progress, Session, Watch};
 use crate::{Error, Result, report};
 
@@ -24,19 +24,11 @@ struct Output {
 
 impl Output {
     fn line(&mut self, text: &str) -> Result<()> {
-        if self.closed {
-            return Ok(());
+        if !self.saved {
+            return line(text);
         }
-        let mut out = std::io::stdout().lock();
-        match writeln!(out, "{text}").and_then(|()| out.flush()) {
-            Err(e) if e.kind() == ErrorKind::BrokenPipe && self.saved => {
-                self.closed = true;
-                Ok(())
-            }
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(e) => Err(Error::io("writing", "standard output", &e)),
-            Ok(()) => Ok(()),
-        }
+        self.closed = self.closed || !written(text)?;
+        Ok(())
     }
 }
 
@@ -126,9 +118,9 @@ fn stop(keep: Option<&Keep<'_>>) -> Result<ExitCode> {
 }
 
 fn summary(session: &Session, keep: Option<&Keep<'_>>, out: &mut Output) -> Result<()> {
-    let results = session.results();
-    out.line(&report::summary(&results.metrics))?;
-    let s = &results.seconds;
+    let measured = session.results().measured;
+    out.line(&report::summary(&measured.metrics))?;
+    let s = &measured.seconds;
     out.line(&format!(
         "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}, saving {:.1}; waiting for images {:.1}), peak {} MiB{}, {} dispatches",
         s.total,
@@ -138,9 +130,9 @@ fn summary(session: &Session, keep: Option<&Keep<'_>>, out: &mut Output) -> Resu
         s.compile,
         s.save,
         s.data,
-        results.peak_device_bytes >> 20,
-        results.peak_host_bytes.map_or(String::new(), |bytes| format!(" of the device, {} MiB of the process", bytes >> 20)),
-        results.dispatches
+        measured.peak_device_bytes >> 20,
+        measured.peak_host_bytes.map_or(String::new(), |bytes| format!(" of the device, {} MiB of the process", bytes >> 20)),
+        measured.dispatches
     ))?;
     if let Some(keep) = keep {
         out.line(&format!("results     {}", keep.dir.join("results.json").display()))?;

@@ -338,11 +338,19 @@ fn one_line(text: &str) -> String {
 
 /// Prints a line to standard output; a closed pipe ends the program quietly.
 fn line(text: &str) -> Result<()> {
+    if !written(text)? {
+        std::process::exit(0);
+    }
+    Ok(())
+}
+
+/// Prints a line to standard output; false where nobody reads it.
+fn written(text: &str) -> Result<bool> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(crate::Error::io("writing", "standard output", &e)),
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(true),
     }
 }

@@ -16,6 +16,25 @@ use crate::{Error, Result};
 /// Steps of passes that sample noise outside training start here, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
 
+/// Where in the state of a learner its statistics stand, which only those need who learn.
+pub const STATISTICS: &str = "core/statistics";
+/// Where in the state of a learner its classifier stands, [classes, m].
+pub const CLASSIFIER: &str = "core/weights";
+
+/// The state of a learner without noise that has this classifier W^T [C, m], and no statistics.
+///
+/// # Errors
+/// Device errors.
+pub async fn classifier_state(device: &Device, weights: &Tensor, solved: Solved) -> Result<Tree> {
+    let mut tree = Tree::new();
+    put(&mut tree, CLASSIFIER, device, weights).await?;
+    tree.put("core/prototypes", &[0, 0], &[] as &[f64]);
+    tree.set("core/network/modules", &0)?;
+    tree.set("core/step", &0)?;
+    tree.set("core/solved", &(solved.gamma, solved.residual))?;
+    Ok(tree)
+}
+
 /// Parameters of a new module as one row of phi: (task, layer) -> `[P]`.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 

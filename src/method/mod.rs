@@ -18,7 +18,7 @@ use crate::model::vit::Vit;
 use crate::store::Tree;
 use crate::{Error, Result};
 
-pub use self::core::{Core, Init, Scores};
+pub use self::core::{CLASSIFIER, Core, Init, STATISTICS, Scores, classifier_state};
 pub use min::{Min, Op, Procedure, Prototype};
 pub use official::Official;
 pub use paper::{Paper, Settings};

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
-use crate::method::Learner;
+use crate::method::{CLASSIFIER, Learner, STATISTICS};
 use crate::protocol::session::{Session, Stage, other_data};
 use crate::protocol::{Tasks, build};
 use crate::store::{self, File, Tree};
@@ -17,8 +17,6 @@ const MODEL: &str = "model.safetensors";
 /// What the files say that they are.
 const CHECKPOINT_KIND: &str = "checkpoint";
 pub(super) const MODEL_KIND: &str = "model";
-/// Where the statistics stand in a file, which only those need who learn.
-const STATISTICS: &str = "learner/core/statistics/";
 
 /// The file of a model: `path` itself, or the one in that directory.
 pub(super) fn model_file(path: &Path) -> PathBuf {
@@ -59,7 +57,7 @@ impl Saved {
     /// Reads the model of a directory, or a file; without statistics it is quick.
     pub fn read(path: &Path, statistics: bool) -> Result<Self> {
         let file = open(&model_file(path), MODEL_KIND)?;
-        let mut tree = file.read(|name| statistics || !name.starts_with(STATISTICS))?;
+        let mut tree = file.read(|name| statistics || !name.starts_with(&format!("learner/{STATISTICS}/")))?;
         let learner = tree.prune("learner");
         let saved = Self {
             config: settings(&mut tree)?,
@@ -70,7 +68,7 @@ impl Saved {
             learner,
         };
         tree.finish()?;
-        let rows = saved.learner.shape("core/weights")?.first().copied();
+        let rows = saved.learner.shape(CLASSIFIER)?.first().copied();
         if saved.classes.is_empty() || rows != Some(saved.classes.len()) {
             return Err(tree.error("its classifier has not as many rows as it has classes"));
         }
@@ -160,13 +158,13 @@ impl Session {
         tree.set("task", &self.task)?;
         tree.set("stage", &self.stage)?;
         tree.set("task_seconds", &self.task_seconds)?;
-        tree.set("record", &self.record)?;
+        tree.set("measured", &self.measured)?;
         tree.graft("learner", learner);
         store::write(&dir.join(CHECKPOINT), CHECKPOINT_KIND, &tree)?;
         self.forget_counts();
         let seconds = start.elapsed().as_secs_f64();
-        self.record.seconds.save += seconds;
-        self.record.seconds.total += seconds;
+        self.measured.seconds.save += seconds;
+        self.measured.seconds.total += seconds;
         Ok(())
     }
 
@@ -196,7 +194,7 @@ impl Session {
         session.task = tree.get("task")?;
         session.stage = tree.get("stage")?;
         session.task_seconds = tree.get("task_seconds")?;
-        session.record = tree.get("record")?;
+        session.measured = tree.get("measured")?;
         let (saved_on, learner): (String, _) = (tree.get("device")?, tree.prune("learner"));
         tree.finish()?;
         let over = session.task >= session.tasks.count();
@@ -229,7 +227,7 @@ impl Session {
         sizes: &[usize],
     ) -> Result<Self> {
         let mut saved = Saved::read(path, true)?;
-        if !saved.learner.has("core/statistics/counts") {
+        if !saved.learner.has(&format!("{STATISTICS}/counts")) {
             let message = "it has no statistics, so that it cannot learn more; give the model of a run";
             return Err(Error::Store { file: path.display().to_string(), message: message.into() });
         }

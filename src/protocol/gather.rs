@@ -7,13 +7,13 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
+use crate::method::{Solved, classifier_state};
 use crate::model::head::Solution;
 use crate::protocol::archive::Archive;
 use crate::protocol::checkpoint::Saved;
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, Watch};
 use crate::protocol::{Tasks, build};
-use crate::store::Tree;
 use crate::{Error, Result};
 
 /// Gathers the statistics of the training images of `tasks` on the frozen backbone, without noise.
@@ -72,19 +72,14 @@ pub async fn save_classifier(
     device: &Device,
     path: &Path,
 ) -> Result<()> {
-    let mut learner = Tree::new();
-    learner.put("core/weights", solution.weights.shape(), &device.read::<f32>(&solution.weights).await?);
-    learner.put("core/prototypes", &[0, 0], &[] as &[f64]);
-    learner.set("core/network/modules", &0)?;
-    learner.set("core/step", &0)?;
-    learner.set("core/solved", &(gamma, solution.residual))?;
+    let solved = Solved { gamma, residual: solution.residual };
     let saved = Saved {
         config: archive.config.clone(),
         classes: archive.classes.clone(),
         tasks: 0,
         backbone: archive.fingerprint.backbone.clone(),
         images: archive.fingerprint.images.clone(),
-        learner,
+        learner: classifier_state(device, &solution.weights, solved).await?,
     };
     saved.write(path)
 }

@@ -13,7 +13,7 @@ use crate::protocol::build::{self, Purpose};
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, Watch};
 use crate::protocol::{Metrics, Tasks};
-use crate::report::{Results, Seconds};
+use crate::report::{Measured, Results};
 use crate::{Error, Result};
 
 /// How far a step brought a run.
@@ -37,20 +37,6 @@ pub(super) enum Stage {
     Judge,
 }
 
-/// What was measured so far.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(default)]
-pub(super) struct Record {
-    pub metrics: Metrics,
-    pub gamma: Vec<f64>,
-    pub residual: Vec<f64>,
-    pub seconds: Seconds,
-    pub seconds_per_task: Vec<f64>,
-    pub peak_device_bytes: u64,
-    pub peak_host_bytes: Option<u64>,
-    pub dispatches: u64,
-}
-
 /// A run over the tasks of a data set.
 #[derive(Debug)]
 pub struct Session {
@@ -70,8 +56,8 @@ pub struct Session {
     /// The task that is next, or under way.
     pub(super) task: usize,
     pub(super) stage: Stage,
-    pub(super) record: Record,
-    /// What the device had done when the record was last brought up to date.
+    pub(super) measured: Measured,
+    /// What the device had done when it was last counted.
     counted: Stats,
     waited: f64,
     prewarmed: bool,
@@ -120,7 +106,7 @@ impl Session {
             learner,
             task: 0,
             stage: Stage::Begin,
-            record: Record::default(),
+            measured: Measured::default(),
             counted: device.stats(),
             waited: 0.0,
             prewarmed: false,
@@ -151,7 +137,7 @@ impl Session {
 
     /// What the run is judged by so far.
     pub fn metrics(&self) -> &Metrics {
-        &self.record.metrics
+        &self.measured.metrics
     }
 
     /// The task that is next or under way: its images with new labels, and the batches of its training.
@@ -178,11 +164,11 @@ impl Session {
             Stage::Judge => {
                 let predicted = self.judge().await?;
                 let seconds = start.elapsed().as_secs_f64();
-                self.record.seconds.eval += seconds;
-                self.record.seconds_per_task.push(self.task_seconds + seconds);
+                self.measured.seconds.eval += seconds;
+                self.measured.seconds_per_task.push(self.task_seconds + seconds);
                 self.task_seconds = 0.0;
                 self.count(seconds);
-                watch.task(&self.record.metrics, &predicted, self.record.seconds_per_task[self.task]);
+                watch.task(&self.measured.metrics, &predicted, self.measured.seconds_per_task[self.task]);
                 self.task += 1;
                 self.stage = Stage::Begin;
                 return Ok(Progress::Task);
@@ -211,8 +197,8 @@ impl Session {
         }
         let seconds = start.elapsed().as_secs_f64() - compiled;
         match step.phase {
-            Phase::Analytic => self.record.seconds.analytic += seconds,
-            Phase::Noise => self.record.seconds.noise += seconds,
+            Phase::Analytic => self.measured.seconds.analytic += seconds,
+            Phase::Noise => self.measured.seconds.noise += seconds,
         }
         Ok(match step.over {
             Over::Nothing => Progress::Step,
@@ -239,25 +225,25 @@ impl Session {
         let seen = tasks.seen_images(self.judged.images(), t);
         let test = self.feed.samples(&self.judged, seen, |label| tasks.new_label(label));
         let predicted = predict(self.learner.as_ref(), &test).await?;
-        self.record.metrics.push(tasks, &test.labels, &predicted)?;
+        self.measured.metrics.push(tasks, &test.labels, &predicted)?;
         let solved = self.learner.solved();
-        self.record.gamma.extend(solved.map(|s| s.gamma));
-        self.record.residual.extend(solved.map(|s| s.residual));
-        self.record.peak_host_bytes = self.record.peak_host_bytes.max(host::peak_memory());
+        self.measured.gamma.extend(solved.map(|s| s.gamma));
+        self.measured.residual.extend(solved.map(|s| s.residual));
+        self.measured.peak_host_bytes = self.measured.peak_host_bytes.max(host::peak_memory());
         // Tensors grow with every task, so buffers of the old sizes would only pile up.
         self.device.trim();
         Ok(predicted)
     }
 
-    /// Adds to the record what this process did since the last time.
+    /// Adds what this process did since the last time.
     fn count(&mut self, seconds: f64) {
-        let (now, record) = (self.device.stats(), &mut self.record);
-        record.dispatches += now.dispatches - self.counted.dispatches;
-        record.seconds.compile += now.compile_seconds - self.counted.compile_seconds;
-        record.seconds.total += seconds;
-        record.peak_device_bytes = record.peak_device_bytes.max(now.peak_bytes);
+        let (now, measured) = (self.device.stats(), &mut self.measured);
+        measured.dispatches += now.dispatches - self.counted.dispatches;
+        measured.seconds.compile += now.compile_seconds - self.counted.compile_seconds;
+        measured.seconds.total += seconds;
+        measured.peak_device_bytes = measured.peak_device_bytes.max(now.peak_bytes);
         let waited = self.feed.waited().as_secs_f64();
-        record.seconds.data += waited - self.waited;
+        measured.seconds.data += waited - self.waited;
         (self.counted, self.waited) = (now, waited);
     }
 
@@ -268,7 +254,6 @@ impl Session {
 
     /// Everything measured so far.
     pub fn results(&self) -> Results {
-        let Record { metrics, gamma, residual, seconds, seconds_per_task, .. } = self.record.clone();
         Results {
             version: env!("CARGO_PKG_VERSION").into(),
             profile: self.config.profile,
@@ -280,14 +265,7 @@ impl Session {
             backbone: self.learner.backbone().fingerprint.clone(),
             classes: self.classes.clone(),
             known: self.tasks.known,
-            metrics,
-            gamma,
-            residual,
-            seconds,
-            seconds_per_task,
-            peak_device_bytes: self.record.peak_device_bytes,
-            peak_host_bytes: self.record.peak_host_bytes,
-            dispatches: self.record.dispatches,
+            measured: self.measured.clone(),
         }
     }
 }

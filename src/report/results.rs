@@ -31,6 +31,28 @@ pub struct Seconds {
     pub save: f64,
 }
 
+/// What a run measures, so far or in all.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// What the run is judged by.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// The ridge of the last solve of each task.
+    pub gamma: Vec<f64>,
+    /// The residual of that solve.
+    pub residual: Vec<f64>,
+    /// Time spent.
+    pub seconds: Seconds,
+    /// Time that each task took, learning and judging.
+    pub seconds_per_task: Vec<f64>,
+    /// The most bytes in use on the device.
+    pub peak_device_bytes: u64,
+    /// The most bytes that the process held in the host's memory, where the system tells.
+    pub peak_host_bytes: Option<u64>,
+    /// Kernels started.
+    pub dispatches: u64,
+}
+
 /// The contents of `results.json`. Accuracies are shares from 0 to 1; classes are new labels (see
 /// [`Metrics`] for the formulas).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,23 +77,9 @@ pub struct Results {
     pub classes: Vec<String>,
     /// How many of them were known before the run.
     pub known: usize,
-    /// What the run is judged by.
+    /// What was measured.
     #[serde(flatten)]
-    pub metrics: Metrics,
-    /// The ridge of the last solve of each task.
-    pub gamma: Vec<f64>,
-    /// The residual of that solve.
-    pub residual: Vec<f64>,
-    /// Time spent.
-    pub seconds: Seconds,
-    /// Time that each task took, learning and judging.
-    pub seconds_per_task: Vec<f64>,
-    /// The most bytes in use on the device.
-    pub peak_device_bytes: u64,
-    /// The most bytes that the process held in the host's memory, where the system tells.
-    pub peak_host_bytes: Option<u64>,
-    /// Kernels started.
-    pub dispatches: u64,
+    pub measured: Measured,
 }
 
 impl Results {
@@ -135,14 +143,16 @@ mod tests {
             backbone: "b".into(),
             classes: ["ant", "bee"].map(String::from).to_vec(),
             known: 0,
-            metrics,
-            gamma: vec![10.0, 10.0],
-            residual: vec![1e-13, 2e-13],
-            seconds: Seconds::default(),
-            seconds_per_task: vec![1.0, 2.0],
-            peak_device_bytes: 1024,
-            peak_host_bytes: None,
-            dispatches: 3,
+            measured: Measured {
+                metrics,
+                gamma: vec![10.0, 10.0],
+                residual: vec![1e-13, 2e-13],
+                seconds: Seconds::default(),
+                seconds_per_task: vec![1.0, 2.0],
+                peak_device_bytes: 1024,
+                peak_host_bytes: None,
+                dispatches: 3,
+            },
         }
     }
 

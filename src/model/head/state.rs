@@ -8,9 +8,9 @@ use crate::device::Device;
 use crate::store::Tree;
 
 impl Statistics {
-    /// Everything that was gathered, as it is kept: `counts`, one of every class; `gram` [1, m (m + 1) / 2], the lower triangle of G row
-    /// after row ([C, m (m + 1) / 2], one of every class, if they are kept by class), and `sums` [C, m] = Q^T; of a GPU
-    /// `gram/I.J` [2, rows, cols] and `sums` [2, C, m], first parts and second parts in f32.
+    /// Everything that was gathered, as it is kept: `counts`, one of every class; `gram` [1, m (m + 1) / 2], the lower
+    /// triangle of G row after row ([C, m (m + 1) / 2], one of every class, if they are kept by class), and `sums`
+    /// [C, m] = Q^T; of a GPU `gram/I.J` [2, rows, cols] and `sums` [2, C, m], first parts and second parts in f32.
     ///
     /// # Errors
     /// Device errors.
