@@ -64,7 +64,8 @@ fn main() {
                 let images = device.upload(&pixels, &[sizes.batch, 3, sizes.image, sizes.image])?;
                 let (folding, noise) = kind(official);
                 let folded = block_on(fold(device, &network.noise, folding))?;
-                let layers = Behind::Layers { noise, drawn: Drawn { seed: 0, step: 0 } };
+                let layers =
+                    Behind::Layers { noise, drawn: Drawn { seed: 0, step: 0, first_row: 0 }, recompute: false };
                 let want = logits(&network, &head, &images, layers)?;
                 let got = logits(&network, &head, &images, Behind::Folded(&folded))?;
                 agree(BOUND, (device, &[got]), (device, &[want]))?;

@@ -19,7 +19,7 @@ use minoise::kernels::noise_mix::{Noise, PhiLayout};
 /// 197 tokens.
 const SHAPES: [[usize; 4]; 3] = [[3152, 192, 96, 2], [1576, 768, 192, 2], [3152, 192, 96, 1]];
 const MODULES: [usize; 5] = [1, 5, 10, 20, 50];
-const SAMPLE: Noise = Noise::Sample { seed: 1993, layer: 3, step: 7 };
+const SAMPLE: Noise = Noise::Sample { seed: 1993, layer: 3, step: 7, first_row: 0 };
 const DIRECTIONS: [&str; 2] = ["forward", "backward"];
 const PATHS: [(&str, Path); 2] = [("fused", Path::Fused), ("unfused", Path::Unfused)];
 

@@ -13,7 +13,7 @@ mod network;
 use Profile::{Official, Paper};
 use common::{Bench, Random, Work, agree};
 use minoise::Result;
-use minoise::autograd::{Linear, Tape};
+use minoise::autograd::{Linear, Loss, Tape};
 use minoise::device::{Device, Precision, Tensor};
 use minoise::model::network::{Behind, Drawn, Network, plain, sampled};
 use minoise::model::noise::MixtureSource;
@@ -113,13 +113,14 @@ impl Training {
         let labels = device.upload_u32(&self.labels, &[batch])?;
         let mut tape = Tape::new(device, self.optimizer.tracked());
         let noise = if self.profile == Paper { sampled } else { plain };
-        let behind = Behind::Layers { noise, drawn: Drawn { seed: 1993, step: self.step } };
+        let behind =
+            Behind::Layers { noise, drawn: Drawn { seed: 1993, step: self.step, first_row: 0 }, recompute: false };
         let f = self.network.features(&mut tape, &images, behind)?;
         let p = self.network.random_features(&mut tape, &f)?;
         let [main, aux] = self.heads.each_ref().map(|head| tape.var(head));
         let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
         let logits = tape.linear(&p, Linear { transposed: true, residual: Some(&main), ..Linear::new(&aux) })?;
-        let root = tape.cross_entropy(&logits, &labels, &self.loss, 0)?;
+        let root = tape.cross_entropy(&logits, &labels, Loss::new(&self.loss, 0, labels.len()))?;
         let gradients = tape.backward(&root)?;
         self.optimizer.step(&gradients)?;
         device.flush()?;

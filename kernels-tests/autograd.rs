@@ -1,11 +1,12 @@
 //! The tape: gradients of a whole network against central differences in f64, and memory over many steps.
 
+use std::ops::Range;
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::Result;
-use minoise::autograd::{Gradients, Linear, Tape};
-use minoise::device::{Device, Precision, Tensor};
+use minoise::autograd::{Gradients, Linear, Loss, Segment, Tape, Var};
+use minoise::device::{DType, Device, Precision, Tensor};
 use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::model::facts::Facts;
 use minoise::model::noise::{MixtureSource, NoiseLayers};
@@ -20,6 +21,7 @@ const CLASSES: usize = 5;
 const FEATURES: usize = 32;
 
 /// A ViT with trained norms, two noise modules, a linear branch and both classifiers: every backward rule at once.
+#[derive(Clone)]
 struct Net {
     vit: Vit,
     noise: NoiseLayers,
@@ -112,11 +114,18 @@ impl Net {
         all
     }
 
-    /// Forward pass; the tape and its root.
-    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, minoise::autograd::Var)> {
+    /// Forward pass of some images of the batch; the tape and its root.
+    fn forward(&self, device: &Device, tracked: &[Tensor], of: Range<usize>, recompute: bool) -> Result<(Tape, Var)> {
         let mut tape = Tape::new(device, tracked);
-        let f = self.vit.features(&mut tape, &self.images, |tape, j, x| {
-            self.noise.apply(tape, j, &x, Noise::Sample { seed: 7, layer: j as u32, step: 3 })
+        let (images, labels) = self.part(device, of.clone())?;
+        let first_row = (of.start * self.vit.architecture.tokens()) as u32;
+        let f = self.vit.features(&mut tape, &images, |tape, j, x| {
+            let net = self.clone();
+            let segment = move |tape: &mut Tape, x: &Var| {
+                let x = net.vit.block(tape, j, x)?;
+                net.noise.apply(tape, j, &x, Noise::Sample { seed: 7, layer: j as u32, step: 3, first_row })
+            };
+            if recompute { tape.recomputed(&x, Segment::new(segment)) } else { segment(tape, &x) }
         })?;
         let r = tape.var(&self.random);
         let activation = minoise::kernels::gemm::Activation::Relu;
@@ -125,18 +134,41 @@ impl Net {
         let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
         let op = Linear { transposed: true, bias: Some(&bias), residual: Some(&main), ..Linear::new(&aux) };
         let logits = tape.linear(&p, op)?;
-        let root = tape.cross_entropy(&logits, &self.labels, &self.loss, 0)?;
+        let loss = Loss { accumulate: of.start > 0, ..Loss::new(&self.loss, 0, BATCH) };
+        let root = tape.cross_entropy(&logits, &labels, loss)?;
         Ok((tape, root))
+    }
+
+    /// Some of the images, and their labels.
+    fn part(&self, device: &Device, of: Range<usize>) -> Result<(Tensor, Tensor)> {
+        let size = self.images.len() / BATCH;
+        let [_, c, h, w] = *self.images.shape() else { unreachable!("images have four dimensions") };
+        let images = device.reals(&[of.len(), c, h, w])?;
+        device.copy(&self.images, of.start * size, &images, 0, of.len() * size)?;
+        let labels = device.empty(&[of.len()], DType::U32)?;
+        device.copy(&self.labels, of.start, &labels, 0, of.len())?;
+        Ok((images, labels))
+    }
+
+    /// The gradients of the batch, taken in `parts`.
+    fn taken(&self, device: &Device, parts: &[Range<usize>], recompute: bool) -> Result<Gradients> {
+        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
+        let mut gradients = Gradients::default();
+        for part in parts {
+            let (tape, root) = self.forward(device, &tracked, part.clone(), recompute)?;
+            gradients = tape.backward_onto(&root, gradients)?;
+        }
+        Ok(gradients)
     }
 
     fn gradients(&self, device: &Device) -> Result<Gradients> {
         let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
-        let (tape, root) = self.forward(device, &tracked)?;
+        let (tape, root) = self.forward(device, &tracked, 0..BATCH, false)?;
         tape.backward(&root)
     }
 
     fn loss(&self, device: &Device) -> Result<f64> {
-        self.forward(device, &[])?;
+        self.forward(device, &[], 0..BATCH, false)?;
         Ok(block_on(device.read::<f64>(&self.loss))?[0])
     }
 }
@@ -194,6 +226,54 @@ fn gradients_agree(device: &Device, backbone: &str, layers: usize) -> Result<(),
     Ok(())
 }
 
+/// Batches in parts, and blocks that are computed once more, give the same loss and gradients; recomputation takes less memory.
+fn parts_make_the_whole(device: &Device, backbone: &str) -> Result<(), Failed> {
+    let net = Net::new(device, backbone, 2)?;
+    let read = |x: &Tensor| block_on(device.read::<f64>(x));
+    let whole = net.gradients(device)?;
+    let loss = read(&net.loss)?[0];
+    // Rounding of sums in another order, relative to the largest entry.
+    let bound = if device.is_double() { 1e-12 } else { 2e-5 };
+    for (parts, recompute) in
+        [(&[0..3][..], true), (&[0..1, 1..3], false), (&[0..2, 2..3], true), (&[0..1, 1..2, 2..3], true)]
+    {
+        let found = net.taken(device, parts, recompute)?;
+        let told = format!("{} parts, recompute {recompute}", parts.len());
+        let error = (read(&net.loss)?[0] - loss).abs();
+        if error.is_nan() || error > bound * loss {
+            return Err(format!("{told}: the loss differs by {error:e}").into());
+        }
+        for (name, tensor, _) in net.parameters() {
+            let missing = || format!("{told}: no gradient of {name}");
+            let want = read(whole.of(&tensor).ok_or_else(missing)?)?;
+            let got = read(found.of(&tensor).ok_or_else(missing)?)?;
+            let scale = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            let off = got.iter().zip(&want).find(|(x, y)| (*x - *y).abs() > bound * scale || x.is_nan());
+            if let Some((x, y)) = off {
+                return Err(format!("{told}: {name} has {x} for {y}, largest {scale}").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Live bytes of a gradient at their peak.
+fn recomputation_saves_memory() -> Result<(), Failed> {
+    let peak = |recompute| -> Result<u64> {
+        let fresh = Device::cpu(Precision::F32);
+        let net = Net::new(&fresh, "vit-registers", 2)?;
+        let before = fresh.stats().bytes_in_use;
+        net.taken(&fresh, &[0..3], recompute)?;
+        Ok(fresh.stats().peak_bytes_in_use - before)
+    };
+    let (kept, again) = (peak(false)?, peak(true)?);
+    // Of each block but one only its operand stays.
+    if again * 10 > kept * 8 {
+        return Err(format!("{again} bytes with recomputation, {kept} without").into());
+    }
+    Ok(())
+}
+
 fn memory_stays_flat(device: &Device) -> Result<(), Failed> {
     let net = Net::new(device, "run-paper-a", 2)?;
     let mut in_use = Vec::new();
@@ -218,6 +298,14 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             let name = format!("autograd gradients, {net}, {layers} layers of phi [{label}]");
             let device = device.clone();
             trials.push(Trial::test(name, move || gradients_agree(&device, net, layers)));
+        }
+    }
+    trials.push(Trial::test("autograd recomputation takes less memory [cpu]", recomputation_saves_memory));
+    for backbone in ["run-paper-a", "vit-dinov3"] {
+        let doubles = ("f64 twins".to_string(), Device::cpu(Precision::F64));
+        for (label, device) in devices.iter().chain([&doubles]) {
+            let (name, device) = (format!("autograd in parts, {backbone} [{label}]"), device.clone());
+            trials.push(Trial::test(name, move || parts_make_the_whole(&device, backbone)));
         }
     }
     for (label, device) in devices {

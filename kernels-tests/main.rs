@@ -52,6 +52,7 @@ mod mixture_backward;
 mod noise_combine;
 mod noise_mix;
 mod noise_mix_backward;
+mod normalise;
 mod pair_product;
 mod patch_embed;
 mod philox_normal;
@@ -130,6 +131,7 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     noise_combine,
     noise_mix,
     noise_mix_backward,
+    normalise,
     pair_product,
     patch_embed,
     philox_normal,

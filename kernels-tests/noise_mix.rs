@@ -15,7 +15,7 @@ use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output,
 pub const EPS: f64 = f32::EPSILON as f64;
 /// Error of a normal number in f32, see `philox_normal`.
 pub const NORMAL: f64 = 4e-6;
-pub const SAMPLE: Noise = Noise::Sample { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77 };
+pub const SAMPLE: Noise = Noise::Sample { seed: 0x0123_4567_89ab_cdef, layer: 3, step: 77, first_row: 5 };
 
 /// A matrix of numbers with a bound of the error that f32 arithmetic makes in each. Errors of different origin are taken as
 /// independent: they add up in squares, as [`growth`] has it for the roundings of one sum.
@@ -221,8 +221,11 @@ impl Problem {
         match noise {
             Noise::Mean => value.fill(0.0),
             Noise::Plain => {}
-            Noise::Sample { seed, layer, step } => {
-                philox::normals(Stream { seed, layer, task: module as u32, step }, 0, &mut value);
+            Noise::Sample { seed, layer, step, first_row } => {
+                let before = first_row as usize * d2;
+                let mut all = vec![0.0; before + value.len()];
+                philox::normals(Stream { seed, layer, task: module as u32, step, first_row }, 0, &mut all);
+                value.copy_from_slice(&all[before..]);
                 error = NORMAL;
             }
         }

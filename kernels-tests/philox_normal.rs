@@ -6,7 +6,7 @@ use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
 
 use crate::harness::{Case, Output, case, output, poisoned, poisoned_u32};
 
-const STREAM: Stream = Stream { seed: 0x0123_4567_89ab_cdef, layer: 3, task: 5, step: 77 };
+const STREAM: Stream = Stream { seed: 0x0123_4567_89ab_cdef, layer: 3, task: 5, step: 77, first_row: 0 };
 /// A few ulp of the largest normal that 24 bits can give (5.9).
 const BOUND: f64 = 4e-6;
 
@@ -28,7 +28,7 @@ fn words(device: &Device, stream: Stream, rows: usize, d2: usize) -> Result<Vec<
 }
 
 fn known_answer(device: &Device) -> Result<Vec<Output>> {
-    let mut all = words(device, Stream { seed: 0, layer: 0, task: 0, step: 0 }, 1, 4)?;
+    let mut all = words(device, Stream { seed: 0, layer: 0, task: 0, step: 0, first_row: 0 }, 1, 4)?;
     let got = pollster::block_on(device.read_u32(&all[0].tensor))?;
     assert_eq!(got, [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
     all.clear();
@@ -46,7 +46,7 @@ fn golden(device: &Device, file: &str, d2: usize) -> Result<Vec<Output>> {
     let want = file.tensor("eps.layer1.task0.step0").expect("eps");
     assert_eq!((want.shape()[1], &case["noise_hidden"]), (d2, &serde_json::json!(d2)));
     let want: Vec<f64> = bytemuck::pod_collect_to_vec(want.data());
-    let stream = Stream { seed: case["seed"].as_u64().expect("seed"), layer: 1, task: 0, step: 0 };
+    let stream = Stream { seed: case["seed"].as_u64().expect("seed"), layer: 1, task: 0, step: 0, first_row: 0 };
     let out = normals(device, stream, want.len() / d2, d2)?;
     let got: Vec<f64> = pollster::block_on(device.read(&out[0].tensor))?;
     for (row, want) in got.chunks(padded(d2)).zip(want.chunks(d2)) {
@@ -58,6 +58,23 @@ fn golden(device: &Device, file: &str, d2: usize) -> Result<Vec<Output>> {
     Ok(out)
 }
 
+/// Rows of a batch that is taken in parts are those of the whole, bit for bit.
+fn part(device: &Device, before: usize, rows: usize, d2: usize) -> Result<Vec<Output>> {
+    let whole = normals(device, STREAM, before + rows, d2)?;
+    let part = normals(device, Stream { first_row: before as u32, ..STREAM }, rows, d2)?;
+    let whole: Vec<f32> = pollster::block_on(device.read(&whole[0].tensor))?;
+    let found: Vec<f32> = pollster::block_on(device.read(&part[0].tensor))?;
+    assert_eq!(found, whole[before * padded(d2)..]);
+    if d2.is_multiple_of(4) {
+        let (all, some) = (poisoned_u32(device, &[before + rows, d2])?, poisoned_u32(device, &[rows, d2])?);
+        device.run(&PhiloxNormal { out: &all, d2, stream: STREAM })?;
+        device.run(&PhiloxNormal { out: &some, d2, stream: Stream { first_row: before as u32, ..STREAM } })?;
+        let [all, some] = [&all, &some].map(|words| pollster::block_on(device.read_u32(words)));
+        assert_eq!(some?, all?[before * d2..]);
+    }
+    Ok(part)
+}
+
 pub fn cases() -> Vec<Case> {
     let mut all = vec![
         case("philox known answer".into(), known_answer),
@@ -66,6 +83,9 @@ pub fn cases() -> Vec<Case> {
     ];
     for (rows, d2) in [(1, 4), (3, 24), (65, 96), (71, 48)] {
         all.push(case(format!("philox words [{rows}, {d2}]"), move |d| words(d, STREAM, rows, d2)));
+    }
+    for (before, rows, d2) in [(1, 7, 21), (65, 65, 24), (3, 33, 23), (130, 2, 22)] {
+        all.push(case(format!("philox part of a batch [{before} + {rows}, {d2}]"), move |d| part(d, before, rows, d2)));
     }
     // The last one needs more than 65,535 workgroups of 64 threads.
     for (rows, d2) in [(1, 1), (7, 21), (65, 24), (131, 21), (64, 22), (197, 192), (33, 23), (4_194_305, 4)] {

@@ -32,6 +32,7 @@ use minoise::kernels::mixture_backward::MixtureBackward;
 use minoise::kernels::noise_combine::{self, Direction, NoiseCombine};
 use minoise::kernels::noise_mix::{NoiseMix, PhiLayout};
 use minoise::kernels::noise_mix_backward::{self, NewestOutputs, NoiseMixBackward};
+use minoise::kernels::normalise::Normalise;
 use minoise::kernels::pair_product::PairProduct;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
@@ -217,7 +218,15 @@ const KERNELS: &[(&str, One)] = &[
     ("cross_entropy", |d| {
         let (rows, cols) = (d.size(3000), d.size(1000));
         let (labels, [logits, dlogits]) = (d.of(DType::U32, &[rows]), &[(); 2].map(|()| d.t(&[rows, cols])));
-        d.plan(&CrossEntropy { logits, labels: &labels, loss: &d.t(&[3]), slot: 1, dlogits })
+        d.plan(&CrossEntropy {
+            logits,
+            labels: &labels,
+            loss: &d.t(&[3]),
+            slot: 1,
+            batch: 3,
+            accumulate: false,
+            dlogits,
+        })
     }),
     ("error_free", |d| {
         let n = d.size(1 << 20);
@@ -345,7 +354,7 @@ const KERNELS: &[(&str, One)] = &[
     ("philox_normal", |d| {
         let (rows, d2, raw) = (d.size(5000), d.size(1000), d.flag());
         let (dtype, d2) = if raw { (DType::U32, d2.next_multiple_of(4)) } else { (DType::Real, d2) };
-        let stream = Stream { seed: 1, layer: 2, task: 3, step: 4 };
+        let stream = Stream { seed: 1, layer: 2, task: 3, step: 4, first_row: 0 };
         d.plan(&PhiloxNormal { out: &d.of(dtype, &[rows, d2.next_multiple_of(4)]), d2, stream })
     }),
     ("rotary", |d| {
@@ -373,6 +382,11 @@ const KERNELS: &[(&str, One)] = &[
     ("stream_copy", |d| {
         let n = d.quads(1 << 22);
         d.plan(&StreamCopy { x: &d.t(&[n]), y: &d.t(&[n]) })
+    }),
+    ("normalise", |d| {
+        let (b, c, side) = (d.size(30), d.size(3), d.size(300));
+        let (words, out) = ((b * c * side * side).div_ceil(4), d.t(&[b, c, side, side]));
+        d.plan(&Normalise { bytes: &d.of(DType::U32, &[words]), table: &d.t(&[c, 256]), out: &out })
     }),
     ("token_mean", |d| {
         let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));

@@ -1,11 +1,11 @@
 //! The default runs of both profiles on a few classes, beside the f64 twins: the program's whole way on a device.
 
 use libtest_mimic::{Failed, Trial};
-use minoise::Result;
 use minoise::config::{Config, Profile};
 use minoise::data::{Dataset, Images, icons};
-use minoise::device::Device;
-use minoise::protocol::{Metrics, Watch, run};
+use minoise::device::{Device, Options, Selector};
+use minoise::protocol::{Metrics, Session, Watch, run};
+use minoise::{Error, Result};
 use pollster::block_on;
 
 const CLASSES: u32 = 4;
@@ -35,17 +35,20 @@ fn dataset() -> Result<Dataset> {
     Ok(Dataset { train: first_classes(&all.train), test: first_classes(&all.test), ..all })
 }
 
+fn settings(profile: Profile) -> Config {
+    Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, ..Config::of(profile) }
+}
+
 /// Accuracy over all tasks and what was predicted.
-fn learned(device: &Device, profile: Profile) -> Result<(f64, Vec<u32>)> {
-    let defaults = Config::of(profile);
-    let config = Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, ..defaults };
+fn learned(device: &Device, config: &Config) -> Result<(f64, Vec<u32>)> {
     let mut predictions = Predictions::default();
-    let results = block_on(run(&config, device, &dataset()?, &mut predictions))?;
+    let results = block_on(run(config, device, &dataset()?, &mut predictions))?;
     Ok((results.measured.metrics.a_avg, predictions.0))
 }
 
 fn as_the_twins(device: &Device, oracle: &Device, profile: Profile) -> Result<(), Failed> {
-    let (got, want) = (learned(device, profile)?, learned(oracle, profile)?);
+    let config = settings(profile);
+    let (got, want) = (learned(device, &config)?, learned(oracle, &config)?);
     let differ = got.1.iter().zip(&want.1).filter(|(a, b)| a != b).count();
     if got.1.len() != want.1.len() || differ as f64 > DOUBTFUL * want.1.len() as f64 {
         return Err(format!("{differ} of {} predictions differ from the {} twins'", got.1.len(), want.1.len()).into());
@@ -57,9 +60,54 @@ fn as_the_twins(device: &Device, oracle: &Device, profile: Profile) -> Result<()
     Ok(())
 }
 
+/// What a run was planned to take is what it takes. With less than that it learns the same in smaller parts, or with blocks that
+/// are computed once more, and the device holds no more than it may; with next to nothing it is refused before it begins.
+fn within_memory(selector: &Selector, batch_size: usize, share: f64) -> Result<(), Failed> {
+    let open = |memory| block_on(Device::open_with(selector, &Options { memory, saved: false, ..Options::default() }));
+    // Few random features, so that training takes more than the classifier.
+    let mut config = Config { batch_size, buffer_size: 512, ..settings(Profile::Paper) };
+    let device = open(None)?;
+    let planned = Session::new(&config, &device, &dataset()?)?.memory();
+    device.trim();
+    let want = learned(&device, &config)?;
+    let took = device.stats().peak_bytes_in_use;
+    if took > planned.planned_bytes || 10 * took < 7 * planned.planned_bytes {
+        return Err(format!("{took} bytes taken, {} planned", planned.planned_bytes).into());
+    }
+    drop(device);
+    config.memory_mib = ((share * planned.planned_bytes as f64) as usize >> 20).max(1);
+    let limit = (config.memory_mib as u64) << 20;
+    let device = open(Some(limit))?;
+    let memory = Session::new(&config, &device, &dataset()?)?.memory();
+    if memory.training_part == planned.training_part && !memory.recomputed {
+        return Err(format!("{memory:?} within {limit} bytes").into());
+    }
+    device.trim();
+    let got = learned(&device, &config)?;
+    let differ = got.1.iter().zip(&want.1).filter(|(a, b)| a != b).count();
+    if differ as f64 > DOUBTFUL * want.1.len() as f64 {
+        return Err(format!("{differ} of {} predictions differ with {memory:?}", want.1.len()).into());
+    }
+    let took = device.stats().peak_bytes;
+    if took > limit {
+        return Err(format!("{took} bytes held within {limit}").into());
+    }
+    config.memory_mib = 1;
+    match Session::new(&config, &device, &dataset()?) {
+        Err(Error::Limit { .. }) => Ok(()),
+        other => Err(format!("a megabyte gives {other:?}").into()),
+    }
+}
+
 pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (label, device) in devices {
+        let selector = if device.is_cpu() { Selector::Cpu } else { Selector::Named(device.name().into()) };
+        for (batch_size, share) in [(32, 0.6), (8, 0.8)] {
+            let (name, selector) =
+                (format!("short run within memory, {batch_size} images [{label}]"), selector.clone());
+            trials.push(Trial::test(name, move || within_memory(&selector, batch_size, share)));
+        }
         for profile in [Profile::Paper, Profile::Official] {
             let (device, oracle) = (device.clone(), oracle.clone());
             let name = format!("short run of {} [{label}]", format!("{profile:?}").to_lowercase());

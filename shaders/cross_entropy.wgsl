@@ -1,6 +1,6 @@
-// loss[slot] = 1/rows sum_r (logsumexp(logits[r]) - logits[r][labels[r]])
-// dlogits[r] = (softmax(logits[r]) - onehot(labels[r])) / rows
-// A row whose label is no class adds nothing to the loss and has no gradient; it counts as one of the rows.
+// loss[slot] (+)= 1/batch sum_r (logsumexp(logits[r]) - logits[r][labels[r]])
+// dlogits[r] = (softmax(logits[r]) - onehot(labels[r])) / batch
+// A row whose label is no class adds nothing to the loss and has no gradient; it counts as one of the batch.
 // One workgroup makes everything, so that the loss is summed in a fixed order: it takes WG / LANES rows at a time,
 // each with LANES lanes. Lanes beyond the last row repeat it and store nothing.
 import package::plan::{LANES, WG};
@@ -9,6 +9,8 @@ struct Params {
     rows: u32,
     cols: u32,
     slot: u32,
+    batch: u32,
+    accumulate: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -47,7 +49,7 @@ fn sum_of(width: u32, lane: u32, value: f32) -> f32 {
 @compute @workgroup_size(WG)
 fn main(@builtin(local_invocation_index) lane: u32) {
     let part = lane % LANES;
-    let share = 1.0 / f32(params.rows);
+    let share = 1.0 / f32(params.batch);
     var losses = 0.0;
     for (var row0 = 0u; row0 < params.rows; row0 += ROWS) {
         let inside = row0 + lane / LANES < params.rows;
@@ -70,5 +72,9 @@ fn main(@builtin(local_invocation_index) lane: u32) {
         }
     }
     let total = sum_of(WG, lane, losses);
-    if lane == 0u { loss[params.slot] = total * share; }
+    if lane == 0u {
+        var sum = total * share;
+        if params.accumulate != 0u { sum += loss[params.slot]; }
+        loss[params.slot] = sum;
+    }
 }

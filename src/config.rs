@@ -92,6 +92,9 @@ pub struct Config {
     pub fused_noise: bool,
     /// Whether the backbone stays in half precision on the device.
     pub f16_weights: bool,
+    /// Most MiB of device memory; to stay within, batches are taken in parts and blocks are computed once more. 0 for no limit.
+    #[serde(default)]
+    pub memory_mib: usize,
 }
 
 /// In settings saved before there was a choice.
@@ -147,6 +150,7 @@ impl Config {
             arch: auto(),
             fused_noise: true,
             f16_weights: false,
+            memory_mib: 0,
         }
     }
 

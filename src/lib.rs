@@ -1,28 +1,38 @@
-//! MiN (mixture of noise) for class-incremental learning, on hand-written WGSL kernels.
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
 
+#[doc(hidden)]
 pub mod algorithms;
+#[doc(hidden)]
 pub mod autograd;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 pub mod config;
+#[doc(hidden)]
 pub mod cpu;
 pub mod data;
 pub mod device;
 pub mod error;
 mod host;
+#[doc(hidden)]
 pub mod kernels;
 mod linalg;
+#[doc(hidden)]
 pub mod method;
+#[doc(hidden)]
 pub mod model;
 pub mod protocol;
 pub mod report;
 pub mod roofline;
+#[doc(hidden)]
 pub mod store;
+#[doc(hidden)]
 pub mod tune;
 
+pub use config::Config;
+pub use data::Dataset;
+pub use device::Device;
 pub use error::{Error, Result};
-
-/// Compiles the example of the README.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+pub use protocol::{Model, Session};
+pub use report::Results;

@@ -53,10 +53,17 @@ pub enum Case {
     Train,
     /// The ridge classifier of 1,000 samples with so many random features and classes, from its Gram matrix in float64.
     Ridge([usize; 2]),
+    /// Features of 16 images by a ViT of 12 blocks, heads of 64 columns: width, patch, pixels of an image.
+    Features([usize; 3]),
+    /// A step of profile `paper` with so many modules of width 96: ViT-S/14, 16 images of 98 pixels, m = 2048, 100 classes.
+    Paper(usize),
+    /// A folder of JPEGs as a backbone of 224 pixels sees them.
+    Loader,
 }
 
 impl Case {
-    /// Reads `gemm-768x768x768`, `hidden-3152x192`, `attention-16x3x65x64`, `layernorm-3152x192`, `noise-10`, `train`, `ridge-4096x100`.
+    /// Reads `gemm-768x768x768`, `hidden-3152x192`, `attention-16x3x65x64`, `layernorm-3152x192`, `noise-10`, `train`,
+    /// `ridge-4096x100`, `features-384x14x224`, `paper-10`, `loader`.
     fn parse(text: &str) -> Option<Self> {
         let (name, sizes) = text.split_once('-').unwrap_or((text, ""));
         let sizes: Vec<usize> = sizes.split('x').filter_map(|x| x.parse().ok()).collect();
@@ -68,6 +75,9 @@ impl Case {
             ("noise", &[modules]) => Self::Noise(modules),
             ("train", []) => Self::Train,
             ("ridge", &[m, classes]) => Self::Ridge([m, classes]),
+            ("features", &[dim, patch, image]) => Self::Features([dim, patch, image]),
+            ("paper", &[modules]) => Self::Paper(modules),
+            ("loader", []) => Self::Loader,
             _ => return None,
         })
     }

@@ -1,6 +1,9 @@
-//! minoise's side of a comparison; see `cases.rs` and `compare`. The device is that of `MINOISE_DEVICE`.
+//! minoise's side of a comparison; see `cases.rs` and `compare`. The device is that of `MINOISE_DEVICE`. With the argument
+//! `plain` the images are loaded by a plain loop instead, and there is no other case.
 
 mod cases;
+mod loader;
+mod vit;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,7 +11,7 @@ use std::rc::Rc;
 use cases::{Case, Ready, numbers};
 use minoise::Result;
 use minoise::algorithms::noise::{NoiseLayer, Path};
-use minoise::autograd::{Linear, Tape, Var};
+use minoise::autograd::{Linear, Loss, Tape, Var};
 use minoise::device::{Device, Selector, Tensor};
 use minoise::kernels::attention::Attention;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
@@ -21,6 +24,9 @@ use pollster::block_on;
 const EPS: f32 = 1e-6;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("plain") {
+        return cases::serve(|| (), |case| (case == Case::Loader).then(loader::plain));
+    }
     let device = block_on(Device::open(&Selector::from_flag_or_env(None))).expect("a device");
     eprintln!("minoise on {}", device.name());
     let wait = || block_on(device.finish()).expect("the queue");
@@ -69,6 +75,9 @@ fn build(device: &Device, case: Case) -> Result<Ready> {
         Case::Noise(modules) => noise(device, modules),
         Case::Train => train(device),
         Case::Ridge(shape) => ridge(device, shape),
+        Case::Features(shape) => vit::features(device, shape),
+        Case::Paper(modules) => vit::paper(device, modules),
+        Case::Loader => Ok(loader::ours()),
     }
 }
 
@@ -109,7 +118,7 @@ fn noise(device: &Device, modules: usize) -> Result<Ready> {
     let omega = device.upload(&omega, &[modules])?;
     let (device, again) = (device.clone(), device.clone());
     let forward = Rc::new(move |d: &Device| {
-        let noise = Noise::Sample { seed: 1, layer: 0, step: 0 };
+        let noise = Noise::Sample { seed: 1, layer: 0, step: 0, first_row: 0 };
         let layer = NoiseLayer { proj: &proj, phi: &phi, omega: &omega, layout, modules, noise };
         layer.forward(d, &x, Path::Fused).expect("a pass")
     });
@@ -186,7 +195,7 @@ impl Vit {
         let h = tape.layer_norm(&h, &gamma, &beta, EPS)?;
         let c = tape.class_token(&h, BATCH, TOKENS)?;
         let logits = linear(&mut tape, &c, [&head, &bias], None, Activation::None)?;
-        let root = tape.cross_entropy(&logits, &self.labels, &self.loss, 0)?;
+        let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, self.labels.len()))?;
         let gradients = tape.backward(&root)?;
         self.optimizer.step(&gradients)?;
         device.flush()

@@ -1,17 +1,14 @@
 """PyTorch's side of a comparison (CPU, float32; ridge in float64); see cases.rs and compare. The argument is the number of
 threads; with `draw` behind it passes draw as much noise as they find, and drop it: what is compared is minoise's.
 Results are written into tensors that are there before, wherever PyTorch can."""
+import ctypes
+import math
 import sys
 
 import protocol
 import torch
 import torch.nn.functional as F
-
-EPS = 1e-6
-
-
-def numbers(seed, shape, scale):
-    return torch.from_numpy(protocol.numbers(seed, shape, scale))
+from vit import BATCH, DEPTH, EPS, Vit, images, numbers
 
 
 def noise(modules):
@@ -73,6 +70,79 @@ def train():
     return step
 
 
+class NoiseLayer:
+    """Behind a block. Of two-layer maps those to mu of all but the newest module are one map, as the mixture is linear; the
+    newest, which is trained, stands alone, so that no other gets a gradient."""
+
+    def __init__(self, j, modules, dim, tokens, e=96):
+        self.down, self.up = numbers(400 + 2 * j, (dim, e), 2 / math.sqrt(e)), numbers(401 + 2 * j, (e, dim), 2 / math.sqrt(dim))
+        rows = [numbers(1000 + 100 * i + j, (4 * e * (e + 1),), 0.2) for i in range(modules)]
+        parts = [row.split((2 * e * e, 2 * e, 2 * e * e, 2 * e)) for row in rows]
+        # W1 [e, 2, e], b1 [2, e], W2 [2, e, e], b2 [2, 1, e]; mu, then sigma.
+        parts = [(w1.view(e, 2, e), b1.view(2, e), w2.view(2, e, e), b2.view(2, 1, e)) for w1, b1, w2, b2 in parts]
+        self.old = modules - 1
+        if self.old:
+            w1, b1, w2, b2 = (torch.stack([part[k] for part in parts[:-1]]) for k in range(4))
+            # Inputs first, then module by module.
+            self.w1 = [w1[:, :, k].transpose(0, 1).reshape(e, -1) for k in (0, 1)]
+            self.b1 = [b1[:, k].flatten() for k in (0, 1)]
+            self.mu, self.sigma = (w2[:, 0].reshape(-1, e), b2[:, 0, 0]), (w2[:, 1].contiguous(), b2[:, 1].contiguous())
+        w1, b1, w2, b2 = parts[-1]
+        self.newest = [x.clone().requires_grad_() for x in (w1.reshape(e, -1), b1.flatten(), w2, b2)]
+        self.logits = numbers(500, (modules,), 1.0).requires_grad_()
+        shape = (BATCH * tokens, e)
+        self.eps = torch.stack([torch.from_numpy(protocol.normals(j * 65536 + i, shape)) for i in range(modules)])
+        self.drawn = torch.empty_like(self.eps)
+
+    def maps(self, g, w, b):
+        """The second layers of some maps, [maps, rows, e]."""
+        return torch.baddbmm(b, g.view(len(g), -1, w.shape[1]).transpose(0, 1), w)
+
+    def __call__(self, x):
+        if "draw" in sys.argv[2:]:
+            self.drawn.normal_()
+        h = torch.mm(x, self.down)
+        old, newest = torch.softmax(self.logits, 0).split((self.old, 1))
+        w1, b1, w2, b2 = self.newest
+        mu, sigma = self.maps(F.gelu(torch.addmm(b1, h, w1)), w2, b2).unbind(0)
+        z = newest * torch.addcmul(mu, self.eps[-1], sigma)
+        if self.old:
+            to_mu, to_sigma = (F.gelu(torch.addmm(b, h, w)) for w, b in zip(self.w1, self.b1))
+            (w_mu, b_mu), e = self.mu, z.shape[1]
+            z = z + torch.addmm(old @ b_mu, to_mu, w_mu * old.repeat_interleave(e)[:, None])
+            z = z + torch.tensordot(old, self.eps[:-1] * self.maps(to_sigma, *self.sigma), 1)
+        return torch.addmm(x, z, self.up)
+
+
+def paper(modules, m=2048, classes=100):
+    vit, batch = Vit(384, 14, 98), images(98)
+    d, tokens = vit.dim, vit.w["pos_embed"].shape[1]
+    layers = [NoiseLayer(j, modules, d, tokens) for j in range(DEPTH)]
+    random, head = numbers(501, (d, m), 2 / math.sqrt(m)), numbers(502, (classes, m), 0.1)
+    aux = torch.zeros(classes, m, requires_grad=True)
+    parameters = [aux] + [x for layer in layers for x in [*layer.newest, layer.logits]]
+    optimizer = torch.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=5e-4, fused=True)
+    labels = torch.arange(BATCH) * 7 % classes
+
+    def step():
+        x = vit.embed(batch)
+        for j, layer in enumerate(layers):
+            x = layer(vit.block(x, j, torch.add, F.gelu).view(-1, d)).view(BATCH, tokens, d)
+        p = torch.relu(vit.norm(x[:, 0], "norm") @ random)
+        loss = F.cross_entropy(F.linear(p, head) + F.linear(p, aux), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+def features(dim, patch, image):
+    vit, batch = Vit(dim, patch, image).eval(), images(image)
+    return torch.inference_mode()(lambda: vit(batch))
+
+
 def ridge(m, classes):
     """LAPACK's potrf and potrs."""
     p = numbers(41, (1000, m), 2.0).clamp(min=0).double()
@@ -109,10 +179,17 @@ def build(case):
         return train()
     if name == "ridge":
         return ridge(*sizes)
+    if name == "features":
+        return features(*sizes)
+    if name == "paper":
+        return paper(*sizes)
     return None
 
 
 if __name__ == "__main__":
+    # Freed memory is kept (M_MMAP_MAX and M_TRIM_THRESHOLD of glibc): fresh pages would cost a tenth of large passes.
+    for option, value in ((-4, 0), (-1, 2**31 - 1)):
+        ctypes.CDLL(None).mallopt(option, value)
     torch.set_num_threads(int(sys.argv[1]))
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
     protocol.serve(build, lambda result: result.detach().numpy())

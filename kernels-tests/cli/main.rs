@@ -5,6 +5,7 @@
 mod files;
 
 mod data;
+mod hub;
 mod learned;
 mod statistics;
 
@@ -13,14 +14,14 @@ use std::process::{Command, Output};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden");
 
-fn minoise(args: &[&str]) -> Output {
+fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_minoise"));
+    command.env("MINOISE_DEVICE", "cpu").env("XDG_RUNTIME_DIR", std::env::temp_dir()).args(args);
     command
-        .env("MINOISE_DEVICE", "cpu")
-        .env("XDG_RUNTIME_DIR", std::env::temp_dir())
-        .args(args)
-        .output()
-        .expect("the program starts")
+}
+
+fn minoise(args: &[&str]) -> Output {
+    program(args).output().expect("the program starts")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -29,7 +30,10 @@ fn text(bytes: &[u8]) -> String {
 
 /// Exit code 2, one line on standard error with all of `words`, no trace of a panic.
 fn refused(args: &[&str], words: &[&str]) {
-    let out = minoise(args);
+    is_refusal(args, &minoise(args), words);
+}
+
+fn is_refusal(args: &[&str], out: &Output, words: &[&str]) {
     let error = text(&out.stderr);
     assert_eq!(out.status.code(), Some(2), "{args:?}: {error}");
     let lines: Vec<_> = error.lines().collect();
@@ -155,6 +159,15 @@ fn an_unwritable_out_fails_before_the_run() {
     let start = std::time::Instant::now();
     refused(&["run", "--out", file.to_str().expect("a path")], &["file"]);
     assert!(start.elapsed().as_secs() < 5, "the directory is tried before the work");
+}
+
+/// How often a run is saved means nothing where it is not saved at all. What is wrong with arguments is told in several lines.
+#[test]
+fn save_every_needs_a_directory() {
+    let out = minoise(&["run", "--save-every", "1"]);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(["error: ", "--out", "--resume"].iter().all(|word| error.contains(word)), "{error}");
 }
 
 /// A short run: `results.json` has every key, the same seed gives the same bytes of results.

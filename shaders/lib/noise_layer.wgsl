@@ -9,6 +9,7 @@ struct Params {
     seed_low: u32, seed_high: u32,
     upper: u32,
     step: u32,
+    first_row: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,6 +37,6 @@ fn proj_rows(at: u32, step: u32) -> mat4x4<f32> {
 fn noise(row: u32, col: u32, module_index: u32) -> vec4<f32> {
     let seed = vec2<u32>(params.seed_low, params.seed_high);
     let upper = vec2<u32>(params.upper + module_index, params.step);
-    @if(ALIGNED) { return box_muller(philox(row * UNITS + col, seed, upper)); }
-    @else { return normals_at(row * params.d2 + 4u * col, seed, upper); }
+    @if(ALIGNED) { return box_muller(philox((params.first_row + row) * UNITS + col, seed, upper)); }
+    @else { return normals_at((params.first_row + row) * params.d2 + 4u * col, seed, upper); }
 }

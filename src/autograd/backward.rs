@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::tape::{Node, Tape, Var};
+use super::tape::{Node, Place, Tape, Var};
 use crate::Result;
 use crate::algorithms::noise::NoiseLayer;
 use crate::device::{Device, Tensor};
@@ -19,7 +19,7 @@ use crate::kernels::rotary::Rotary;
 use crate::kernels::token_mean_backward::TokenMeanBackward;
 
 /// Gradients of the tracked tensors.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Gradients(HashMap<usize, Tensor>);
 
 impl Gradients {
@@ -36,20 +36,21 @@ struct Pending {
 }
 
 impl Pending {
-    /// Where to write a contribution of `shape` to the gradient of `var`, and whether to add to what stands there.
-    fn sink(&mut self, var: &Var, shape: &[usize]) -> Result<Option<(Tensor, bool)>> {
-        let Some(node) = var.node else { return Ok(None) };
+    /// Where to write a contribution to the gradient of an operand, and whether to add to what stands there.
+    fn sink(&mut self, of: impl Into<Place>) -> Result<Option<(Tensor, bool)>> {
+        let Place { node, shape } = of.into();
+        let Some(node) = node else { return Ok(None) };
         if let Some(there) = &self.grads[node] {
             return Ok(Some((there.clone(), true)));
         }
-        let new = self.device.reals(shape)?;
+        let new = self.device.reals(&shape)?;
         self.grads[node] = Some(new.clone());
         Ok(Some((new, false)))
     }
 
-    /// Contributes a finished tensor, which the gradient of `var` takes over.
-    fn give(&mut self, var: &Var, grad: &Tensor) -> Result<()> {
-        let Some(node) = var.node else { return Ok(()) };
+    /// Contributes a finished tensor, which the gradient of the node takes over.
+    fn give(&mut self, node: Option<usize>, grad: &Tensor) -> Result<()> {
+        let Some(node) = node else { return Ok(()) };
         match &self.grads[node] {
             Some(there) => self.device.run(&Add { x: grad, y: there }),
             None => {
@@ -65,18 +66,34 @@ impl Tape {
     ///
     /// # Errors
     /// Device errors.
-    pub fn backward(mut self, root: &Var) -> Result<Gradients> {
+    pub fn backward(self, root: &Var) -> Result<Gradients> {
+        self.backward_onto(root, Gradients::default())
+    }
+
+    /// The same, added to those of earlier parts of the batch by a tape that tracked the same tensors.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn backward_onto(self, root: &Var, earlier: Gradients) -> Result<Gradients> {
+        let mut grads = vec![None; self.nodes.len()];
+        for (id, grad) in earlier.0 {
+            grads[self.leaves[&id]] = Some(grad);
+        }
+        self.sweep(root.node, grads)
+    }
+
+    /// From node `last` back to the leaves, of which some may have a gradient already.
+    fn sweep(mut self, last: Option<usize>, grads: Vec<Option<Tensor>>) -> Result<Gradients> {
         let device = self.device.clone();
-        let mut pending = Pending { device: device.clone(), grads: vec![None; self.nodes.len()] };
+        let mut pending = Pending { device: device.clone(), grads };
         let mut leaves = HashMap::new();
         let owner: HashMap<usize, usize> = self.leaves.iter().map(|(&id, &node)| (node, id)).collect();
-        let last = root.node.map_or(0, |n| n + 1);
-        self.nodes.truncate(last);
-        for at in (0..last).rev() {
+        self.nodes.truncate(last.map_or(self.leaves.len(), |node| node + 1));
+        for at in (0..self.nodes.len()).rev() {
             let node = self.nodes.pop().expect("one node a step");
             if let Node::CrossEntropy { logits, dlogits } = &node {
                 // dL/dlogits = (softmax - onehot) / B, made in the forward pass.
-                pending.give(logits, dlogits)?;
+                pending.give(logits.node, dlogits)?;
                 continue;
             }
             let Some(dy) = pending.grads[at].take() else { continue };
@@ -86,7 +103,7 @@ impl Tape {
                     leaves.insert(owner[&at], dy);
                 }
                 // y = act(u) + r, u = x W + b:  dr = dy;  du = dy act'(u);  dx = du W^T;  dW = x^T du;  db = sum du
-                Node::Linear { x, weight, transposed, bias, residual, activation, saved } => {
+                Node::Linear { x, input, weight, transposed, bias, residual, activation, saved } => {
                     let du = match (activation, &saved) {
                         (Activation::None, _) | (_, None) => dy.clone(),
                         (_, Some(saved)) => {
@@ -95,20 +112,34 @@ impl Tape {
                             du
                         }
                     };
-                    if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
+                    if let Some((dx, accumulate)) = pending.sink(x)? {
                         let layout = if transposed { Layout::NN } else { Layout::NT };
                         device.run(&Gemm { accumulate, ..Gemm::new(layout, &du, &weight.value, &dx)? })?;
                     }
-                    if let Some((dw, accumulate)) = pending.sink(&weight, weight.value.shape())? {
-                        let (a, b) = if transposed { (&du, &x.value) } else { (&x.value, &du) };
+                    if let (Some(x), Some((dw, accumulate))) = (&input, pending.sink(&weight)?) {
+                        let (a, b) = if transposed { (&du, x) } else { (x, &du) };
                         Gemm { accumulate, ..Gemm::new(Layout::TN, a, b, &dw)? }.run(&device)?;
                     }
-                    if let Some(bias) = &bias {
+                    if let Some(bias) = bias {
                         column_sum(&mut pending, bias, &du, None)?;
                     }
-                    if let Some(residual) = &residual {
+                    if let Some(residual) = residual {
                         // Last: the residual's gradient takes dy over and may be added to from now on.
-                        pending.give(residual, &dy)?;
+                        pending.give(residual.node, &dy)?;
+                    }
+                }
+                // y = segment(x): done again, with everything kept, and differentiated from dy back.
+                Node::Recomputed { x, segment } => {
+                    let (mut inner, again) = self.inner(&x);
+                    let y = segment.run(&mut inner, &again)?;
+                    let mut grads = vec![None; inner.nodes.len()];
+                    if let Some(node) = y.node {
+                        grads[node] = Some(dy);
+                    }
+                    drop(again);
+                    for (id, grad) in inner.sweep(y.node, grads)?.0 {
+                        let node = if id == x.value.id() { x.node } else { self.leaves.get(&id).copied() };
+                        pending.give(node, &grad)?;
                     }
                 }
                 // y = gamma xh + beta, xh = (x - mean) / std, g = gamma dy:
@@ -116,7 +147,7 @@ impl Tape {
                 Node::LayerNorm { x, gamma, beta, stats } => {
                     column_sum(&mut pending, &gamma, &dy, Some((&x.value, &stats)))?;
                     column_sum(&mut pending, &beta, &dy, None)?;
-                    if let Some((dx, accumulate)) = pending.sink(&x, x.value.shape())? {
+                    if let Some((dx, accumulate)) = pending.sink(&x)? {
                         let norm = LayerNormBackward {
                             x: &x.value,
                             gamma: &gamma.value,
@@ -156,7 +187,7 @@ impl Tape {
                         tokens,
                         heads,
                     })?;
-                    pending.give(&qkv, &dqkv)?;
+                    pending.give(qkv.node, &dqkv)?;
                 }
                 // y = x + (sum_i omega_i z_i) U: see algorithms::noise for the rules inside.
                 // omega = softmax(a): da_i = omega_i (domega_i - sum_j omega_j domega_j)
@@ -172,33 +203,33 @@ impl Tape {
                     let want = n.phi.node.is_some() || n.logits.is_some();
                     let path = n.path.unwrap_or_else(|| layer.path(&device, &n.x.value, true));
                     let grads = layer.backward(&device, &n.x.value, &dy, path, want)?;
-                    pending.give(&n.x, &grads.dx)?;
+                    pending.give(n.x.node, &grads.dx)?;
                     if let Some(phi) = &grads.phi {
-                        pending.give(&n.phi, phi)?;
+                        pending.give(n.phi.node, phi)?;
                     }
                     if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
                         let da = device.reals(logits.value.shape())?;
                         device.run(&MixtureBackward { partials: domega, omega: &n.omega, out: &da, layer: 0 })?;
-                        pending.give(logits, &da)?;
+                        pending.give(logits.node, &da)?;
                     }
                 }
                 // y = R x with R orthogonal: dx = R^T dy, in place, since nobody else holds the gradient of a result.
                 Node::Rotary { qkv, table, batch, tokens, heads } => {
                     device.run(&Rotary { x: &dy, table: &table, batch, tokens, heads, inverse: true })?;
-                    pending.give(&qkv, &dy)?;
+                    pending.give(qkv.node, &dy)?;
                 }
                 // y = gate(a) b, u = a | b:  da = dy b gate'(a);  db = dy gate(a)
                 Node::Glu { gate, u } => {
                     let du = device.reals(u.value.shape())?;
                     device.run(&GluBackward { gate, u: &u.value, dy: &dy, du: &du })?;
-                    pending.give(&u, &du)?;
+                    pending.give(u.node, &du)?;
                 }
                 // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.
                 Node::TokenMean { x, range } => {
-                    let dx = device.reals(x.value.shape())?;
+                    let dx = device.reals(&x.shape)?;
                     device.run(&TokenMeanBackward { dy: &dy, range, dx: &dx })?;
                     // Recorded as [B, N, d1]; the tokens flow on as rows.
-                    pending.give(&x, &dx.reshape(&[dx.rows(), dx.cols()]))?;
+                    pending.give(x.node, &dx.reshape(&[dx.rows(), dx.cols()]))?;
                 }
             }
         }
@@ -206,10 +237,15 @@ impl Tape {
     }
 }
 
-/// Adds the sum over rows of `dy` (times the normalised input, for a LayerNorm's scale) to the gradient of `var`.
-fn column_sum(pending: &mut Pending, var: &Var, dy: &Tensor, normalised: Option<(&Tensor, &Tensor)>) -> Result<()> {
+/// Adds the sum over rows of `dy` (times the normalised input, for a LayerNorm's scale) to the gradient of an operand.
+fn column_sum(
+    pending: &mut Pending,
+    of: impl Into<Place>,
+    dy: &Tensor,
+    normalised: Option<(&Tensor, &Tensor)>,
+) -> Result<()> {
     let device = pending.device.clone();
-    if let Some((out, accumulate)) = pending.sink(var, var.value.shape())? {
+    if let Some((out, accumulate)) = pending.sink(of)? {
         device.run(&ColumnSum {
             x: dy,
             out: &out,

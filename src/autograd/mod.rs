@@ -5,5 +5,5 @@ mod ops;
 mod tape;
 
 pub use backward::Gradients;
-pub use ops::{Linear, NoiseOp, Weights};
-pub use tape::{Tape, Var};
+pub use ops::{Linear, Loss, NoiseOp, Weights};
+pub use tape::{Segment, Tape, Var};

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tape::{Node, NoiseNode, Tape, Var};
+use super::tape::{Node, NoiseNode, Place, Segment, Tape, Var};
 use crate::Result;
 use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{DType, Tensor};
@@ -46,6 +46,24 @@ pub struct NoiseOp<'a> {
     pub path: Option<Path>,
 }
 
+/// Where a loss goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss<'a> {
+    pub loss: &'a Tensor,
+    pub slot: usize,
+    /// Images of the batch, of which these may be a part.
+    pub batch: usize,
+    /// Whether this part is added to earlier ones.
+    pub accumulate: bool,
+}
+
+impl<'a> Loss<'a> {
+    /// `loss[slot]`, of all `batch` images at once.
+    pub fn new(loss: &'a Tensor, slot: usize, batch: usize) -> Self {
+        Self { loss, slot, batch, accumulate: false }
+    }
+}
+
 /// Where the mixture weights come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Weights<'a> {
@@ -80,14 +98,22 @@ impl Tape {
         let saved = if op.activation == Activation::Relu { Some(out.clone()) } else { pre };
         let tracked = upstream || op.residual.is_some_and(|r| r.node.is_some());
         Ok(self.result(out, tracked, || Node::Linear {
-            x: x.clone(),
+            x: x.into(),
+            input: op.weight.node.map(|_| x.value.clone()),
             weight: op.weight.clone(),
             transposed: op.transposed,
-            bias: op.bias.cloned(),
-            residual: op.residual.cloned(),
+            bias: op.bias.map(Place::from),
+            residual: op.residual.map(Place::from),
             activation: op.activation,
             saved,
         }))
+    }
+
+    /// What `segment` makes of x; for the backward pass nothing of it is kept but x: there it is done once more.
+    pub fn recomputed(&mut self, x: &Var, segment: Segment) -> Result<Var> {
+        let (mut inner, again) = self.inner(x);
+        let y = segment.run(&mut inner, &again)?;
+        Ok(self.result(y.value, y.node.is_some(), || Node::Recomputed { x: x.clone(), segment }))
     }
 
     /// Layer normalisation over the last dimension.
@@ -183,14 +209,28 @@ impl Tape {
         let whole = x.value.reshape(&[batch, tokens, d1]);
         let out = self.device.reals(&[batch, d1])?;
         self.device.run(&TokenMean { x: &whole, range: range.clone(), out: &out })?;
-        Ok(self.result(out, x.node.is_some(), || Node::TokenMean { x: Var { value: whole, ..x.clone() }, range }))
+        Ok(self.result(out, x.node.is_some(), || Node::TokenMean {
+            x: Place { node: x.node, shape: vec![batch, tokens, d1] },
+            range,
+        }))
     }
 
-    /// Mean softmax cross-entropy, left on the device in `loss[slot]`; returns the root for [`Tape::backward`].
-    pub fn cross_entropy(&mut self, logits: &Var, labels: &Tensor, loss: &Tensor, slot: usize) -> Result<Var> {
+    /// Mean softmax cross-entropy, left on the device; returns the root for [`Tape::backward`].
+    pub fn cross_entropy(&mut self, logits: &Var, labels: &Tensor, to: Loss<'_>) -> Result<Var> {
         debug_assert_eq!(labels.dtype(), DType::U32);
         let dlogits = self.device.reals(logits.value.shape())?;
-        self.device.run(&CrossEntropy { logits: &logits.value, labels, loss, slot, dlogits: &dlogits })?;
-        Ok(self.result(loss.clone(), logits.node.is_some(), || Node::CrossEntropy { logits: logits.clone(), dlogits }))
+        let Loss { loss, slot, batch, accumulate } = to;
+        let logits_in = &logits.value;
+        self.device.run(&CrossEntropy {
+            logits: logits_in,
+            labels,
+            loss,
+            slot,
+            batch,
+            accumulate,
+            dlogits: &dlogits,
+        })?;
+        let tracked = logits.node.is_some();
+        Ok(self.result(loss.clone(), tracked, || Node::CrossEntropy { logits: logits.into(), dlogits }))
     }
 }

@@ -1,8 +1,11 @@
 //! The tape: an owned arena of the operations that touch something tracked.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
+use std::rc::Rc;
 
+use crate::Result;
 use crate::algorithms::noise::Path;
 use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
@@ -27,18 +30,58 @@ impl Var {
     }
 }
 
+/// A part of the computation that can be done once more: what it makes of its operand.
+#[derive(Clone)]
+pub struct Segment(Rc<dyn Fn(&mut Tape, &Var) -> Result<Var>>);
+
+impl Segment {
+    pub fn new(work: impl Fn(&mut Tape, &Var) -> Result<Var> + 'static) -> Self {
+        Self(Rc::new(work))
+    }
+
+    pub(super) fn run(&self, tape: &mut Tape, x: &Var) -> Result<Var> {
+        (self.0)(tape, x)
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Segment")
+    }
+}
+
+/// The place of an operand's gradient, where the rule needs no more of it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    pub node: Option<usize>,
+    pub shape: Vec<usize>,
+}
+
+impl From<&Var> for Place {
+    fn from(var: &Var) -> Self {
+        Self { node: var.node, shape: var.value.shape().to_vec() }
+    }
+}
+
 /// One recorded operation with what its backward rule needs.
 #[derive(Debug)]
 pub(super) enum Node {
     Leaf,
     Linear {
-        x: Var,
+        x: Place,
+        /// What x is, where the weight is tracked.
+        input: Option<Tensor>,
         weight: Var,
         transposed: bool,
-        bias: Option<Var>,
-        residual: Option<Var>,
+        bias: Option<Place>,
+        residual: Option<Place>,
         activation: Activation,
         saved: Option<Tensor>,
+    },
+    /// Nothing of it is saved but its operand.
+    Recomputed {
+        x: Var,
+        segment: Segment,
     },
     LayerNorm {
         x: Var,
@@ -56,7 +99,7 @@ pub(super) enum Node {
     },
     Noise(Box<NoiseNode>),
     TokenMean {
-        x: Var,
+        x: Place,
         range: Range<usize>,
     },
     Rotary {
@@ -71,7 +114,7 @@ pub(super) enum Node {
         u: Var,
     },
     CrossEntropy {
-        logits: Var,
+        logits: Place,
         dlogits: Tensor,
     },
 }
@@ -112,6 +155,18 @@ impl Tape {
 
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// A tape that differentiates with respect to the same tensors, and to `x`.
+    pub(super) fn inner(&self, x: &Var) -> (Self, Var) {
+        let mut tape = Self { device: self.device.clone(), nodes: Vec::new(), leaves: HashMap::new() };
+        let own = x.node.map(|_| x.value.id());
+        for id in self.leaves.keys().copied().chain(own) {
+            let node = tape.push(Node::Leaf);
+            tape.leaves.insert(id, node);
+        }
+        let x = tape.var(&x.value);
+        (tape, x)
     }
 
     /// A parameter or input: tracked if the tape was made with it, else a constant.

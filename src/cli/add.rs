@@ -6,10 +6,9 @@ use std::time::Duration;
 use pollster::block_on;
 
 use super::drive::{Keep, drive};
-use super::run::{free, introduced};
+use super::run::{free, introduced, open};
 use super::{AddArgs, DATA_SETTINGS};
 use crate::data;
-use crate::device::{Device, Selector};
 use crate::protocol::{Model, Session};
 use crate::{Error, Result};
 
@@ -22,6 +21,7 @@ const TRAINING_SETTINGS: &[&str] = &[
     "fit_batch",
     "epochs",
     "gamma",
+    "memory_mib",
     "augment",
     "crop_scale",
     "brightness",
@@ -41,7 +41,7 @@ pub(super) fn add(args: AddArgs) -> Result<ExitCode> {
         config.weights = weights;
     }
     let dataset = data::load(&config.data, &config.images)?;
-    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
+    let device = open(args.device.as_deref(), &config)?;
     let sizes = args.tasks.as_ref().map_or(&[][..], |sizes| sizes.as_slice());
     let session = block_on(Session::extend(&args.checkpoint, &config, &device, &dataset, sizes))?;
     let mut intro = introduced(&device, &dataset);

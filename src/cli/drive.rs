@@ -75,6 +75,7 @@ pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'
     listens.map_err(|e| Error::Unsupported(format!("no handler for Ctrl-C: {e}")))?;
     let mut out = Output { saved: keep.is_some(), closed: false };
     intro.iter().try_for_each(|text| out.line(text))?;
+    out.line(&planned(&session))?;
     session.notes().iter().for_each(|note| eprintln!("note: {}", super::one_line(note)));
     out.line(&report::header())?;
     let mut table = Table { bars: Bars::new(), row: None };
@@ -107,6 +108,19 @@ pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'
     }
     summary(&session, keep, &mut out)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the run will take of the device's memory.
+fn planned(session: &Session) -> String {
+    let memory = session.memory();
+    let mut text = format!("memory: {} MiB of the device at most", memory.planned_bytes.div_ceil(1 << 20));
+    if memory.training_part < memory.training_batch {
+        text += &format!(", {} of {} training images at once", memory.training_part, memory.training_batch);
+    }
+    if memory.recomputed {
+        text += ", blocks computed once more";
+    }
+    text
 }
 
 fn stop(keep: Option<&Keep<'_>>) -> Result<ExitCode> {

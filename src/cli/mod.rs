@@ -75,14 +75,17 @@ struct RunArgs {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
     /// Directory for results.json, the model, and what it takes to go on after an interruption.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", group = "kept")]
     out: Option<PathBuf>,
+    /// Most MiB of device memory (setting `memory_mib`): batches are taken in parts to stay within.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<usize>,
     /// Go on with the run in this directory.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["config", "profile", "seed", "out", "set"])]
+    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "profile", "seed", "memory", "out", "set"])]
     resume: Option<PathBuf>,
-    /// Minutes between two saves within a step of a task, besides those after every step.
-    #[arg(long, value_name = "MINUTES", default_value = "5", value_parser = minutes)]
-    save_every: f64,
+    /// Minutes between two saves within a step of a task, besides those after every step; 5 unless given.
+    #[arg(long, value_name = "MINUTES", requires = "kept", value_parser = minutes)]
+    save_every: Option<f64>,
     /// One setting; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,

@@ -10,17 +10,19 @@ use super::RunArgs;
 use super::drive::{Keep, drive};
 use crate::config::Config;
 use crate::data::{self, Dataset};
-use crate::device::{Device, Selector};
+use crate::device::{Device, Options, Selector};
 use crate::protocol::{self, Session};
 use crate::{Error, Result, report};
 
+/// Minutes between two saves unless `--save-every` is given, which needs a directory and so can have no default.
+const SAVE_EVERY: f64 = 5.0;
+
 pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
-    let selector = Selector::from_flag_or_env(args.device.as_deref());
-    let every = Duration::from_secs_f64(60.0 * args.save_every);
+    let every = Duration::from_secs_f64(60.0 * args.save_every.unwrap_or(SAVE_EVERY));
     if let Some(dir) = &args.resume {
         let config = protocol::saved_settings(dir)?;
         let dataset = data::load(&config.data, &config.images)?;
-        let device = block_on(Device::open(&selector))?;
+        let device = open(args.device.as_deref(), &config)?;
         let session = block_on(Session::resume(dir, &device, &dataset))?;
         let (tasks, done) = session.tasks();
         let mut intro = introduced(&device, &dataset);
@@ -29,14 +31,22 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     }
     let mut config = Config::load(args.profile, args.config.as_deref(), &args.set)?;
     config.seed = args.seed.unwrap_or(config.seed);
+    config.memory_mib = args.memory.unwrap_or(config.memory_mib);
+    config.validate()?;
     if let Some(dir) = &args.out {
         free(dir)?;
     }
     let dataset = data::load(&config.data, &config.images)?;
-    let device = block_on(Device::open(&selector))?;
+    let device = open(args.device.as_deref(), &config)?;
     let session = Session::new(&config, &device, &dataset)?;
     let keep = args.out.as_deref().map(|dir| Keep { dir, every });
     drive(session, &introduced(&device, &dataset), keep.as_ref())
+}
+
+/// The device of a run, which holds no more than the settings allow.
+pub(super) fn open(flag: Option<&str>, config: &Config) -> Result<Device> {
+    let memory = (config.memory_mib > 0).then_some((config.memory_mib as u64) << 20);
+    block_on(Device::open_with(&Selector::from_flag_or_env(flag), &Options { memory, ..Options::default() }))
 }
 
 /// Refuses a directory that cannot be written, or holds a run that is not over.

@@ -14,6 +14,9 @@ pub const MAX_NOISE_HIDDEN: usize = 1 << 12;
 /// The most random features, [`MAX_FEATURES`](crate::model::head::MAX_FEATURES).
 pub(super) const MAX_BUFFER: usize = 1 << 15;
 
+/// The most memory that a setting may ask for, 1 PiB in MiB.
+const MAX_MEMORY: usize = 1 << 30;
+
 /// The most epochs of a task, whose batches are all drawn before the first.
 const MAX_EPOCHS: usize = 10_000;
 
@@ -60,6 +63,7 @@ impl Config {
             ("init_classes", self.init_classes, 1, MAX_COUNT),
             ("fit_epochs", self.fit_epochs, 0, MAX_EPOCHS),
             ("increment", self.increment, 0, MAX_COUNT),
+            ("memory_mib", self.memory_mib, 0, MAX_MEMORY),
         ] {
             check((least..=most).contains(&value), key, value, &format!("from {least} to {most}"))?;
         }

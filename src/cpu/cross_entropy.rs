@@ -14,7 +14,7 @@ impl Twin for CrossEntropy<'_> {
             return;
         }
         let cols = self.logits.cols();
-        let share = R::of(1.0) / R::of(labels.len() as f64);
+        let share = R::of(1.0) / R::of(self.batch as f64);
         let rows = dlogits.par_chunks_exact_mut(cols).zip(logits.par_chunks_exact(cols)).zip(labels);
         let losses: Vec<R> = rows
             .map(|((d, x), &label)| {
@@ -38,6 +38,7 @@ impl Twin for CrossEntropy<'_> {
                 Real::ln(sum) + (largest - x[label])
             })
             .collect();
-        loss[self.slot] = losses.into_iter().sum::<R>() * share;
+        let sum = losses.into_iter().sum::<R>() * share;
+        loss[self.slot] = if self.accumulate { loss[self.slot] + sum } else { sum };
     }
 }

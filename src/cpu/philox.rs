@@ -101,9 +101,9 @@ fn normals_of_blocks<R: Real>(stream: Stream, block: u32) -> [[R; 4]; LANES] {
     R::columns(z)
 }
 
-/// The normals of `rows` rows of `d2` elements from row `row` on, each row padded with zeros to `e` elements.
+/// The normals of `rows` rows of `d2` elements from row `row` of the stream's on, each row padded with zeros to `e` elements.
 pub fn rows<R: Real>(stream: Stream, row: usize, [rows, d2, e]: [usize; 3], scratch: &mut Vec<R>, out: &mut [R]) {
-    let first = row * d2;
+    let first = (stream.first_row as usize + row) * d2;
     if d2 == e {
         // Rows are whole blocks.
         return normals(stream, (first / 4) as u32, &mut out[..rows * e]);
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn known_answer() {
-        let x = words(Stream { seed: 0, layer: 0, task: 0, step: 0 }, 0);
+        let x = words(Stream { seed: 0, layer: 0, task: 0, step: 0, first_row: 0 }, 0);
         assert_eq!([x[0][0], x[1][0], x[2][0], x[3][0]], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]);
     }
 

@@ -23,8 +23,9 @@ impl Twin for PhiloxNormal<'_> {
 
 /// The random words, block after block.
 fn raw(k: &PhiloxNormal<'_>, out: &mut [u32]) {
+    let before = k.stream.first_row * (k.d2 / 4) as u32;
     for (i, chunk) in out.chunks_mut(4 * LANES).enumerate() {
-        let x = words(k.stream, (i * LANES) as u32);
+        let x = words(k.stream, before + (i * LANES) as u32);
         chunk.iter_mut().enumerate().for_each(|(i, to)| *to = x[i % 4][i / 4]);
     }
 }

@@ -171,6 +171,27 @@ struct Parts {
 /// # Errors
 /// [`Error::Data`] if a file is missing, malformed or does not fit the others, or a class has no image in a split;
 /// [`Error::Config`] where a setting does not suit the data; [`Error::Io`] if a file cannot be read.
+///
+/// # Examples
+/// A folder for each class, which does not say what is for the test:
+/// ```
+/// use minoise::data::{self, Settings};
+///
+/// let dir = tempfile::tempdir()?;
+/// for (class, grey) in [("day", 255_u8), ("night", 0)] {
+///     std::fs::create_dir(dir.path().join(class))?;
+///     for name in ["1.png", "2.png"] {
+///         let file = dir.path().join(class).join(name);
+///         image::save_buffer(file, &[grey; 64], 8, 8, image::ExtendedColorType::L8)?;
+///     }
+/// }
+/// let settings = Settings { test_share: 0.5, ..Settings::default() };
+/// let dataset = data::load(&dir.path().display().to_string(), &settings)?;
+/// assert_eq!(dataset.classes, ["day", "night"]);
+/// assert_eq!((dataset.train.len(), dataset.test.len()), (2, 2));
+/// assert_eq!(dataset.train.picture(1)?.pixels, [0; 64]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn load(data: &str, settings: &Settings) -> Result<Dataset> {
     let (name, parts) = parts(data)?;
     split::divided(&name, parts, settings)

@@ -60,7 +60,8 @@ fn luma([r, g, b]: [u8; 3]) -> u8 {
 }
 
 /// Decodes an image file; `file` names it in errors. Palettes become colours, 16 bits are rounded to 8, CMYK becomes RGB,
-/// alpha is left aside (as torchvision does), and so is the orientation that a camera notes.
+/// alpha is left aside (as torchvision does). The orientation that a camera notes in EXIF is not applied, nor is it by Pillow's
+/// `Image.open` and torchvision's `ImageFolder`.
 ///
 /// # Errors
 /// [`Error::Data`] where the bytes are of no known format, damaged or cut off, or announce more than 2^26 pixels.

@@ -135,6 +135,11 @@ impl Pool {
         self.state.lock().expect("pool").peak
     }
 
+    /// Most bytes that live tensors ever held.
+    pub fn peak_in_use(&self) -> u64 {
+        self.state.lock().expect("pool").peak_in_use
+    }
+
     /// Frees what no tensor uses.
     pub fn trim(&self) {
         let mut pool = self.state.lock().expect("pool");

@@ -12,12 +12,14 @@ pub enum DeviceClass {
     Cpu,
     /// A Vulkan or GL implementation that runs on the CPU (lavapipe, SwiftShader).
     SoftwareGpu,
+    /// A real GPU, of whatever backend.
     Gpu,
 }
 
 /// Limits and features that plans look at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Caps {
+    /// What kind of device it is.
     pub class: DeviceClass,
     /// Bytes of one storage binding.
     pub max_binding: u64,
@@ -29,6 +31,7 @@ pub struct Caps {
     pub max_invocations: u32,
     /// Workgroups in each dimension of a dispatch.
     pub max_groups: u32,
+    /// Storage bindings of one dispatch.
     pub storage_buffers: u32,
     /// Alignment of a uniform slot.
     pub uniform_alignment: u32,
@@ -40,6 +43,7 @@ pub struct Caps {
     pub f16: bool,
     /// Side of the cooperative matrices (16, else 8) whose halves multiply into f32 sums.
     pub matrix: Option<u32>,
+    /// Whether a GPU can time single dispatches, as [`Device::profile`](super::Device::profile) does.
     pub timestamps: bool,
     /// Measured choices between plans.
     #[serde(skip)]

@@ -6,6 +6,7 @@ use crate::Result;
 /// How a dispatch touches a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
+    /// Only read.
     Read,
     /// Written in full, or read and updated.
     Write,
@@ -14,12 +15,15 @@ pub enum Access {
 /// Scalar type of a params field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scalar {
+    /// An unsigned integer of 32 bits.
     U32,
+    /// A float of 32 bits.
     F32,
 }
 
 /// Rust type of a params field.
 pub trait ParamScalar {
+    /// The scalar type that it has in the shader.
     const KIND: Scalar;
 }
 impl ParamScalar for u32 {
@@ -54,7 +58,9 @@ macro_rules! params {
 /// A value that the shader sees as `package::plan::NAME` (numbers) or as a feature of `@if(...)` (flags).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Constant {
+    /// A number.
     U32(u32),
+    /// A flag.
     Flag(bool),
 }
 
@@ -63,6 +69,7 @@ pub enum Constant {
 pub struct Plan {
     /// File in `shaders/`, without ending.
     pub shader: &'static str,
+    /// Names and values of what the shader is assembled with.
     pub constants: Vec<(&'static str, Constant)>,
     /// Invocations of one workgroup.
     pub workgroup: u32,
@@ -90,6 +97,7 @@ pub fn grid(n: usize, caps: &Caps) -> [u32; 3] {
 pub trait Kernel {
     /// The kernel's name: its shader, twin and test carry the same.
     const NAME: &'static str;
+    /// The kernel's uniform struct.
     type Params: Params;
     /// Sizes and scalars; all indices follow from them, and [`Kernel::operands`] from the same numbers.
     fn params(&self) -> Self::Params;
@@ -117,6 +125,7 @@ pub trait Kernel {
 
 /// The same computation on the CPU: the device where there is no GPU, and in f64 the oracle.
 pub trait Twin: Kernel {
+    /// Does on the host what the kernel does on a GPU; the operands are in the order of [`Kernel::operands`].
     fn twin<R: Real>(&self, io: Io<'_, R>);
 }
 
@@ -153,19 +162,25 @@ impl<K: Twin> Twin for WithPlan<K> {
 /// One host slice that a twin reads.
 #[derive(Clone, Copy)]
 pub enum In<'a, R> {
+    /// Numbers, halves among them.
     Real(&'a [R]),
+    /// Integers.
     U32(&'a [u32]),
 }
 
 /// One host slice that a twin writes.
 pub enum Out<'a, R> {
+    /// Numbers.
     Real(&'a mut [R]),
+    /// Integers.
     U32(&'a mut [u32]),
 }
 
 /// The operands of a twin, in the order of [`Kernel::operands`].
 pub struct Io<'a, R> {
+    /// What is only read.
     pub ins: Vec<In<'a, R>>,
+    /// What is written or updated.
     pub outs: Vec<Out<'a, R>>,
 }
 

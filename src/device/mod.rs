@@ -58,18 +58,26 @@ fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
 /// What a dispatch would have been: recorded by [`Device::capture`].
 #[derive(Clone, Debug)]
 pub struct Captured {
+    /// The kernel's name.
     pub kernel: &'static str,
+    /// How it would have run.
     pub plan: Plan,
+    /// Name, byte offset and type of every field of its params.
     pub fields: &'static [(&'static str, usize, Scalar)],
+    /// Its operands, without the params.
     pub bindings: Vec<Binding>,
 }
 
 /// What a shader must declare for an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
+    /// Number in the shader; params are binding 0.
     pub number: u32,
+    /// Name in the shader.
     pub name: &'static str,
+    /// Whether it is written.
     pub access: Access,
+    /// Element type that the shader declares.
     pub dtype: DType,
 }
 
@@ -82,15 +90,21 @@ impl From<&Operand<'_>> for Binding {
 /// Counters of a device since it was opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
+    /// Kernels started, or twins on the CPU device.
     pub dispatches: u64,
     /// Times that recorded work was handed to a GPU.
     pub submissions: u64,
+    /// Bytes of live tensors.
     pub bytes_in_use: u64,
     /// Bytes free and kept for the next tensors.
     pub pooled_bytes: u64,
+    /// Most bytes held, in use and kept.
     pub peak_bytes: u64,
+    /// Most bytes in use.
+    pub peak_bytes_in_use: u64,
     /// Seconds spent assembling and compiling pipelines (wall clock).
     pub compile_seconds: f64,
+    /// Compiled pipelines; none on the CPU device.
     pub pipelines: usize,
 }
 
@@ -140,6 +154,7 @@ impl Device {
         &self.0.name
     }
 
+    /// Limits and features that plans look at.
     pub fn caps(&self) -> &Caps {
         &self.0.caps
     }
@@ -154,6 +169,7 @@ impl Device {
         matches!(self.0.backend, Backend::Cpu(Precision::F64))
     }
 
+    /// What the device has done so far, and the memory that it holds.
     pub fn stats(&self) -> Stats {
         let (compile_seconds, pipelines) = match &self.0.backend {
             Backend::Gpu(gpu) => gpu.compile_stats(),
@@ -168,6 +184,7 @@ impl Device {
             bytes_in_use: self.0.pool.in_use(),
             pooled_bytes: self.0.pool.pooled(),
             peak_bytes: self.0.pool.peak(),
+            peak_bytes_in_use: self.0.pool.peak_in_use(),
             compile_seconds,
             pipelines,
         }
@@ -196,6 +213,10 @@ impl Device {
             if let (Some(start), Some(tally)) = (profiled, &mut *self.0.tally.lock().expect("tally")) {
                 tally.add(K::NAME, start.elapsed().as_secs_f64());
             }
+            return Ok(());
+        }
+        if self.0.planner && !capturing && self.0.caps.class == DeviceClass::Cpu {
+            // Twins have no plans.
             return Ok(());
         }
         let plan = self.plan(kernel)?;

@@ -9,8 +9,11 @@ use crate::{Error, Result};
 /// The dispatches of one kernel while profiling was on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profiled {
+    /// The kernel's name.
     pub kernel: &'static str,
+    /// The number of its dispatches.
     pub count: u64,
+    /// Seconds that all of them took.
     pub seconds: f64,
 }
 

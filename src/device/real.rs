@@ -25,16 +25,23 @@ pub trait Real:
 {
     /// Unit roundoff times two (distance from 1 to the next number).
     const EPSILON: f64;
+    /// The nearest number of this type.
     fn of(x: f64) -> Self;
+    /// The same number in f64, exactly.
     fn get(self) -> f64;
+    /// `e^self`; f32 saturates at 1.4 * 2^-126 and just under 2^128.
     fn exp(self) -> Self;
+    /// Natural logarithm of a positive normal number.
     fn ln(self) -> Self;
+    /// Square root.
     fn sqrt(self) -> Self;
     /// `self a + b` in one rounding; fast only in code compiled for vectors.
     fn mul_add(self, a: Self, b: Self) -> Self;
+    /// Sine and cosine of an angle in turns, `2 pi` each.
     fn sin_cos_turns(turns: Self) -> (Self, Self);
     /// Distribution function and density of the standard normal distribution.
     fn normal(self) -> (Self, Self);
+    /// The larger of the two; of a number and NaN, the number.
     fn max(self, other: Self) -> Self;
     /// The columns of four rows, one after the other.
     #[inline(always)]

@@ -8,10 +8,15 @@ use crate::{Error, Result, host};
 /// One adapter as `minoise info` shows it.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterReport {
+    /// `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
     pub backend: String,
+    /// What the driver calls the adapter.
     pub name: String,
+    /// Name and version of the driver, as far as it tells them.
     pub driver: String,
+    /// `DiscreteGpu`, `IntegratedGpu`, `VirtualGpu`, `Cpu` (a software driver) or `Other`.
     pub kind: String,
+    /// What it can do, before it is opened and without measured choices.
     pub caps: Caps,
 }
 
@@ -55,6 +60,7 @@ impl AdapterReport {
 pub enum Selector {
     /// A real GPU (discrete, then integrated), else the CPU device.
     Auto,
+    /// The host's cores.
     Cpu,
     /// A real GPU, or an error.
     Gpu,

@@ -70,6 +70,7 @@ sources![
     "noise_mix_backward",
     "noise_mix_backward_rows",
     "noise_mix_rows",
+    "normalise",
     "pair_product",
     "pair_product_rows",
     "patch_embed",

@@ -11,6 +11,7 @@ pub enum DType {
     Real,
     /// Halves packed in pairs into u32 words on a GPU; kept as `Real` on the CPU device.
     F16,
+    /// Unsigned integers of 32 bits, on every device.
     U32,
 }
 
@@ -28,6 +29,7 @@ impl Tensor {
         Self { buffer, shape: shape.to_vec(), dtype, whole: shape.iter().product() }
     }
 
+    /// Its dimensions; elements of the last one are neighbours.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -37,10 +39,12 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// Whether a dimension is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
+    /// Type of its elements.
     pub fn dtype(&self) -> DType {
         self.dtype
     }

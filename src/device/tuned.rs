@@ -11,10 +11,13 @@ use crate::{Error, Result, host};
 /// One measured problem and the variant that was fastest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
+    /// The kernel's name.
     pub kernel: String,
     /// What distinguishes problems besides their size.
     pub class: String,
+    /// Its shapes, in the kernel's own order.
     pub size: Vec<usize>,
+    /// Name of the fastest variant.
     pub variant: String,
 }
 
@@ -38,6 +41,7 @@ struct File {
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 impl Tuned {
+    /// A table of these choices, without the number of workgroups that run at once.
     pub fn new(choices: Vec<Choice>) -> Self {
         Self { choices: choices.into(), resident: None }
     }
@@ -52,6 +56,7 @@ impl Tuned {
         self.resident
     }
 
+    /// Whether nothing was chosen.
     pub fn is_empty(&self) -> bool {
         self.choices.is_empty()
     }

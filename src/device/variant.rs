@@ -27,6 +27,7 @@ pub trait Varied: Kernel {
     /// What distinguishes problems of one size in the table of an adapter.
     fn class(&self) -> &'static str;
 
+    /// Shapes of the problem, in the kernel's own order: what the nearest measured problem is found by.
     fn size(&self) -> Vec<usize>;
 
     /// The variants that can run these shapes on a device with `caps`.
@@ -66,6 +67,7 @@ pub enum Form {
 }
 
 impl Form {
+    /// Both, tiles first.
     pub const ALL: [Self; 2] = [Self::Tiles, Self::Rows];
 
     /// Software devices take rows where they can, real GPUs only where that was measured.

@@ -6,10 +6,13 @@ use crate::{Error, Result};
 /// A batch of matrices inside a tensor. A vector is a matrix of one row.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
+    /// The tensor that holds it.
     pub tensor: &'a Tensor,
     /// Element at which the first matrix starts.
     pub offset: usize,
+    /// Rows of each matrix.
     pub rows: usize,
+    /// Elements of a row, which stand side by side.
     pub cols: usize,
     /// Elements from one row to the next.
     pub ld: usize,
@@ -98,7 +101,9 @@ pub struct Operand<'a> {
     pub binding: u32,
     /// Name in the shader.
     pub name: &'static str,
+    /// The elements that are touched.
     pub view: View<'a>,
+    /// Whether they are written.
     pub access: Access,
     /// Element type that the shader declares.
     pub dtype: DType,

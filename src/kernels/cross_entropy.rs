@@ -9,11 +9,14 @@ params! {
         rows: u32,
         cols: u32,
         slot: u32,
+        batch: u32,
+        accumulate: u32,
     }
 }
 
-/// `loss[slot] = mean_b (logsumexp(logits[b]) - logits[b][labels[b]])`,
-/// `dlogits = (softmax(logits) - onehot(labels)) / B`.
+/// `loss[slot] = sum_b (logsumexp(logits[b]) - logits[b][labels[b]]) / B`,
+/// `dlogits = (softmax(logits) - onehot(labels)) / B`, for all images of a batch of B or for a part of them, whose sum is then
+/// added to what stands in `loss[slot]`.
 ///
 /// # Shapes
 /// logits and dlogits [b, c], labels `[b]`, loss any length above slot. An empty batch writes nothing. A row whose label
@@ -25,6 +28,10 @@ pub struct CrossEntropy<'a> {
     pub loss: &'a Tensor,
     /// Element of `loss` that is written.
     pub slot: usize,
+    /// Images of the whole batch, B.
+    pub batch: usize,
+    /// Whether the loss is added to that of earlier parts.
+    pub accumulate: bool,
     pub dlogits: &'a Tensor,
 }
 
@@ -33,7 +40,13 @@ impl Kernel for CrossEntropy<'_> {
     type Params = CrossEntropyParams;
 
     fn params(&self) -> CrossEntropyParams {
-        CrossEntropyParams { rows: self.logits.rows() as u32, cols: self.logits.cols() as u32, slot: self.slot as u32 }
+        CrossEntropyParams {
+            rows: self.logits.rows() as u32,
+            cols: self.logits.cols() as u32,
+            slot: self.slot as u32,
+            batch: self.batch as u32,
+            accumulate: u32::from(self.accumulate),
+        }
     }
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {

@@ -46,6 +46,7 @@ pub mod mixture_backward;
 pub mod noise_combine;
 pub mod noise_mix;
 pub mod noise_mix_backward;
+pub mod normalise;
 pub mod pair_product;
 pub mod patch_embed;
 pub mod philox_normal;

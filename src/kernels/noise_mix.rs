@@ -16,15 +16,16 @@ pub enum Noise {
     /// eps = 1 (profile `official`).
     Plain,
     /// eps ~ N(0, 1), independent per module, token and unit.
-    Sample { seed: u64, layer: u32, step: u32 },
+    /// `first_row` rows of tokens come before these where a batch is taken in parts.
+    Sample { seed: u64, layer: u32, step: u32, first_row: u32 },
 }
 
 impl Noise {
     /// The random numbers of module `task`; all zero where none are drawn.
     pub(crate) fn stream(self, task: usize) -> Stream {
         match self {
-            Self::Sample { seed, layer, step } => Stream { seed, layer, task: task as u32, step },
-            _ => Stream { seed: 0, layer: 0, task: 0, step: 0 },
+            Self::Sample { seed, layer, step, first_row } => Stream { seed, layer, task: task as u32, step, first_row },
+            _ => Stream { seed: 0, layer: 0, task: 0, step: 0, first_row: 0 },
         }
     }
 
@@ -49,6 +50,7 @@ params! {
         /// `layer * 65536`
         upper: u32,
         step: u32,
+        first_row: u32,
     }
 }
 
@@ -67,6 +69,7 @@ impl NoiseMixParams {
             seed_high: (stream.seed >> 32) as u32,
             upper,
             step,
+            first_row: stream.first_row,
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct Stream {
     pub layer: u32,
     pub task: u32,
     pub step: u32,
+    /// Rows of the batch that come before these, where it is taken in parts: the parts draw what the whole would.
+    pub first_row: u32,
 }
 
 impl Stream {
@@ -30,6 +32,7 @@ params! {
         /// `layer * 65536 + task`
         upper: u32,
         step: u32,
+        first_row: u32,
     }
 }
 
@@ -67,6 +70,7 @@ impl Kernel for PhiloxNormal<'_> {
             seed_high: (self.stream.seed >> 32) as u32,
             upper,
             step,
+            first_row: self.stream.first_row,
         }
     }
 

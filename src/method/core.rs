@@ -5,7 +5,7 @@ use crate::config::Gamma;
 use crate::device::{Device, Tensor};
 use crate::method::pass::{Fit, Pass};
 use crate::method::{Observer, Phase, Samples, Solved, Task};
-use crate::model::fold::{Folded, fold};
+use crate::model::fold::{self, Folded};
 use crate::model::head::{self, Statistics};
 use crate::model::network::{Behind, Drawn, Network, sampled};
 use crate::model::noise::Noise;
@@ -38,6 +38,21 @@ pub async fn classifier_state(device: &Device, weights: &Tensor, solved: Solved)
 /// Parameters of a new module as one row of phi: (task, layer) -> `[P]`.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
+/// How a training batch is taken where memory is short: the result is the same but for rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// Images that are taken at once.
+    pub images: usize,
+    /// Whether the backward pass does each block once more, instead of keeping what is in it.
+    pub recompute: bool,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self { images: usize::MAX, recompute: false }
+    }
+}
+
 /// State of a learner between tasks.
 #[derive(Debug)]
 pub struct Core {
@@ -55,6 +70,8 @@ pub struct Core {
     pub solved: Option<Solved>,
     pub(super) folded: Vec<Folded>,
     pub(super) fit_batch: usize,
+    /// How a training batch is taken.
+    pub(super) parts: Parts,
     /// Seed of eps where passes outside training sample it.
     pub(super) sample_seed: Option<u64>,
 }
@@ -85,6 +102,7 @@ impl Core {
             solved: None,
             folded: Vec::new(),
             fit_batch,
+            parts: Parts::default(),
             sample_seed,
             network,
         })
@@ -98,8 +116,8 @@ impl Core {
     pub(super) fn behind(&self, batch: usize) -> Behind<'_> {
         match self.sample_seed {
             Some(seed) if self.network.noise.modules > 0 => {
-                let drawn = Drawn { seed, step: EVAL_STEP + batch as u32 };
-                Behind::Layers { noise: sampled, drawn }
+                let drawn = Drawn { seed, step: EVAL_STEP + batch as u32, first_row: 0 };
+                Behind::Layers { noise: sampled, drawn, recompute: false }
             }
             _ => Behind::Folded(&self.folded),
         }
@@ -107,7 +125,7 @@ impl Core {
 
     /// Folds the layers as they are now.
     pub(super) async fn refold(&mut self, kind: Noise) -> Result<()> {
-        self.folded = fold(self.device(), &self.network.noise, kind).await?;
+        self.folded = fold::fold(self.device(), &self.network.noise, kind).await?;
         Ok(())
     }
 
@@ -214,7 +232,7 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
 
 impl Core {
     /// Plans an analytic pass and an evaluation, with folded layers and without (for [`Device::prewarm`]).
-    pub(super) fn plan(&mut self, task: &Task, kind: Noise) -> Result<()> {
+    pub(super) fn plan(&mut self, task: &Task) -> Result<()> {
         let device = &self.device().clone();
         let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
         for trial in 0..2 {
@@ -222,16 +240,14 @@ impl Core {
             let mut sizes = vec![n.min(self.fit_batch), n % self.fit_batch];
             sizes.retain(|&n| n > 0);
             for size in sizes {
-                let [c, h, w] = task.samples.shape();
-                let images = device.zeros(&[size, c, h, w])?;
+                let images = task.samples.stand_in(device, size)?;
                 if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
                     self.statistics.plan(device, &p)?;
                 }
                 head::predicted(device, &self.scores(&images, 0)?.logits)?;
             }
-            if trial == 0 && self.network.noise.modules > 0 {
-                // Where nobody can wait, these pipelines are compiled when they are first needed.
-                crate::host::block_on(self.refold(kind)).unwrap_or(Ok(()))?;
+            if trial == 0 {
+                self.folded = fold::stand_in(device, &self.network.noise)?;
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use crate::device::Tensor;
 use crate::method::pass::{Fit, Pass};
 use crate::method::training::{Run, Training};
-use crate::method::{Core, Init, Learner, Observer, Over, Phase, Point, Solved, Step, Task, Work};
+use crate::method::{Core, Footprint, Init, Learner, Observer, Over, Parts, Phase, Point, Solved, Step, Task, Work};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
 use crate::model::noise::Noise;
@@ -107,6 +107,16 @@ impl<P: Procedure> Min<P> {
     /// The network, the statistics, the classifier.
     pub fn core(&self) -> &Core {
         &self.core
+    }
+
+    pub(super) fn procedure(&self) -> &P {
+        &self.procedure
+    }
+
+    /// How many images are taken at once.
+    pub(super) fn take_in(&mut self, parts: Parts, fit_batch: Option<usize>) {
+        self.core.parts = parts;
+        self.core.fit_batch = fit_batch.unwrap_or(self.core.fit_batch);
     }
 
     /// The training of operation [`Op::Train`], at its beginning.
@@ -257,6 +267,10 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         self.core.fit_batch
     }
 
+    fn fit_memory(&mut self, last: &Task, limit: u64) -> Result<Footprint> {
+        self.fit(last, limit)
+    }
+
     fn begin(&mut self, task: Task) -> Result<()> {
         self.active = Some(self.activate(task)?);
         Ok(())
@@ -291,9 +305,10 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         device.prewarm(|| {
             let core = &self.core;
             let mut trial = Core::new(core.network.clone(), core.gamma, core.fit_batch, core.sample_seed)?;
+            trial.parts = core.parts;
             trial.weights = device.zeros(&[task.classes, core.network.random.cols()])?;
             self.procedure.plan(&mut trial, task)?;
-            trial.plan(task, P::FOLDED)
+            trial.plan(task)
         })
     }
 }

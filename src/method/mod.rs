@@ -1,6 +1,7 @@
 //! Class-incremental methods behind one trait: MiN in its two profiles.
 
 mod core;
+mod footprint;
 mod min;
 mod official;
 mod paper;
@@ -18,13 +19,14 @@ use crate::model::vit::Vit;
 use crate::store::Tree;
 use crate::{Error, Result};
 
-pub use self::core::{CLASSIFIER, Core, Init, STATISTICS, Scores, classifier_state};
+pub use self::core::{CLASSIFIER, Core, Init, Parts, STATISTICS, Scores, classifier_state};
+pub use footprint::Footprint;
 pub use min::{Min, Op, Procedure, Prototype};
 pub use official::Official;
 pub use paper::{Paper, Settings};
 pub use pass::Fit;
 pub use predict::{logits, predict};
-pub use samples::{Batch, Pixels, Samples, Stream};
+pub use samples::{Batch, Pixels, Raw, Samples, Stream};
 pub use training::{Main, Training};
 
 /// What an object-safe trait gives in place of an `async fn`.
@@ -133,6 +135,13 @@ pub trait Learner: std::fmt::Debug {
 
     /// Images in a batch of a pass that trains nothing.
     fn fit_batch(&self) -> usize;
+
+    /// Takes images in such parts that all tensors of the device stay within `limit` bytes, as far as `last` needs it, which
+    /// is shaped as the last task.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where that cannot be.
+    fn fit_memory(&mut self, last: &Task, limit: u64) -> Result<Footprint>;
 
     /// Begins the next task.
     ///

@@ -1,7 +1,6 @@
 //! One pass over the images of a task with the network as it is.
 
 use crate::device::Tensor;
-use crate::method::predict::upload;
 use crate::method::{Core, Observer, Phase, Samples, Stream};
 use crate::model::state::{overwrite, put};
 use crate::store::Tree;
@@ -62,11 +61,11 @@ impl Pass {
         }
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;
-        let images = upload(&device, samples, &pixels)?;
+        let range = self.done * size..n.min((self.done + 1) * size);
+        let images = samples.upload(&device, &pixels, 0..range.len())?;
         let fit = self.fit != Fit::No;
         let p = core.pass_batch(&images, &self.prototype, 1.0 / n as f64, self.done, fit)?;
         device.flush()?;
-        let range = self.done * size..n.min((self.done + 1) * size);
         observer.advance(range.len());
         if let Some(p) = p {
             let labels = &samples.labels[range];

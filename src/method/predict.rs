@@ -1,22 +1,17 @@
 //! Classes of images, by any learner.
 
 use crate::Result;
-use crate::device::{Device, Tensor};
+use crate::device::Tensor;
 use crate::method::{Learner, Samples};
 use crate::model::head;
-
-/// A batch of samples on the device.
-pub(super) fn upload(device: &Device, samples: &Samples, pixels: &[f32]) -> Result<Tensor> {
-    let [c, h, w] = samples.shape();
-    device.upload(pixels, &[pixels.len() / (c * h * w), c, h, w])
-}
 
 /// Logits of all samples, batch by batch.
 fn batches(learner: &dyn Learner, samples: &Samples, mut take: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
     let device = learner.backbone().device();
     let batches = samples.batches(learner.fit_batch(), None);
-    for (i, pixels) in samples.stream(batches)?.enumerate() {
-        take(learner.logits(&upload(device, samples, &pixels?)?, i)?)?;
+    let sizes: Vec<usize> = batches.iter().map(|batch| batch.images.len()).collect();
+    for (i, (pixels, size)) in samples.stream(batches)?.zip(sizes).enumerate() {
+        take(learner.logits(&samples.upload(device, &pixels?, 0..size)?, i)?)?;
     }
     Ok(())
 }

@@ -1,7 +1,10 @@
 //! Images as a method takes them: labels at once, pixels batch by batch.
 
+use std::ops::Range;
 use std::sync::Arc;
 
+use crate::device::{Device, Tensor};
+use crate::model::pixels;
 use crate::{Error, Result};
 
 /// One batch that a method asks for.
@@ -13,13 +16,24 @@ pub struct Batch {
     pub epoch: Option<u32>,
 }
 
-/// Normalised pixels `[n, C, H, W]` of batches in their order.
-pub type Stream = Box<dyn Iterator<Item = Result<Vec<f32>>>>;
+/// Pixels [n, C, H, W] of a batch.
+#[derive(Clone, Debug)]
+pub enum Raw {
+    /// Those that the device looks up in [`Pixels::table`].
+    Bytes(Vec<u8>),
+    /// As they are to be seen.
+    Reals(Vec<f32>),
+}
+
+/// Pixels of batches in their order.
+pub type Stream = Box<dyn Iterator<Item = Result<Raw>>>;
 
 /// Where the pixels of samples come from.
 pub trait Pixels: std::fmt::Debug {
     /// Channels, rows and columns of an image.
     fn shape(&self) -> [usize; 3];
+    /// What becomes of each byte in each channel; nothing where there are no bytes.
+    fn table(&self) -> &[[f32; 256]];
     /// The pixels of every batch.
     ///
     /// # Errors
@@ -72,6 +86,31 @@ impl Samples {
         self.pixels.clone().stream(batches)
     }
 
+    /// Some images of a batch on the device, [n, C, H, W].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn upload(&self, device: &Device, batch: &Raw, range: Range<usize>) -> Result<Tensor> {
+        let [c, h, w] = self.shape();
+        let (part, shape) = (range.start * c * h * w..range.end * c * h * w, [range.len(), c, h, w]);
+        match batch {
+            Raw::Bytes(bytes) => pixels::normalised(device, &bytes[part], shape, self.pixels.table()),
+            Raw::Reals(reals) => device.upload(&reals[part], &shape),
+        }
+    }
+
+    /// The same with nothing in particular in them, to plan with.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn stand_in(&self, device: &Device, n: usize) -> Result<Tensor> {
+        let [c, h, w] = self.shape();
+        match self.pixels.table() {
+            [] => device.reals(&[n, c, h, w]),
+            table => pixels::stand_in(device, [n, c, h, w], table),
+        }
+    }
+
     /// All images in order, `size` in a batch.
     pub fn batches(&self, size: usize, epoch: Option<u32>) -> Vec<Batch> {
         let all: Vec<usize> = (0..self.len()).collect();
@@ -90,10 +129,15 @@ impl Pixels for Memory {
         self.shape
     }
 
+    fn table(&self) -> &[[f32; 256]] {
+        &[]
+    }
+
     fn stream(self: Arc<Self>, batches: Vec<Batch>) -> Result<Stream> {
         let size: usize = self.shape.iter().product();
         let gather = move |batch: Batch| {
-            Ok(batch.images.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]).copied().collect())
+            let pixels = batch.images.iter().flat_map(|&i| &self.pixels[i * size..(i + 1) * size]);
+            Ok(Raw::Reals(pixels.copied().collect()))
         };
         Ok(Box::new(batches.into_iter().map(gather)))
     }

@@ -1,8 +1,9 @@
 //! The gradient step that both profiles take: cross-entropy of analytic plus auxiliary logits.
 
-use crate::autograd::{Gradients, Linear, Tape};
-use crate::device::{Device, Tensor};
-use crate::method::predict::upload;
+use std::ops::Range;
+
+use crate::autograd::{Gradients, Linear, Loss, Tape};
+use crate::device::{DType, Device, Tensor};
 use crate::method::{Batch, Core, Observer, Phase, Point, Stream, Task};
 use crate::model::network::{Behind, Drawn};
 use crate::model::noise::Noise;
@@ -37,18 +38,40 @@ pub struct Training {
 }
 
 impl Training {
-    /// Loss of one batch into `loss[slot]`, and the gradients.
+    /// Loss of one batch into `loss[slot]`, and the gradients, part by part: `upload` brings images and labels of a range of it.
     fn gradients(
         &self,
         core: &Core,
-        images: &Tensor,
-        labels: &Tensor,
+        batch: usize,
+        upload: impl Fn(Range<usize>) -> Result<(Tensor, Tensor)>,
         step: u32,
         (loss, slot): (&Tensor, usize),
     ) -> Result<Gradients> {
+        let mut gradients = Gradients::default();
+        let size = core.parts.images.min(batch).max(1);
+        for start in (0..batch).step_by(size) {
+            let (images, labels) = upload(start..batch.min(start + size))?;
+            let first_row = (start * core.network.vit.architecture.tokens()) as u32;
+            let drawn = Drawn { seed: self.seed, step, first_row };
+            let loss = Loss { accumulate: start > 0, ..Loss::new(loss, slot, batch) };
+            gradients = self.part(core, (&images, &labels), drawn, loss, gradients)?;
+            core.device().flush()?;
+        }
+        Ok(gradients)
+    }
+
+    /// The gradients of a part of a batch, added to those of earlier parts.
+    fn part(
+        &self,
+        core: &Core,
+        (images, labels): (&Tensor, &Tensor),
+        drawn: Drawn,
+        loss: Loss<'_>,
+        earlier: Gradients,
+    ) -> Result<Gradients> {
         let tracked = self.parameters.iter().map(|p| &p.tensor);
         let mut tape = Tape::new(core.device(), tracked);
-        let behind = Behind::Layers { noise: self.noise, drawn: Drawn { seed: self.seed, step } };
+        let behind = Behind::Layers { noise: self.noise, drawn, recompute: core.parts.recompute };
         let f = core.network.features(&mut tape, images, behind)?;
         let p = core.network.random_features(&mut tape, &f)?;
         let main = match self.main {
@@ -62,8 +85,8 @@ impl Training {
         let (aux, bias) = (tape.var(&self.aux), self.aux_bias.as_ref().map(|b| tape.var(b)));
         let op = Linear { transposed: true, bias: bias.as_ref(), residual: main.as_ref(), ..Linear::new(&aux) };
         let logits = tape.linear(&p, op)?;
-        let root = tape.cross_entropy(&logits, labels, loss, slot)?;
-        tape.backward(&root)
+        let root = tape.cross_entropy(&logits, labels, loss)?;
+        tape.backward_onto(&root, earlier)
     }
 
     /// Plans one step on a batch of each size that the schedule has, and its update.
@@ -74,10 +97,11 @@ impl Training {
         let loss = core.device().zeros(&[LOSS_READS])?;
         let mut optimizer = Optimizer::new(core.device(), self.rule, self.parameters.clone())?;
         for size in sizes {
-            let [c, h, w] = task.samples.shape();
-            let images = core.device().zeros(&[size, c, h, w])?;
-            let labels = core.device().upload_u32(&vec![0; size], &[size])?;
-            optimizer.step(&self.gradients(core, &images, &labels, 0, (&loss, 0))?)?;
+            let upload = |range: Range<usize>| {
+                let images = task.samples.stand_in(core.device(), range.len())?;
+                Ok((images, core.device().empty(&[range.len()], DType::U32)?))
+            };
+            optimizer.step(&self.gradients(core, size, upload, 0, (&loss, 0))?)?;
         }
         Ok(())
     }
@@ -129,11 +153,13 @@ impl Run {
         }
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the task".into()))??;
-        let images = upload(&device, &task.samples, &pixels)?;
         let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
-        let labels = device.upload_u32(&labels, &[idx.len()])?;
+        let part = |range: Range<usize>| {
+            let images = task.samples.upload(&device, &pixels, range.clone())?;
+            Ok((images, device.upload_u32(&labels[range.clone()], &[range.len()])?))
+        };
         let slot = (&self.loss, self.done % LOSS_READS);
-        let gradients = self.training.gradients(core, &images, &labels, core.step, slot)?;
+        let gradients = self.training.gradients(core, idx.len(), part, core.step, slot)?;
         if self.done == 0 {
             observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.training.aux })?;
         }

@@ -10,7 +10,7 @@ use crate::model::weights::Weights;
 use crate::{Error, Result};
 
 /// The names by which files are looked for in a folder.
-const NAMES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+pub(super) const NAMES: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 
 impl Weights {
     /// Reads a backbone: a safetensors file, an index of shards (`*.index.json`), or a folder that holds either.

@@ -9,7 +9,7 @@ use crate::device::{Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::noise_mix::Noise;
 use crate::linalg::{matrix, matrix_mut, product};
-use crate::model::noise::NoiseLayers;
+use crate::model::noise::{Layer, NoiseLayers};
 
 /// One noise layer, ready for inference.
 #[derive(Clone, Debug)]
@@ -92,6 +92,29 @@ pub async fn fold(device: &Device, noise: &NoiseLayers, kind: Noise) -> Result<V
         });
     }
     Ok(folded)
+}
+
+/// Folded layers of the shapes that these layers have, with nothing in them: to plan with.
+///
+/// # Errors
+/// Allocation failures.
+pub fn stand_in(device: &Device, noise: &NoiseLayers) -> Result<Vec<Folded>> {
+    let (d1, e, hidden) = (noise.width, noise.layout.e, noise.modules * noise.layout.e);
+    let layer = |layer: &Layer| {
+        if layer.mixture.is_none() {
+            return Ok(Folded::Identity);
+        }
+        if noise.layout.layers == 1 {
+            return Ok(Folded::Affine { weight: device.reals(&[d1, d1])?, bias: device.reals(&[d1])? });
+        }
+        Ok(Folded::Mlp {
+            down: device.reals(&[d1, e])?,
+            hidden: (device.reals(&[e, hidden])?, device.reals(&[hidden])?),
+            out: (device.reals(&[hidden, e])?, device.reals(&[e])?),
+            up: device.reals(&[e, d1])?,
+        })
+    };
+    noise.layers.iter().map(layer).collect()
 }
 
 impl Folded {

@@ -1,7 +1,7 @@
 //! Backbone, noise layers and random features as one function from images to random features.
 
 use crate::Result;
-use crate::autograd::{Linear, Tape, Var};
+use crate::autograd::{Linear, Segment, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::Activation;
@@ -17,8 +17,9 @@ use crate::store::Tree;
 pub enum Behind<'a> {
     /// The folded layers; without any, the frozen backbone.
     Folded(&'a [Folded]),
-    /// The layers themselves; `noise(layer)` says how eps is made.
-    Layers { noise: fn(Drawn, u32) -> Noise, drawn: Drawn },
+    /// The layers themselves; `noise(layer)` says how eps is made. With `recompute` a backward pass does each block once more,
+    /// instead of keeping what is in it.
+    Layers { noise: fn(Drawn, u32) -> Noise, drawn: Drawn, recompute: bool },
 }
 
 /// Seed and step of the random numbers of one forward pass.
@@ -26,11 +27,13 @@ pub enum Behind<'a> {
 pub struct Drawn {
     pub seed: u64,
     pub step: u32,
+    /// Rows of tokens that come before these where a batch is taken in parts.
+    pub first_row: u32,
 }
 
 /// Philox normals for every layer.
 pub fn sampled(drawn: Drawn, layer: u32) -> Noise {
-    Noise::Sample { seed: drawn.seed, layer, step: drawn.step }
+    Noise::Sample { seed: drawn.seed, layer, step: drawn.step, first_row: drawn.first_row }
 }
 
 /// z = mu + s, as profile `official` trains.
@@ -55,9 +58,33 @@ impl Network {
     /// Device errors.
     pub fn features(&self, tape: &mut Tape, images: &Tensor, behind: Behind<'_>) -> Result<Var> {
         self.vit.features(tape, images, |tape, j, x| match behind {
-            Behind::Folded(layers) => layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x)),
-            Behind::Layers { noise, drawn } => self.noise.apply(tape, j, &x, noise(drawn, j as u32)),
+            Behind::Folded(layers) => {
+                let x = self.vit.block(tape, j, &x)?;
+                layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x))
+            }
+            Behind::Layers { noise, drawn, recompute: false } => self.block(tape, j, &x, noise(drawn, j as u32)),
+            Behind::Layers { noise, drawn, recompute: true } => {
+                let network = self.clone();
+                let segment = move |tape: &mut Tape, x: &Var| network.block(tape, j, x, noise(drawn, j as u32));
+                tape.recomputed(&x, Segment::new(segment))
+            }
         })
+    }
+
+    /// Block j with its noise layer.
+    fn block(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
+        let x = self.vit.block(tape, j, x)?;
+        self.noise.apply(tape, j, &x, noise)
+    }
+
+    /// The same tensors, as `device` sees them: it may be one that only plans.
+    pub fn on(&self, device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            vit: self.vit.on(device),
+            noise: self.noise.on(device),
+            random: self.random.clone(),
+        }
     }
 
     /// `sum += scale sum_b f[b]` for features f [B, d1]: a part of a prototype.

@@ -83,6 +83,11 @@ impl NoiseLayers {
         Ok(Self { device: device.clone(), layout, width, modules: 0, layers, path: None })
     }
 
+    /// The same tensors, as `device` sees them: it may be one that only plans.
+    pub(super) fn on(&self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self.clone() }
+    }
+
     /// Appends a module to every layer: `init(layer)` gives its parameters as one row of phi.
     ///
     /// # Errors

@@ -92,6 +92,11 @@ impl Vit {
         Ok(Self { fingerprint: hasher.finish(), left_aside, device: device.clone(), parts, architecture })
     }
 
+    /// The same tensors, as `device` sees them: it may be one that only plans.
+    pub(super) fn on(&self, device: &Device) -> Self {
+        Self { device: device.clone(), ..self.clone() }
+    }
+
     /// Where it is.
     pub fn device(&self) -> &Device {
         &self.device
@@ -113,8 +118,8 @@ impl Vit {
         both.flatten().collect()
     }
 
-    /// Features [B, d1] of normalised images [B, C, H, W]; `behind(tape, block, x)` is called behind every block on all
-    /// tokens [B * N, d1].
+    /// Features [B, d1] of normalised images [B, C, H, W]; `block(tape, j, x)` makes of all tokens x [B * N, d1] what goes
+    /// on to the next block: what [`Vit::block`] makes of them, and what else stands there.
     ///
     /// # Errors
     /// [`Error::Shape`] where the images are not those of the configuration; device errors.
@@ -122,7 +127,7 @@ impl Vit {
         &self,
         tape: &mut Tape,
         images: &Tensor,
-        mut behind: impl FnMut(&mut Tape, usize, Var) -> Result<Var>,
+        mut block: impl FnMut(&mut Tape, usize, Var) -> Result<Var>,
     ) -> Result<Var> {
         let (c, parts) = (&self.architecture.sizes, &self.parts);
         let &[batch, channels, height, width] = images.shape() else {
@@ -139,9 +144,8 @@ impl Vit {
         if let Some(norm) = &parts.norm_pre {
             x = self.normed(tape, norm, &x)?;
         }
-        for (j, block) in parts.blocks.iter().enumerate() {
-            x = self.block(tape, block, x, batch)?;
-            x = behind(tape, j, x)?;
+        for j in 0..parts.blocks.len() {
+            x = block(tape, j, x)?;
         }
         match self.architecture.style.pooling {
             // The final norm acts on each token alone, so the class token suffices.
@@ -166,7 +170,8 @@ impl Vit {
     /// See [`Vit::features`].
     pub fn frozen(&self, images: &Tensor) -> Result<(Tensor, Vec<Tensor>)> {
         let (mut tape, mut behind) = (Tape::new(&self.device, []), Vec::new());
-        let features = self.features(&mut tape, images, |tape, _, x| {
+        let features = self.features(&mut tape, images, |tape, j, x| {
+            let x = self.block(tape, j, &x)?;
             if self.architecture.style.class_token {
                 let tokens = self.architecture.tokens();
                 behind.push(tape.class_token(&x, x.value().rows() / tokens, tokens)?.value().clone());
@@ -176,16 +181,21 @@ impl Vit {
         Ok((features.value().clone(), behind))
     }
 
-    fn block(&self, tape: &mut Tape, block: &Block, x: Var, batch: usize) -> Result<Var> {
+    /// Block j on all tokens x [B * N, d1].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn block(&self, tape: &mut Tape, j: usize, x: &Var) -> Result<Var> {
         let (tokens, heads, mlp) =
             (self.architecture.tokens(), self.architecture.sizes.heads, self.architecture.style.mlp);
-        let normed = self.normed(tape, &block.norm1, &x)?;
+        let (block, batch) = (&self.parts.blocks[j], x.value().rows() / tokens);
+        let normed = self.normed(tape, &block.norm1, x)?;
         let mut qkv = self.affine(tape, &block.qkv, &normed, None, Activation::None)?;
         if let Some(table) = &self.parts.rotary {
             qkv = tape.rotary(qkv, table, batch, tokens, heads)?;
         }
         let mixed = tape.attention(&qkv, batch, tokens, heads)?;
-        let x = self.affine(tape, &block.proj, &mixed, Some(&x), Activation::None)?;
+        let x = self.affine(tape, &block.proj, &mixed, Some(x), Activation::None)?;
         let normed = self.normed(tape, &block.norm2, &x)?;
         let (activation, gate) = mlp.functions();
         let mut hidden = self.affine(tape, &block.fc1, &normed, None, activation)?;

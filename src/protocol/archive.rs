@@ -19,9 +19,11 @@ const KIND: &str = "statistics";
 /// [`Statistics::portable_state`] below `statistics`.
 #[derive(Debug)]
 pub struct Archive {
+    /// Sums over all samples, from which a classifier is solved.
     pub statistics: Statistics,
     /// The class of every row of Q^T. A class is known by its name, in whatever order and file it stands.
     pub classes: Vec<String>,
+    /// Hashes of what made the features: only equal ones can be joined.
     pub fingerprint: Fingerprint,
     /// The settings that the features were made with.
     pub config: Config,

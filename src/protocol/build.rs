@@ -55,6 +55,7 @@ fn rule(config: &Config) -> Rule {
 pub(super) fn backbone(weights: &str, arch: &str) -> Result<(Weights, Facts)> {
     let weights = match weights {
         "icons" => Weights::parse("icons", ICONS)?,
+        name if name.starts_with("hf:") => Weights::from_hub(name)?,
         path => Weights::open(path.as_ref())?,
     };
     let told = Facts::of(&weights, (arch != "auto").then_some(arch))?;

@@ -7,6 +7,7 @@ use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
 use crate::method::{CLASSIFIER, Learner, STATISTICS};
+use crate::model::noise::PhiLayout;
 use crate::protocol::session::{Session, Stage, other_data};
 use crate::protocol::{Tasks, build};
 use crate::store::{self, File, Tree};
@@ -17,6 +18,8 @@ const MODEL: &str = "model.safetensors";
 /// What the files say that they are.
 const CHECKPOINT_KIND: &str = "checkpoint";
 pub(super) const MODEL_KIND: &str = "model";
+/// Where in the state of a learner the modules of the first noise layer stand, if there are any, [modules, P].
+const PHI: &str = "core/network/layers/0/phi";
 
 /// The file of a model: `path` itself, or the one in that directory.
 pub(super) fn model_file(path: &Path) -> PathBuf {
@@ -88,11 +91,25 @@ impl Saved {
 
     /// The learner as it was saved; also without its state, the settings.
     pub async fn learner(self, device: &Device) -> Result<(Box<dyn Learner>, Config, Vec<String>)> {
+        same_sizes(&self.config, &self.learner)?;
         let mut learner = build::learner(&self.config, device)?;
         same_backbone(&self.config, learner.as_ref(), &self.backbone)?;
         learner.restore(self.learner, None).await?;
         Ok((learner, self.config, self.classes))
     }
+}
+
+/// Refuses settings of other sizes than the state of the learner has, before memory is taken for what they ask for.
+fn same_sizes(config: &Config, learner: &Tree) -> Result<()> {
+    let row = PhiLayout::new(config.noise_hidden, config.phi_layers)?.len();
+    let noise = learner.has(PHI).then_some((PHI, "noise_hidden", row));
+    for (name, key, cols) in [(CLASSIFIER, "buffer_size", config.buffer_size)].into_iter().chain(noise) {
+        let shape = learner.shape(name)?;
+        if shape.get(1) != Some(&cols) {
+            return Err(learner.error(format!("`{name}` has shape {shape:?}, by its `{key}` rows are of {cols}")));
+        }
+    }
+    Ok(())
 }
 
 fn same_backbone(config: &Config, learner: &dyn Learner, expected: &str) -> Result<()> {
@@ -174,19 +191,47 @@ impl Session {
     /// # Errors
     /// [`Error::Io`]; [`Error::Store`] where the checkpoint is damaged; [`Error::Config`] where the data or the backbone are
     /// not those that it began with; device errors.
+    ///
+    /// # Examples
+    /// ```
+    /// use minoise::protocol::{Progress, Unwatched, run};
+    /// use minoise::{Config, Device, Session, data};
+    /// use pollster::block_on;
+    ///
+    /// # let settings = ["noise=false", "tasks=50,50", "train_per_class=4", "test_per_class=2", "buffer_size=256"];
+    /// # let config = Config::load(None, None, &settings.map(String::from))?;
+    /// # let dataset = data::load(&config.data, &config.images)?;
+    /// # let device = block_on(Device::open(&"cpu".into()))?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let mut session = Session::new(&config, &device, &dataset)?;
+    /// while block_on(session.step(&mut Unwatched))? != Progress::Stage {}
+    /// block_on(session.save(dir.path()))?;
+    /// drop(session);
+    ///
+    /// let mut session = block_on(Session::resume(dir.path(), &device, &dataset))?;
+    /// while block_on(session.step(&mut Unwatched))? != Progress::Done {}
+    ///
+    /// let unbroken = block_on(run(&config, &device, &dataset, &mut Unwatched))?;
+    /// assert_eq!(session.metrics().accuracy, unbroken.measured.metrics.accuracy);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn resume(dir: &Path, device: &Device, dataset: &Dataset) -> Result<Self> {
         let mut tree = open(&dir.join(CHECKPOINT), CHECKPOINT_KIND)?.read(|_| true)?;
         let config = settings(&mut tree)?;
+        let state = tree.prune("learner");
+        same_sizes(&config, &state)?;
         let mut classes: Vec<String> = tree.get("classes")?;
-        let known: usize = tree.get("known")?;
+        let (known, before): (usize, usize) = (tree.get("known")?, tree.get("before")?);
         if known > classes.len() {
             return Err(tree.error("it knows more classes than it names"));
+        }
+        if before > known {
+            return Err(tree.error("more tasks came before it than classes"));
         }
         let tasks = Tasks::again(known, &classes, tree.get("sizes")?, &dataset.classes)?;
         classes.truncate(known);
         let learner = build::learner(&config, device)?;
         same_backbone(&config, learner.as_ref(), &tree.get::<String>("backbone")?)?;
-        let before = tree.get("before")?;
         let mut session = Self::with(&config, device, dataset, tasks, classes, before, learner)?;
         if session.data != tree.get::<String>("data")? {
             return Err(other_data(&config.data));
@@ -195,11 +240,15 @@ impl Session {
         session.stage = tree.get("stage")?;
         session.task_seconds = tree.get("task_seconds")?;
         session.measured = tree.get("measured")?;
-        let (saved_on, learner): (String, _) = (tree.get("device")?, tree.prune("learner"));
+        let saved_on: String = tree.get("device")?;
         tree.finish()?;
         let over = session.task >= session.tasks.count();
         if session.task > session.tasks.count() || (over && session.stage != Stage::Begin) {
             return Err(tree.error("it says that more tasks are done than there are"));
+        }
+        let rows = session.measured.metrics.matrix.iter().map(Vec::len);
+        if session.measured.metrics.accuracy.len() != session.task || !rows.eq(1..=session.task) {
+            return Err(tree.error("it has not the results of the tasks that are done"));
         }
         if saved_on != device.name() {
             session
@@ -207,7 +256,7 @@ impl Session {
                 .push(format!("the run was saved on {saved_on}; on another device its last digits may differ"));
         }
         let task = (session.stage == Stage::Learn).then(|| session.current());
-        session.learner.restore(learner, task).await?;
+        session.learner.restore(state, task).await?;
         session.forget_counts();
         Ok(session)
     }

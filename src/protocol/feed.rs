@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::data::{self, Budget, Images, Loader, View};
-use crate::method::{Batch, Pixels, Samples, Stream};
+use crate::method::{Batch, Pixels, Raw, Samples, Stream};
 use crate::model::architecture::{Architecture, Normalisation};
 use crate::{Error, Result};
 
@@ -91,18 +91,16 @@ impl Pixels for Chosen {
         self.loader.shape()
     }
 
+    fn table(&self) -> &[[f32; 256]] {
+        &self.normalised
+    }
+
     fn stream(self: Arc<Self>, batches: Vec<Batch>) -> Result<Stream> {
         let batch = |Batch { images, epoch }: Batch| data::Batch {
             images: images.into_iter().map(|i| self.idx[i]).collect(),
             epoch,
         };
         let stream = self.loader.stream(batches.into_iter().map(batch).collect())?;
-        let [_, height, width] = self.shape();
-        let normalised = self.normalised.clone();
-        let normalise = move |pixels: Vec<u8>| {
-            let planes = pixels.chunks(height * width).zip(normalised.iter().cycle());
-            planes.flat_map(|(plane, table)| plane.iter().map(|&x| table[usize::from(x)])).collect()
-        };
-        Ok(Box::new(stream.map(move |pixels| pixels.map(&normalise))))
+        Ok(Box::new(stream.map(|pixels| pixels.map(Raw::Bytes))))
     }
 }

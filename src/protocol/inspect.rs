@@ -9,6 +9,7 @@ use crate::protocol::build;
 /// A backbone as its file tells it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Inspection {
+    /// Its sizes and parts, and how it wants its images.
     pub architecture: Architecture,
     /// Tokens of an image, class token and registers among them.
     pub tokens: usize,
@@ -16,6 +17,7 @@ pub struct Inspection {
     pub tensors: Vec<(String, Vec<usize>)>,
     /// Names of those that would be left aside.
     pub left_aside: Vec<String>,
+    /// Numbers in all tensors of the backbone.
     pub parameters: usize,
     /// Bytes of the weights on a device, in single precision and with `f16_weights`.
     pub weight_bytes: [usize; 2],

@@ -17,6 +17,7 @@ const SOFTENING: f32 = 0.1;
 /// One answer for an image.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Answer {
+    /// Name of the class.
     pub class: String,
     /// What the classifier gives the class; 1 for a perfect fit, 0 for none.
     pub score: f32,
@@ -29,6 +30,7 @@ pub struct Answer {
 pub struct Judged {
     /// Index into the classes of the model, for every image.
     pub truth: Vec<u32>,
+    /// What the model takes each image for, as `truth`.
     pub predicted: Vec<u32>,
     /// Classes of the model that no image is of.
     pub unjudged: Vec<String>,
@@ -45,6 +47,39 @@ impl Judged {
 }
 
 /// A classifier on its backbone.
+///
+/// # Examples
+/// ```
+/// use minoise::data::{self, Images};
+/// use minoise::{Config, Device, Model};
+/// use pollster::block_on;
+///
+/// # use minoise::{Session, protocol::{Progress, Unwatched}};
+/// # let settings = ["noise=false", "tasks=50,50", "train_per_class=4", "test_per_class=2", "buffer_size=256"];
+/// # let config = Config::load(None, None, &settings.map(String::from))?;
+/// # let dataset = data::load(&config.data, &config.images)?;
+/// # let device = block_on(Device::open(&"cpu".into()))?;
+/// # let dir = tempfile::tempdir()?;
+/// # let mut session = Session::new(&config, &device, &dataset)?;
+/// # while block_on(session.step(&mut Unwatched))? != Progress::Done {}
+/// # block_on(session.save(dir.path()))?;
+/// # let file = dir.path().join("unknown.png");
+/// # let picture = dataset.test.picture(0)?;
+/// # let [width, height] = [picture.width as u32, picture.height as u32];
+/// # image::save_buffer(&file, &picture.pixels, width, height, image::ExtendedColorType::L8)?;
+/// // `dir` is the directory that a run was saved in, `file` an image of any size and format.
+/// let model = block_on(Model::open(dir.path(), &device, None))?;
+/// let answers = block_on(model.classify(Images::of_files(vec![file]), 3))?;
+/// for answer in &answers[0] {
+///     println!("{:6.2} {}", answer.score, answer.class);
+/// }
+/// assert_eq!(answers[0].len(), 3);
+/// assert!(answers[0][0].score >= answers[0][1].score);
+///
+/// // The same image as one of a data set.
+/// assert_eq!(block_on(model.classify(dataset.test.pick(&[0]), 3))?, answers);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Model {
     config: Config,

@@ -8,17 +8,18 @@ use crate::config::Config;
 use crate::data::{Dataset, Loader};
 use crate::device::{Device, Stats};
 use crate::host::{self, Instant};
-use crate::method::{Learner, Over, Phase, Task, predict};
+use crate::method::{Footprint, Learner, Over, Phase, Task, predict};
 use crate::protocol::build::{self, Purpose};
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, Watch};
 use crate::protocol::{Metrics, Tasks};
-use crate::report::{Measured, Results};
+use crate::report::{Measured, Memory, Results};
 use crate::{Error, Result};
 
 /// How far a step brought a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
+    /// A part of the work on a task is done, such as a batch: a good moment to look whether to stop.
     Step,
     /// One of the steps of a task is over: a good moment to save.
     Stage,
@@ -38,6 +39,34 @@ pub(super) enum Stage {
 }
 
 /// A run over the tasks of a data set.
+///
+/// # Examples
+/// The loop is the caller's, who may stop after any step:
+/// ```
+/// use minoise::protocol::{Progress, Unwatched};
+/// use minoise::{Config, Device, Session, data};
+/// use pollster::block_on;
+///
+/// let settings = ["noise=false", "tasks=50,50", "train_per_class=4", "test_per_class=2", "buffer_size=256"];
+/// let config = Config::load(None, None, &settings.map(String::from))?;
+/// let dataset = data::load(&config.data, &config.images)?;
+/// let device = block_on(Device::open(&"cpu".into()))?;
+///
+/// let dir = tempfile::tempdir()?;
+/// let mut session = Session::new(&config, &device, &dataset)?;
+/// loop {
+///     match block_on(session.step(&mut Unwatched))? {
+///         Progress::Step => {}
+///         Progress::Stage => block_on(session.save(dir.path()))?,
+///         // Here already after the first of two.
+///         Progress::Task | Progress::Done => break,
+///     }
+/// }
+/// block_on(session.save(dir.path()))?;
+/// assert_eq!(session.tasks(), (2, 1));
+/// println!("{:.2} % of the images of 50 classes", 100.0 * session.metrics().a_last);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Session {
     pub(super) config: Config,
@@ -53,6 +82,7 @@ pub struct Session {
     pub(super) feed: Feed,
     judged: Arc<Loader>,
     pub(super) learner: Box<dyn Learner>,
+    memory: Memory,
     /// The task that is next, or under way.
     pub(super) task: usize,
     pub(super) stage: Stage,
@@ -87,7 +117,7 @@ impl Session {
         tasks: Tasks,
         known: Vec<String>,
         before: usize,
-        learner: Box<dyn Learner>,
+        mut learner: Box<dyn Learner>,
     ) -> Result<Self> {
         let feed = Feed::new(config, &learner.backbone().architecture)?;
         let aside = &learner.backbone().left_aside;
@@ -95,15 +125,35 @@ impl Session {
             format!("{} tensors of the weights are no part of the backbone: {}", aside.len(), aside.join(", "))
         };
         let notes = Some(aside).filter(|aside| !aside.is_empty()).map(told).into_iter().collect();
+        let judged = feed.plain(dataset.judged().clone());
+        let images = (0..tasks.count()).map(|t| tasks.task_images(&dataset.train, t));
+        let images = images.max_by_key(Vec::len).unwrap_or_default();
+        let batch = images.len().min(config.batch_size);
+        let samples = if images.len() > judged.images().len() {
+            feed.samples(&feed.plain(dataset.train.clone()), images, |label| label)
+        } else {
+            feed.samples(&judged, (0..judged.images().len()).collect(), |label| label)
+        };
+        let last = tasks.count() - 1;
+        let last = Task { index: before + last, samples, classes: tasks.seen(last), schedule: vec![vec![0; batch]] };
+        let Footprint { bytes, parts, fit_batch } = learner.fit_memory(&last, memory_limit(config))?;
+        let memory = Memory {
+            planned_bytes: bytes,
+            training_batch: batch,
+            training_part: parts.images,
+            recomputed: parts.recompute,
+            fit_batch,
+        };
         let mut classes = known;
         classes.extend(tasks.order.iter().map(|&label| dataset.classes[label as usize].clone()));
         Ok(Self {
-            judged: feed.plain(dataset.judged().clone()),
+            judged,
             feed,
             tasks,
             classes,
             before,
             learner,
+            memory,
             task: 0,
             stage: Stage::Begin,
             measured: Measured::default(),
@@ -133,6 +183,11 @@ impl Session {
     /// The number of tasks, and how many of them are learned and judged.
     pub fn tasks(&self) -> (usize, usize) {
         (self.tasks.count(), self.task)
+    }
+
+    /// How much memory of the device the run takes, and how it stays within the limit.
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// What the run is judged by so far.
@@ -265,9 +320,15 @@ impl Session {
             backbone: self.learner.backbone().fingerprint.clone(),
             classes: self.classes.clone(),
             known: self.tasks.known,
+            memory: self.memory,
             measured: self.measured.clone(),
         }
     }
+}
+
+/// Most bytes of device memory that the settings allow.
+fn memory_limit(config: &Config) -> u64 {
+    if config.memory_mib == 0 { u64::MAX } else { (config.memory_mib as u64) << 20 }
 }
 
 /// Shuffled batches of all epochs of a task.

@@ -13,6 +13,7 @@ use crate::{Error, Result};
 /// task are `0..seen(t)`; the first `known` of them were learned before these tasks, from other data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tasks {
+    /// Classes that were learned before these tasks.
     pub known: usize,
     /// New label, less `known` -> label in the data set.
     pub order: Vec<u32>,
@@ -86,7 +87,12 @@ impl Tasks {
     pub(super) fn again(known: usize, names: &[String], sizes: Vec<usize>, classes: &[String]) -> Result<Self> {
         let label: HashMap<&String, u32> = classes.iter().zip(0..).collect();
         let order: Option<Vec<u32>> = names.iter().skip(known).map(|name| label.get(name).copied()).collect();
-        let fits = |order: &Vec<u32>| order.len() == classes.len() && sizes.iter().sum::<usize>() == classes.len();
+        let every_one_once = |order: &Vec<u32>| {
+            let mut sorted = order.clone();
+            sorted.sort_unstable();
+            sorted.into_iter().eq(0..classes.len() as u32)
+        };
+        let fits = |order: &Vec<u32>| every_one_once(order) && listed(&sizes, classes.len()).is_ok();
         let order = order.filter(fits).ok_or_else(|| Error::Config("`data` has other classes than the run".into()))?;
         Ok(Self::after(known, order, sizes))
     }

@@ -18,12 +18,17 @@ use crate::{Error, Result, host};
 /// Largest error of a group of tensors, relative to the largest entry of each.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
+    /// What the tensors are, such as `features` or `W`.
     pub group: String,
+    /// How many were compared.
     pub tensors: usize,
+    /// The error of the worst tensor; of predictions, how many differ.
     pub error: f64,
+    /// The largest error that passes.
     pub tolerance: f64,
     /// The tensor with the largest ratio of error to tolerance.
     pub worst: String,
+    /// Whether every tensor was within its tolerance.
     pub passed: bool,
 }
 
@@ -31,6 +36,7 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
+    /// What was compared, group by group.
     Checked(Vec<Check>),
     /// Why the file was not replayed.
     NotRun(String),
@@ -39,9 +45,13 @@ pub enum Outcome {
 /// The replay of one file.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Replay {
+    /// The file's name, without its folder.
     pub file: String,
+    /// Backend, adapter and driver.
     pub device: String,
+    /// Seconds that it took, reading included.
     pub seconds: f64,
+    /// What came of it.
     pub outcome: Outcome,
 }
 
@@ -302,9 +312,9 @@ impl Judge<'_> {
     async fn judged(&mut self, core: &Core, case: &RunCase, seen: usize) -> Result<()> {
         let (test, _) = self.golden.samples(case, "test", 0..seen)?;
         let device = core.device();
-        let [c, h, w] = test.shape();
-        let pixels: Vec<f32> = test.stream(test.batches(test.len(), None))?.collect::<Result<Vec<_>>>()?.concat();
-        let images = device.upload(&pixels, &[test.len(), c, h, w])?;
+        let pixels = test.stream(test.batches(test.len(), None))?.next();
+        let pixels = pixels.ok_or_else(|| Error::Unsupported("no test image".into()))??;
+        let images = test.upload(device, &pixels, 0..test.len())?;
         let scores = core.scores(&images, 0)?;
         let features: Vec<f64> = device.read(&scores.features).await?;
         let logits: Vec<f64> = device.read(&scores.logits).await?;
@@ -322,7 +332,7 @@ impl Judge<'_> {
         }
         let rows = self.golden.tensors.get(name)?.len() / noise.layout.d2;
         let layout = noise.layout;
-        let stream = Stream { seed: case.seed, layer: 1, task: 0, step: 0 };
+        let stream = Stream { seed: case.seed, layer: 1, task: 0, step: 0, first_row: 0 };
         let eps = normals(device, layout, rows, stream)?;
         let got: Vec<f64> = device.read(&eps).await?;
         let got: Vec<f64> = got.chunks(layout.e).flat_map(|row| &row[..layout.d2]).copied().collect();

@@ -5,5 +5,5 @@ mod results;
 mod table;
 
 pub use metrics::Metrics;
-pub use results::{Measured, Results, Seconds, check_writable};
+pub use results::{Measured, Memory, Results, Seconds, check_writable};
 pub use table::{header, row, summary};

@@ -31,6 +31,21 @@ pub struct Seconds {
     pub save: f64,
 }
 
+/// What a run was planned to take of the device's memory, and how it stays within the setting `memory_mib`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Most bytes of live tensors.
+    pub planned_bytes: u64,
+    /// Images of a training batch.
+    pub training_batch: usize,
+    /// Images of it that are taken at once.
+    pub training_part: usize,
+    /// Whether blocks are computed once more for their gradients, instead of being kept.
+    pub recomputed: bool,
+    /// Images of a batch of an analytic or evaluation pass.
+    pub fit_batch: usize,
+}
+
 /// What a run measures, so far or in all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -77,6 +92,9 @@ pub struct Results {
     pub classes: Vec<String>,
     /// How many of them were known before the run.
     pub known: usize,
+    /// What the run was planned to take of the device's memory.
+    #[serde(default)]
+    pub memory: Memory,
     /// What was measured.
     #[serde(flatten)]
     pub measured: Measured,
@@ -87,6 +105,26 @@ impl Results {
     ///
     /// # Errors
     /// [`Error::Io`]; [`Error::Store`] where it is none.
+    ///
+    /// # Examples
+    /// ```
+    /// use minoise::protocol::{Unwatched, run};
+    /// use minoise::{Config, Device, Results, data};
+    /// use pollster::block_on;
+    ///
+    /// # let settings = ["noise=false", "tasks=50,50", "train_per_class=4", "test_per_class=2", "buffer_size=256"];
+    /// # let config = Config::load(None, None, &settings.map(String::from))?;
+    /// # let dataset = data::load(&config.data, &config.images)?;
+    /// # let device = block_on(Device::open(&"cpu".into()))?;
+    /// # let dir = tempfile::tempdir()?;
+    /// let results = block_on(run(&config, &device, &dataset, &mut Unwatched))?;
+    /// results.write(dir.path())?;
+    ///
+    /// let read = Results::read(dir.path())?;
+    /// assert_eq!(read, results);
+    /// println!("A_avg {:.2} % on {}", 100.0 * read.measured.metrics.a_avg, read.device);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
         let text = std::fs::read(&path).map_err(|e| Error::io("read", &path, &e))?;
@@ -143,6 +181,7 @@ mod tests {
             backbone: "b".into(),
             classes: ["ant", "bee"].map(String::from).to_vec(),
             known: 0,
+            memory: Memory::default(),
             measured: Measured {
                 metrics,
                 gamma: vec![10.0, 10.0],
@@ -167,7 +206,7 @@ mod tests {
         assert_eq!(path, dir.path().join("new/out/results.json"));
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        let expected = "version profile device tuned seed config data backbone classes known accuracy matrix a_last a_avg \
+        let expected = "version profile device tuned seed config data backbone classes known memory accuracy matrix a_last a_avg \
                         forgetting bwt per_class confusion gamma residual seconds seconds_per_task peak_device_bytes \
                         peak_host_bytes dispatches";
         assert_eq!(keys(&json), expected);

@@ -61,7 +61,8 @@ impl Problem for Layer {
 
     fn pass(&self, device: &Device, operands: &[Tensor], way: Option<&str>) -> Result<Vec<Tensor>> {
         let [x, dy, proj, phi, omega] = operands else { unreachable!("five operands") };
-        let (layout, noise) = (PhiLayout::new(self.d2, 2)?, Noise::Sample { seed: 1993, layer: 3, step: 7 });
+        let (layout, noise) =
+            (PhiLayout::new(self.d2, 2)?, Noise::Sample { seed: 1993, layer: 3, step: 7, first_row: 0 });
         let layer = NoiseLayer { proj, phi, omega, layout, modules: self.modules, noise };
         let path = if way == Some("unfused") { Path::Unfused } else { Path::Fused };
         if !self.backward {

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use crate::algorithms::exact_pairs::pairs_are_exact;
 pub use crate::algorithms::ridge::Solution;
-use crate::device::{DType, Device, Tensor};
+use crate::device::{DType, Device, DeviceClass, Tensor};
 use crate::kernels::argmax::ArgMax;
 use crate::kernels::gemm::{Gemm, Layout};
 use crate::{Error, Result};
@@ -313,6 +313,16 @@ impl Statistics {
             }
             Storage::Device(pairs) => pairs.solve(gamma, self.counts.len(), advance).await,
         }
+    }
+
+    /// Allocates on a device that only plans what adding features p [B, m] and solving for so many classes hold at most, and
+    /// returns what stays between the two.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where a tensor exceeds a binding.
+    pub fn occupy(&self, planner: &Device, p: &Tensor, classes: usize) -> Result<Vec<Tensor>> {
+        let on_host = planner.caps().class == DeviceClass::Cpu || self.is_by_class();
+        if on_host { Ok(Vec::new()) } else { pairs::occupy(planner, p, classes.max(1)) }
     }
 
     /// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].

@@ -135,6 +135,21 @@ pub fn plan(device: &Device, p: &Tensor, classes: usize) -> Result<()> {
     System::plan(device, &gram, &sums)
 }
 
+/// See [`super::Statistics::occupy`].
+pub fn occupy(planner: &Device, p: &Tensor, classes: usize) -> Result<Vec<Tensor>> {
+    let m = p.cols();
+    let (gram, sums) = (Tiles::new(planner, m, side(m), 2)?, planner.reals(&[2, classes, m])?);
+    if p.rows() > 0 {
+        gather(planner, &gram, &sums, p, &vec![0; p.rows()])?;
+        let factor = Tiles::new(planner, m, side(m), 1)?;
+        planner.capture(|| System::plan(planner, &gram, &sums))?;
+        drop(factor);
+    }
+    let mut held: Vec<Tensor> = gram.places().map(|(i, j)| gram.tile(i, j).clone()).collect();
+    held.push(sums);
+    Ok(held)
+}
+
 fn gather(device: &Device, gram: &Tiles, sums: &Tensor, p: &Tensor, labels: &[u32]) -> Result<()> {
     let units = device.reals(&[2, gram.size()])?;
     for start in (0..labels.len()).step_by(SAMPLES) {
