@@ -16,6 +16,13 @@ use pollster::block_on;
 
 use crate::harness::{numbers, random};
 
+/// How a gradient is taken.
+#[derive(Clone, Copy, Default)]
+struct How {
+    recompute: bool,
+    halves: bool,
+}
+
 const BATCH: usize = 3;
 const CLASSES: usize = 5;
 const FEATURES: usize = 32;
@@ -115,8 +122,8 @@ impl Net {
     }
 
     /// Forward pass of some images of the batch; the tape and its root.
-    fn forward(&self, device: &Device, tracked: &[Tensor], of: Range<usize>, recompute: bool) -> Result<(Tape, Var)> {
-        let mut tape = Tape::new(device, tracked);
+    fn forward(&self, device: &Device, tracked: &[Tensor], of: Range<usize>, how: How) -> Result<(Tape, Var)> {
+        let mut tape = Tape::new(device, tracked).with_halves(how.halves);
         let (images, labels) = self.part(device, of.clone())?;
         let first_row = (of.start * self.vit.architecture.tokens()) as u32;
         let f = self.vit.features(&mut tape, &images, |tape, j, x| {
@@ -125,7 +132,7 @@ impl Net {
                 let x = net.vit.block(tape, j, x)?;
                 net.noise.apply(tape, j, &x, Noise::Sample { seed: 7, layer: j as u32, step: 3, first_row })
             };
-            if recompute { tape.recomputed(&x, Segment::new(segment)) } else { segment(tape, &x) }
+            if how.recompute { tape.recomputed(&x, Segment::new(segment)) } else { segment(tape, &x) }
         })?;
         let r = tape.var(&self.random);
         let activation = minoise::kernels::gemm::Activation::Relu;
@@ -151,11 +158,11 @@ impl Net {
     }
 
     /// The gradients of the batch, taken in parts that end before these images.
-    fn taken(&self, device: &Device, ends: &[usize], recompute: bool) -> Result<Gradients> {
+    fn taken(&self, device: &Device, ends: &[usize], how: How) -> Result<Gradients> {
         let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
         let (mut gradients, mut start) = (Gradients::default(), 0);
         for &end in ends {
-            let (tape, root) = self.forward(device, &tracked, start..end, recompute)?;
+            let (tape, root) = self.forward(device, &tracked, start..end, how)?;
             gradients = tape.backward_onto(&root, gradients)?;
             start = end;
         }
@@ -164,12 +171,12 @@ impl Net {
 
     fn gradients(&self, device: &Device) -> Result<Gradients> {
         let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
-        let (tape, root) = self.forward(device, &tracked, 0..BATCH, false)?;
+        let (tape, root) = self.forward(device, &tracked, 0..BATCH, How::default())?;
         tape.backward(&root)
     }
 
     fn loss(&self, device: &Device) -> Result<f64> {
-        self.forward(device, &[], 0..BATCH, false)?;
+        self.forward(device, &[], 0..BATCH, How::default())?;
         Ok(block_on(device.read::<f64>(&self.loss))?[0])
     }
 }
@@ -236,7 +243,7 @@ fn parts_make_the_whole(device: &Device, backbone: &str) -> Result<(), Failed> {
     // Rounding of sums in another order, relative to the largest entry.
     let bound = if device.is_double() { 1e-12 } else { 2e-5 };
     for (ends, recompute) in [(&[3][..], true), (&[1, 3], false), (&[2, 3], true), (&[1, 2, 3], true)] {
-        let found = net.taken(device, ends, recompute)?;
+        let found = net.taken(device, ends, How { recompute, halves: false })?;
         let told = format!("{} parts, recompute {recompute}", ends.len());
         let error = (read(&net.loss)?[0] - loss).abs();
         if error.is_nan() || error > bound * loss {
@@ -257,20 +264,48 @@ fn parts_make_the_whole(device: &Device, backbone: &str) -> Result<(), Failed> {
 }
 
 /// Live bytes of a gradient at their peak.
-fn recomputation_saves_memory() -> Result<(), Failed> {
-    let peak = |recompute| -> Result<u64> {
+fn memory_is_saved() -> Result<(), Failed> {
+    let peak = |how| -> Result<u64> {
         let fresh = Device::cpu(Precision::F32);
         let net = Net::new(&fresh, "vit-registers", 2)?;
         let before = fresh.stats().bytes_in_use;
-        net.taken(&fresh, &[BATCH], recompute)?;
+        net.taken(&fresh, &[BATCH], how)?;
         Ok(fresh.stats().peak_bytes_in_use - before)
     };
-    let (kept, again) = (peak(false)?, peak(true)?);
+    let kept = peak(How::default())?;
+    let again = peak(How { recompute: true, halves: false })?;
+    let halves = peak(How { recompute: false, halves: true })?;
     // Of each block but one only its operand stays.
     if again * 10 > kept * 8 {
         return Err(format!("{again} bytes with recomputation, {kept} without").into());
     }
+    if halves * 10 > kept * 8 {
+        return Err(format!("{halves} bytes with halves, {kept} without").into());
+    }
     Ok(())
+}
+
+/// What is kept as halves is off by 2^-11 of itself; sums over it let gradients be off by little more. None would be, were
+/// nothing rounded.
+fn halves_cost_little(device: &Device, backbone: &str) -> Result<(), Failed> {
+    let net = Net::new(device, backbone, 2)?;
+    let read = |x: &Tensor| block_on(device.read::<f64>(x));
+    let (whole, rounded) =
+        (net.gradients(device)?, net.taken(device, &[BATCH], How { recompute: false, halves: true })?);
+    let mut largest = 0.0f64;
+    for (name, tensor, _) in net.parameters() {
+        let missing = || format!("no gradient of {name}");
+        let want = read(whole.of(&tensor).ok_or_else(missing)?)?;
+        let got = read(rounded.of(&tensor).ok_or_else(missing)?)?;
+        let norm = |x: &[f64]| x.iter().map(|x| x * x).sum::<f64>().sqrt();
+        let off: Vec<f64> = got.iter().zip(&want).map(|(x, y)| x - y).collect();
+        let error = norm(&off) / norm(&want);
+        if error.is_nan() || error > 5e-3 {
+            return Err(format!("{name} is off by {error:e} of its norm").into());
+        }
+        largest = largest.max(error);
+    }
+    if largest < 1e-5 { Err(format!("the largest error is {largest:e}: nothing was rounded").into()) } else { Ok(()) }
 }
 
 fn memory_stays_flat(device: &Device) -> Result<(), Failed> {
@@ -299,12 +334,15 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             trials.push(Trial::test(name, move || gradients_agree(&device, net, layers)));
         }
     }
-    trials.push(Trial::test("autograd recomputation takes less memory [cpu]", recomputation_saves_memory));
+    trials.push(Trial::test("autograd memory of recomputation and halves [cpu]", memory_is_saved));
     for backbone in ["run-paper-a", "vit-dinov3"] {
         let doubles = ("f64 twins".to_string(), Device::cpu(Precision::F64));
         for (label, device) in devices.iter().chain([&doubles]) {
             let (name, device) = (format!("autograd in parts, {backbone} [{label}]"), device.clone());
-            trials.push(Trial::test(name, move || parts_make_the_whole(&device, backbone)));
+            let d = device.clone();
+            trials.push(Trial::test(name, move || parts_make_the_whole(&d, backbone)));
+            let name = format!("autograd with halves, {backbone} [{label}]");
+            trials.push(Trial::test(name, move || halves_cost_little(&device, backbone)));
         }
     }
     for (label, device) in devices {

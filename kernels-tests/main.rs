@@ -53,6 +53,7 @@ mod noise_combine;
 mod noise_mix;
 mod noise_mix_backward;
 mod normalise;
+mod pack_halves;
 mod pair_product;
 mod patch_embed;
 mod philox_normal;
@@ -65,6 +66,7 @@ mod stream_copy;
 mod token_mean;
 mod token_mean_backward;
 mod triangular_rows;
+mod unpack_halves;
 
 use harness::{Case, Example};
 use minoise::device::{Device, Precision};
@@ -132,6 +134,7 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     noise_mix,
     noise_mix_backward,
     normalise,
+    pack_halves,
     pair_product,
     patch_embed,
     philox_normal,
@@ -144,4 +147,5 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     token_mean,
     token_mean_backward,
     triangular_rows,
+    unpack_halves,
 ];

@@ -33,6 +33,7 @@ use minoise::kernels::noise_combine::{self, Direction, NoiseCombine};
 use minoise::kernels::noise_mix::{NoiseMix, PhiLayout};
 use minoise::kernels::noise_mix_backward::{self, NewestOutputs, NoiseMixBackward};
 use minoise::kernels::normalise::Normalise;
+use minoise::kernels::pack_halves::PackHalves;
 use minoise::kernels::pair_product::PairProduct;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
@@ -44,6 +45,7 @@ use minoise::kernels::stream_copy::StreamCopy;
 use minoise::kernels::token_mean::TokenMean;
 use minoise::kernels::token_mean_backward::TokenMeanBackward;
 use minoise::kernels::triangular_rows::TriangularRows;
+use minoise::kernels::unpack_halves::UnpackHalves;
 use minoise::{Error, Result};
 use rand::{RngExt, SeedableRng};
 
@@ -387,6 +389,14 @@ const KERNELS: &[(&str, One)] = &[
         let (b, c, side) = (d.size(30), d.size(3), d.size(300));
         let (words, out) = ((b * c * side * side).div_ceil(4), d.t(&[b, c, side, side]));
         d.plan(&Normalise { bytes: &d.of(DType::U32, &[words]), table: &d.t(&[c, 256]), out: &out })
+    }),
+    ("pack_halves", |d| {
+        let n = d.size(1_000_000);
+        d.plan(&PackHalves { x: &d.t(&[n]), words: &d.of(DType::U32, &[n.div_ceil(2)]) })
+    }),
+    ("unpack_halves", |d| {
+        let n = d.size(1_000_000);
+        d.plan(&UnpackHalves { words: &d.of(DType::U32, &[n.div_ceil(2)]), x: &d.t(&[n]) })
     }),
     ("token_mean", |d| {
         let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));

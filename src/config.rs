@@ -92,6 +92,9 @@ pub struct Config {
     pub fused_noise: bool,
     /// Whether the backbone stays in half precision on the device.
     pub f16_weights: bool,
+    /// Whether what training keeps of the tokens for the backward pass is rounded to halves, in half the room.
+    #[serde(default)]
+    pub f16_activations: bool,
     /// Most MiB of device memory; to stay within, batches are taken in parts and blocks are computed once more. 0 for no limit.
     #[serde(default)]
     pub memory_mib: usize,
@@ -150,6 +153,7 @@ impl Config {
             arch: auto(),
             fused_noise: true,
             f16_weights: false,
+            f16_activations: false,
             memory_mib: 0,
         }
     }

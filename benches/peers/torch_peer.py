@@ -75,7 +75,8 @@ class NoiseLayer:
     newest, which is trained, stands alone, so that no other gets a gradient."""
 
     def __init__(self, j, modules, dim, tokens, e=96):
-        self.down, self.up = numbers(400 + 2 * j, (dim, e), 2 / math.sqrt(e)), numbers(401 + 2 * j, (e, dim), 2 / math.sqrt(dim))
+        self.down = numbers(400 + 2 * j, (dim, e), 2 / math.sqrt(e))
+        self.up = numbers(401 + 2 * j, (e, dim), 2 / math.sqrt(dim))
         rows = [numbers(1000 + 100 * i + j, (4 * e * (e + 1),), 0.2) for i in range(modules)]
         parts = [row.split((2 * e * e, 2 * e, 2 * e * e, 2 * e)) for row in rows]
         # W1 [e, 2, e], b1 [2, e], W2 [2, e, e], b2 [2, 1, e]; mu, then sigma.
@@ -86,7 +87,8 @@ class NoiseLayer:
             # Inputs first, then module by module.
             self.w1 = [w1[:, :, k].transpose(0, 1).reshape(e, -1) for k in (0, 1)]
             self.b1 = [b1[:, k].flatten() for k in (0, 1)]
-            self.mu, self.sigma = (w2[:, 0].reshape(-1, e), b2[:, 0, 0]), (w2[:, 1].contiguous(), b2[:, 1].contiguous())
+            self.mu = w2[:, 0].reshape(-1, e), b2[:, 0, 0]
+            self.sigma = w2[:, 1].contiguous(), b2[:, 1].contiguous()
         w1, b1, w2, b2 = parts[-1]
         self.newest = [x.clone().requires_grad_() for x in (w1.reshape(e, -1), b1.flatten(), w2, b2)]
         self.logits = numbers(500, (modules,), 1.0).requires_grad_()

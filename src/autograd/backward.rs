@@ -107,8 +107,8 @@ impl Tape {
                     let du = match (activation, &saved) {
                         (Activation::None, _) | (_, None) => dy.clone(),
                         (_, Some(saved)) => {
-                            let du = device.reals(dy.shape())?;
-                            device.run(&ActivationBackward { activation, saved, dy: &dy, dx: &du })?;
+                            let (saved, du) = (saved.value(&device)?, device.reals(dy.shape())?);
+                            device.run(&ActivationBackward { activation, saved: &saved, dy: &dy, dx: &du })?;
                             du
                         }
                     };
@@ -116,7 +116,8 @@ impl Tape {
                         let layout = if transposed { Layout::NN } else { Layout::NT };
                         device.run(&Gemm { accumulate, ..Gemm::new(layout, &du, &weight.value, &dx)? })?;
                     }
-                    if let (Some(x), Some((dw, accumulate))) = (&input, pending.sink(&weight)?) {
+                    if let (Some(input), Some((dw, accumulate))) = (&input, pending.sink(&weight)?) {
+                        let x = &input.value(&device)?;
                         let (a, b) = if transposed { (&du, x) } else { (x, &du) };
                         Gemm { accumulate, ..Gemm::new(Layout::TN, a, b, &dw)? }.run(&device)?;
                     }
@@ -144,12 +145,13 @@ impl Tape {
                 }
                 // y = gamma xh + beta, xh = (x - mean) / std, g = gamma dy:
                 // dx = (g - mean(g) - xh mean(g xh)) / std;  dgamma = sum dy xh;  dbeta = sum dy
-                Node::LayerNorm { x, gamma, beta, stats } => {
-                    column_sum(&mut pending, &gamma, &dy, Some((&x.value, &stats)))?;
+                Node::LayerNorm { x, input, gamma, beta, stats } => {
+                    let input = input.value(&device)?;
+                    column_sum(&mut pending, &gamma, &dy, Some((&input, &stats)))?;
                     column_sum(&mut pending, &beta, &dy, None)?;
-                    if let Some((dx, accumulate)) = pending.sink(&x)? {
+                    if let Some((dx, accumulate)) = pending.sink(x)? {
                         let norm = LayerNormBackward {
-                            x: &x.value,
+                            x: &input,
                             gamma: &gamma.value,
                             stats: &stats,
                             dy: &dy,
@@ -161,10 +163,11 @@ impl Tape {
                 }
                 // P = softmax(q k^T / sqrt d), delta = sum dy o:
                 // dS = P (dy v^T - delta) / sqrt d;  dq = dS k;  dk = dS^T q;  dv = P^T dy   (P recomputed from lse)
-                Node::Attention { qkv, out, lse, batch, tokens, heads } => {
-                    let dqkv = device.reals(qkv.value.shape())?;
+                Node::Attention { qkv, inputs, out, lse, batch, tokens, heads } => {
+                    let (inputs, out) = (inputs.value(&device)?, out.value(&device)?);
+                    let dqkv = device.reals(&qkv.shape)?;
                     let delta = device.reals(lse.shape())?;
-                    let (qkv_t, lse, delta, dy) = (&qkv.value, &lse, &delta, &dy);
+                    let (qkv_t, lse, delta, dy) = (&inputs, &lse, &delta, &dy);
                     device.run(&AttentionBackwardQuery {
                         qkv: qkv_t,
                         out: &out,
@@ -201,8 +204,9 @@ impl Tape {
                         noise: n.noise,
                     };
                     let want = n.phi.node.is_some() || n.logits.is_some();
-                    let path = n.path.unwrap_or_else(|| layer.path(&device, &n.x.value, true));
-                    let grads = layer.backward(&device, &n.x.value, &dy, path, want)?;
+                    let x = n.input.value(&device)?;
+                    let path = n.path.unwrap_or_else(|| layer.path(&device, &x, true));
+                    let grads = layer.backward(&device, &x, &dy, path, want)?;
                     pending.give(n.x.node, &grads.dx)?;
                     if let Some(phi) = &grads.phi {
                         pending.give(n.phi.node, phi)?;
@@ -219,9 +223,9 @@ impl Tape {
                     pending.give(qkv.node, &dy)?;
                 }
                 // y = gate(a) b, u = a | b:  da = dy b gate'(a);  db = dy gate(a)
-                Node::Glu { gate, u } => {
-                    let du = device.reals(u.value.shape())?;
-                    device.run(&GluBackward { gate, u: &u.value, dy: &dy, du: &du })?;
+                Node::Glu { gate, u, input } => {
+                    let (input, du) = (input.value(&device)?, device.reals(&u.shape)?);
+                    device.run(&GluBackward { gate, u: &input, dy: &dy, du: &du })?;
                     pending.give(u.node, &du)?;
                 }
                 // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.

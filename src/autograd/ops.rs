@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::tape::{Node, NoiseNode, Place, Segment, Tape, Var};
+use super::tape::{Kept, Node, NoiseNode, Place, Segment, Tape, Var};
 use crate::Result;
 use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{DType, Tensor};
@@ -95,11 +95,16 @@ impl Tape {
             ..Gemm::new(layout, &x.value, w, &out)?
         })?;
         assert!(op.activation != Activation::Relu || op.residual.is_none(), "ReLU is judged by the output's sign");
-        let saved = if op.activation == Activation::Relu { Some(out.clone()) } else { pre };
+        // A half of a small number may be 0, which ReLU would take for another sign.
+        let saved = match pre {
+            Some(pre) => Some(self.keep(&pre)?),
+            None => (op.activation == Activation::Relu).then(|| Kept::Whole(out.clone())),
+        };
+        let input = if op.weight.node.is_some() { Some(self.keep(&x.value)?) } else { None };
         let tracked = upstream || op.residual.is_some_and(|r| r.node.is_some());
         Ok(self.result(out, tracked, || Node::Linear {
             x: x.into(),
-            input: op.weight.node.map(|_| x.value.clone()),
+            input,
             weight: op.weight.clone(),
             transposed: op.transposed,
             bias: op.bias.map(Place::from),
@@ -123,8 +128,10 @@ impl Tape {
         let stats = if tracked { Some(self.device.reals(&[x.value.rows(), 2])?) } else { None };
         let norm = LayerNorm::new(&x.value, &gamma.value, &beta.value, &out, eps);
         self.device.run(&LayerNorm { stats: stats.as_ref(), ..norm })?;
+        let input = if tracked { Some(self.keep(&x.value)?) } else { None };
         Ok(self.result(out, tracked, || Node::LayerNorm {
-            x: x.clone(),
+            x: x.into(),
+            input: input.expect("kept for a tracked branch"),
             gamma: gamma.clone(),
             beta: beta.clone(),
             stats: stats.expect("saved for a tracked branch"),
@@ -137,13 +144,18 @@ impl Tape {
         let tracked = qkv.node.is_some();
         let lse = if tracked { Some(self.device.reals(&[batch * heads * tokens])?) } else { None };
         self.device.run(&Attention { qkv: &qkv.value, out: &out, lse: lse.as_ref(), batch, tokens, heads })?;
-        Ok(self.result(out.clone(), tracked, || Node::Attention {
-            qkv: qkv.clone(),
-            out,
-            lse: lse.expect("saved for a tracked branch"),
-            batch,
-            tokens,
-            heads,
+        let kept = if tracked { Some((self.keep(&qkv.value)?, self.keep(&out)?)) } else { None };
+        Ok(self.result(out, tracked, || {
+            let (inputs, out) = kept.expect("kept for a tracked branch");
+            Node::Attention {
+                qkv: qkv.into(),
+                inputs,
+                out,
+                lse: lse.expect("saved for a tracked branch"),
+                batch,
+                tokens,
+                heads,
+            }
         }))
     }
 
@@ -169,9 +181,11 @@ impl Tape {
         let out = layer.forward(&self.device, &x.value, path)?;
         let phi = self.var(op.phi);
         let tracked = [Some(x), Some(&phi), logits.as_ref()].into_iter().flatten().any(|v| v.node.is_some());
+        let input = if tracked { Some(self.keep(&x.value)?) } else { None };
         Ok(self.result(out, tracked, || {
             Node::Noise(Box::new(NoiseNode {
-                x: x.clone(),
+                x: x.into(),
+                input: input.expect("kept for a tracked branch"),
                 phi,
                 logits,
                 proj: op.proj.clone(),
@@ -188,14 +202,17 @@ impl Tape {
     pub fn rotary(&mut self, qkv: Var, table: &Tensor, batch: usize, tokens: usize, heads: usize) -> Result<Var> {
         self.device.run(&Rotary { x: &qkv.value, table, batch, tokens, heads, inverse: false })?;
         let table = table.clone();
-        Ok(self.result(qkv.value.clone(), qkv.node.is_some(), || Node::Rotary { qkv, table, batch, tokens, heads }))
+        let place = Place::from(&qkv);
+        Ok(self.result(qkv.value, qkv.node.is_some(), || Node::Rotary { qkv: place, table, batch, tokens, heads }))
     }
 
     /// The gate of a gated MLP, `u` = a | b [rows, 2 h] -> gate(a) b [rows, h].
     pub fn glu(&mut self, u: &Var, gate: Gate) -> Result<Var> {
         let out = self.device.reals(&[u.value.rows(), u.value.cols() / 2])?;
         self.device.run(&Glu { gate, u: &u.value, out: &out })?;
-        Ok(self.result(out, u.node.is_some(), || Node::Glu { gate, u: u.clone() }))
+        let input = if u.node.is_some() { Some(self.keep(&u.value)?) } else { None };
+        let node = || Node::Glu { gate, u: u.into(), input: input.expect("kept for a tracked branch") };
+        Ok(self.result(out, u.node.is_some(), node))
     }
 
     /// The class token (token 0) of `x` [batch, tokens, d1] -> [batch, d1].

@@ -7,10 +7,12 @@ use std::rc::Rc;
 
 use crate::Result;
 use crate::algorithms::noise::Path;
-use crate::device::{Device, Tensor};
+use crate::device::{DType, Device, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::glu::Gate;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
+use crate::kernels::pack_halves::PackHalves;
+use crate::kernels::unpack_halves::UnpackHalves;
 
 /// A value of the computation; `node` is set where a gradient must flow back through it.
 #[derive(Clone, Debug)]
@@ -63,6 +65,30 @@ impl From<&Var> for Place {
     }
 }
 
+/// A value that the backward pass needs.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Whole(Tensor),
+    /// Rounded to halves, two in a word.
+    Halves {
+        words: Tensor,
+        shape: Vec<usize>,
+    },
+}
+
+impl Kept {
+    pub fn value(&self, device: &Device) -> Result<Tensor> {
+        match self {
+            Self::Whole(x) => Ok(x.clone()),
+            Self::Halves { words, shape } => {
+                let x = device.reals(shape)?;
+                device.run(&UnpackHalves { words, x: &x })?;
+                Ok(x)
+            }
+        }
+    }
+}
+
 /// One recorded operation with what its backward rule needs.
 #[derive(Debug)]
 pub(super) enum Node {
@@ -70,13 +96,13 @@ pub(super) enum Node {
     Linear {
         x: Place,
         /// What x is, where the weight is tracked.
-        input: Option<Tensor>,
+        input: Option<Kept>,
         weight: Var,
         transposed: bool,
         bias: Option<Place>,
         residual: Option<Place>,
         activation: Activation,
-        saved: Option<Tensor>,
+        saved: Option<Kept>,
     },
     /// Nothing of it is saved but its operand.
     Recomputed {
@@ -84,14 +110,16 @@ pub(super) enum Node {
         segment: Segment,
     },
     LayerNorm {
-        x: Var,
+        x: Place,
+        input: Kept,
         gamma: Var,
         beta: Var,
         stats: Tensor,
     },
     Attention {
-        qkv: Var,
-        out: Tensor,
+        qkv: Place,
+        inputs: Kept,
+        out: Kept,
         lse: Tensor,
         batch: usize,
         tokens: usize,
@@ -103,7 +131,7 @@ pub(super) enum Node {
         range: Range<usize>,
     },
     Rotary {
-        qkv: Var,
+        qkv: Place,
         table: Tensor,
         batch: usize,
         tokens: usize,
@@ -111,7 +139,8 @@ pub(super) enum Node {
     },
     Glu {
         gate: Gate,
-        u: Var,
+        u: Place,
+        input: Kept,
     },
     CrossEntropy {
         logits: Place,
@@ -121,7 +150,8 @@ pub(super) enum Node {
 
 #[derive(Debug)]
 pub(super) struct NoiseNode {
-    pub x: Var,
+    pub x: Place,
+    pub input: Kept,
     pub phi: Var,
     /// Logits of the mixture weights, where these are learned.
     pub logits: Option<Var>,
@@ -140,12 +170,13 @@ pub struct Tape {
     pub(super) nodes: Vec<Node>,
     /// Leaf node of every tracked tensor.
     pub(super) leaves: HashMap<usize, usize>,
+    halves: bool,
 }
 
 impl Tape {
     /// A tape that differentiates with respect to `tracked`; with none it only computes.
     pub fn new<'a>(device: &Device, tracked: impl IntoIterator<Item = &'a Tensor>) -> Self {
-        let mut tape = Self { device: device.clone(), nodes: Vec::new(), leaves: HashMap::new() };
+        let mut tape = Self { device: device.clone(), nodes: Vec::new(), leaves: HashMap::new(), halves: false };
         for tensor in tracked {
             let node = tape.push(Node::Leaf);
             tape.leaves.insert(tensor.id(), node);
@@ -157,9 +188,25 @@ impl Tape {
         &self.device
     }
 
+    /// The same, which keeps values of tokens as halves, in half the room.
+    pub fn with_halves(self, halves: bool) -> Self {
+        Self { halves, ..self }
+    }
+
+    /// Keeps a value for the backward pass.
+    pub(super) fn keep(&self, x: &Tensor) -> Result<Kept> {
+        if !self.halves {
+            return Ok(Kept::Whole(x.clone()));
+        }
+        let words = self.device.empty(&[x.len().div_ceil(2)], DType::U32)?;
+        self.device.run(&PackHalves { x, words: &words })?;
+        Ok(Kept::Halves { words, shape: x.shape().to_vec() })
+    }
+
     /// A tape that differentiates with respect to the same tensors, and to `x`.
     pub(super) fn inner(&self, x: &Var) -> (Self, Var) {
-        let mut tape = Self { device: self.device.clone(), nodes: Vec::new(), leaves: HashMap::new() };
+        let mut tape =
+            Self { device: self.device.clone(), nodes: Vec::new(), leaves: HashMap::new(), halves: self.halves };
         let own = x.node.map(|_| x.value.id());
         for id in self.leaves.keys().copied().chain(own) {
             let node = tape.push(Node::Leaf);

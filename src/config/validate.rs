@@ -35,6 +35,7 @@ const OF_NOISE: &[&str] = &[
     "epochs",
     "init_epochs",
     "fused_noise",
+    "f16_activations",
 ];
 
 impl Config {

@@ -53,6 +53,7 @@ pub mod noise_combine;
 pub mod noise_mix;
 pub mod noise_mix_backward;
 pub mod normalise;
+pub mod pack_halves;
 pub mod pair_product;
 pub mod patch_embed;
 pub mod philox;
@@ -65,6 +66,7 @@ pub mod stream_copy;
 pub mod token_mean;
 pub mod token_mean_backward;
 pub mod triangular_rows;
+pub mod unpack_halves;
 
 use std::ops::Range;
 

@@ -71,6 +71,7 @@ sources![
     "noise_mix_backward_rows",
     "noise_mix_rows",
     "normalise",
+    "pack_halves",
     "pair_product",
     "pair_product_rows",
     "patch_embed",
@@ -83,6 +84,7 @@ sources![
     "token_mean",
     "token_mean_backward",
     "triangular_rows",
+    "unpack_halves",
 ];
 
 /// The kernel that a shader is another variant of, by its ending: `_rows` for software devices, `_half` with f16

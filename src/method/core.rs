@@ -38,18 +38,20 @@ pub async fn classifier_state(device: &Device, weights: &Tensor, solved: Solved)
 /// Parameters of a new module as one row of phi: (task, layer) -> `[P]`.
 pub type Init = Box<dyn FnMut(usize, usize) -> Result<Vec<f64>>>;
 
-/// How a training batch is taken where memory is short: the result is the same but for rounding.
+/// How a training batch is taken where memory is short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts {
     /// Images that are taken at once.
     pub images: usize,
     /// Whether the backward pass does each block once more, instead of keeping what is in it.
     pub recompute: bool,
+    /// Whether what is kept is rounded to halves, which changes the result.
+    pub halves: bool,
 }
 
 impl Default for Parts {
     fn default() -> Self {
-        Self { images: usize::MAX, recompute: false }
+        Self { images: usize::MAX, recompute: false, halves: false }
     }
 }
 
@@ -71,7 +73,7 @@ pub struct Core {
     pub(super) folded: Vec<Folded>,
     pub(super) fit_batch: usize,
     /// How a training batch is taken.
-    pub(super) parts: Parts,
+    pub parts: Parts,
     /// Seed of eps where passes outside training sample it.
     pub(super) sample_seed: Option<u64>,
 }

@@ -19,14 +19,14 @@ pub struct Footprint {
     pub fit_batch: usize,
 }
 
-/// Sizes of parts, the whole and its halves.
-fn halves(whole: usize) -> impl Iterator<Item = usize> {
+/// Sizes of parts: the whole, half of it, and so on.
+fn sizes(whole: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(whole), |&n| (n > 1).then(|| n.div_ceil(2)))
 }
 
 /// Ways to take a batch, the fastest first. Parts cost next to nothing, recomputation a third of the step.
-fn ways(batch: usize) -> Vec<Parts> {
-    let all = |recompute| halves(batch).map(move |images| Parts { images, recompute });
+fn ways(batch: usize, halves: bool) -> Vec<Parts> {
+    let all = |recompute| sizes(batch).map(move |images| Parts { images, recompute, halves });
     let plain = all(false).filter(|parts| parts.images >= FEW.min(batch));
     plain.chain(all(true)).collect()
 }
@@ -68,11 +68,12 @@ impl<P: Procedure> Min<P> {
     pub(super) fn fit(&mut self, last: &Task, limit: u64) -> Result<Footprint> {
         let resident = self.core().device().stats().bytes_in_use;
         let batch = last.schedule.iter().map(Vec::len).max().unwrap_or(1);
-        let (parts, training) = first_that_fits(ways(batch), limit, "a training step", |parts| {
-            Ok(resident + self.training_bytes(last, parts)?)
-        })?;
+        let (parts, training) =
+            first_that_fits(ways(batch, self.core().parts.halves), limit, "a training step", |parts| {
+                Ok(resident + self.training_bytes(last, parts)?)
+            })?;
         let whole = self.core().fit_batch.min(last.samples.len().max(1));
-        let (fit_batch, pass) = first_that_fits(halves(whole), limit, "an analytic pass", |images| {
+        let (fit_batch, pass) = first_that_fits(sizes(whole), limit, "an analytic pass", |images| {
             Ok(resident + self.pass_bytes(last, images)?)
         })?;
         self.take_in(parts, (fit_batch < whole).then_some(fit_batch));

@@ -70,7 +70,7 @@ impl Training {
         earlier: Gradients,
     ) -> Result<Gradients> {
         let tracked = self.parameters.iter().map(|p| &p.tensor);
-        let mut tape = Tape::new(core.device(), tracked);
+        let mut tape = Tape::new(core.device(), tracked).with_halves(core.parts.halves);
         let behind = Behind::Layers { noise: self.noise, drawn, recompute: core.parts.recompute };
         let f = core.network.features(&mut tape, images, behind)?;
         let p = core.network.random_features(&mut tape, &f)?;

@@ -84,6 +84,7 @@ pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
     network.noise.path = (!config.fused_noise).then_some(Path::Unfused);
     let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
     let mut core = Core::new(network, config.gamma, config.fit_batch, sample_seed)?;
+    core.parts.halves = config.f16_activations;
     if config.keep_class_statistics {
         core.statistics = Statistics::by_class(m)?;
     }
