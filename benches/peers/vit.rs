@@ -29,7 +29,7 @@ const CLASSES: usize = 100;
 const RULE: Rule = Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
 
 fn backbone(device: &Device, [dim, patch, image]: [usize; 3]) -> Result<Vit> {
-    if let Some(file) = std::env::var_os("PEER_WEIGHTS").filter(|_| dim == 384) {
+    if let Some(file) = std::env::var_os("PEER_WEIGHTS").filter(|file| dim == 384 && !file.is_empty()) {
         let weights = Weights::read(Path::new(&file))?;
         let architecture = Architecture::of(&weights, Facts::of(&weights, None)?, Some(image))?;
         return Vit::load(device, architecture, weights, false);

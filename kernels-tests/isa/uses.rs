@@ -5,7 +5,7 @@ use minoise::Result;
 use minoise::algorithms::ridge::System;
 use minoise::algorithms::tiles::Tiles;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
-use minoise::device::{Captured, Device, Varied, WithPlan};
+use minoise::device::{Captured, DType, Device, Varied, WithPlan};
 use minoise::kernels::activation_backward::ActivationBackward;
 use minoise::kernels::attention::Attention;
 use minoise::kernels::attention_backward_key::AttentionBackwardKey;
@@ -18,8 +18,11 @@ use minoise::kernels::glu::{Gate, Glu};
 use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
+use minoise::kernels::normalise::Normalise;
+use minoise::kernels::pack_halves::PackHalves;
 use minoise::kernels::rotary::Rotary;
 use minoise::kernels::stream_copy::StreamCopy;
+use minoise::kernels::unpack_halves::UnpackHalves;
 use minoise::method::{Core, Init, Learner, Min, Observer, Official, Paper, Phase, Samples, Settings, Task, predict};
 use minoise::model::network::Network;
 use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
@@ -130,6 +133,13 @@ fn families(device: &Device) -> Result<Vec<Captured>> {
             device.run(&Glu { gate, u, out: h })?;
             device.run(&GluBackward { gate, u, dy: dh, du })?;
         }
+        // Bytes of images, and what training keeps where memory is short.
+        let words = |n: usize| device.empty(&[n], DType::U32);
+        let (pixels, table) = (device.zeros(&[batch, 3, 224, 224])?, device.zeros(&[3, 256])?);
+        device.run(&Normalise { bytes: &words(pixels.len() / 4)?, table: &table, out: &pixels })?;
+        let halves = words(rows * hidden / 2)?;
+        device.run(&PackHalves { x: h, words: &halves })?;
+        device.run(&UnpackHalves { words: &halves, x: h })?;
         let (x, w) = (&device.zeros(&[rows, width])?, &device.zeros(&[width, hidden])?);
         let (activation, bias) = (Activation::QuickGelu, Some(Mat::of(w)));
         device.run(&Gemm { activation, bias, pre: Some(dh), ..Gemm::new(Layout::NN, x, w, h)? })?;
