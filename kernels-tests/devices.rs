@@ -35,9 +35,11 @@ const ABLATION: [&[&str]; 6] = [
 ];
 
 /// Settings whose states differ.
-const RESUMED: [&[&str]; 3] = [
+const RESUMED: [&[&str]; 4] = [
     &["profile=paper"],
     &["profile=official"],
+    // In parts, with blocks that are computed once more.
+    &["memory_mib=9", "buffer_size=512"],
     &["refit=accumulate", "optimizer=adamw", "lr=0.001", "eval_noise=sample", "gamma=auto"],
 ];
 

@@ -1,10 +1,11 @@
 //! The default runs of both profiles on a few classes, beside the f64 twins: the program's whole way on a device.
 
 use libtest_mimic::{Failed, Trial};
-use minoise::config::{Config, Profile};
+use minoise::config::{Config, EvalNoise, OptimizerKind, Profile};
 use minoise::data::{Dataset, Images, icons};
 use minoise::device::{Device, Options, Selector};
 use minoise::protocol::{Metrics, Session, Watch, run};
+use minoise::report::Memory;
 use minoise::{Error, Result};
 use pollster::block_on;
 
@@ -60,43 +61,59 @@ fn as_the_twins(device: &Device, oracle: &Device, profile: Profile) -> Result<()
     Ok(())
 }
 
-/// What a run was planned to take is what it takes. With less than that it learns the same in smaller parts, or with blocks that
-/// are computed once more, and the device holds no more than it may; with next to nothing it is refused before it begins.
+fn open(selector: &Selector, memory: Option<u64>) -> Result<Device> {
+    block_on(Device::open_with(selector, &Options { memory, saved: false, ..Options::default() }))
+}
+
+/// What a run is planned to take, beside what it takes, in bytes; and what it predicts.
+fn taken(selector: &Selector, config: &Config) -> Result<(Memory, u64, Vec<u32>), Failed> {
+    let device = open(selector, (config.memory_mib > 0).then(|| config.memory_limit()))?;
+    let planned = Session::new(config, &device, &dataset()?)?.memory();
+    device.trim();
+    let predicted = learned(&device, config)?.1;
+    let took = device.stats().peak_bytes_in_use;
+    // A plan may count what is not there at the same time, such as statistics beside training.
+    if took > planned.planned_bytes || 10 * took < 7 * planned.planned_bytes {
+        return Err(format!("{took} bytes taken, {planned:?}").into());
+    }
+    Ok((planned, took, predicted))
+}
+
+/// With less memory a run learns the same in smaller parts, or with blocks that are computed once more; with next to nothing
+/// it is refused before it begins.
 fn within_memory(selector: &Selector, batch_size: usize, share: f64) -> Result<(), Failed> {
-    let open = |memory| block_on(Device::open_with(selector, &Options { memory, saved: false, ..Options::default() }));
     // Few random features, so that training takes more than the classifier.
     let mut config = Config { batch_size, buffer_size: 512, ..settings(Profile::Paper) };
-    let device = open(None)?;
-    let planned = Session::new(&config, &device, &dataset()?)?.memory();
-    device.trim();
-    let want = learned(&device, &config)?;
-    let took = device.stats().peak_bytes_in_use;
-    if took > planned.planned_bytes || 10 * took < 7 * planned.planned_bytes {
-        return Err(format!("{took} bytes taken, {} planned", planned.planned_bytes).into());
+    let (whole, _, want) = taken(selector, &config)?;
+    config.memory_mib = ((share * whole.planned_bytes as f64) as usize >> 20).max(1);
+    let (memory, _, got) = taken(selector, &config)?;
+    if memory.training_part == whole.training_part && !memory.recomputed {
+        return Err(format!("{memory:?} within {} MiB", config.memory_mib).into());
     }
-    drop(device);
-    config.memory_mib = ((share * planned.planned_bytes as f64) as usize >> 20).max(1);
-    let limit = (config.memory_mib as u64) << 20;
-    let device = open(Some(limit))?;
-    let memory = Session::new(&config, &device, &dataset()?)?.memory();
-    if memory.training_part == planned.training_part && !memory.recomputed {
-        return Err(format!("{memory:?} within {limit} bytes").into());
-    }
-    device.trim();
-    let got = learned(&device, &config)?;
-    let differ = got.1.iter().zip(&want.1).filter(|(a, b)| a != b).count();
-    if differ as f64 > DOUBTFUL * want.1.len() as f64 {
-        return Err(format!("{differ} of {} predictions differ with {memory:?}", want.1.len()).into());
-    }
-    let took = device.stats().peak_bytes;
-    if took > limit {
-        return Err(format!("{took} bytes held within {limit}").into());
+    let differ = got.iter().zip(&want).filter(|(a, b)| a != b).count();
+    if differ as f64 > DOUBTFUL * want.len() as f64 {
+        return Err(format!("{differ} of {} predictions differ with {memory:?}", want.len()).into());
     }
     config.memory_mib = 1;
-    match Session::new(&config, &device, &dataset()?) {
+    match Session::new(&config, &open(selector, None)?, &dataset()?) {
         Err(Error::Limit { .. }) => Ok(()),
         other => Err(format!("a megabyte gives {other:?}").into()),
     }
+}
+
+/// Settings that take memory in other ways than the default run.
+fn footprints(selector: &Selector) -> Result<(), Failed> {
+    let paper = || settings(Profile::Paper);
+    for config in [
+        settings(Profile::Official),
+        Config { noise: false, fit_batch: 16, ..paper() },
+        Config { eval_noise: EvalNoise::Sample, ..paper() },
+        Config { keep_class_statistics: true, buffer_size: 512, ..paper() },
+        Config { f16_activations: true, optimizer: OptimizerKind::Adamw, lr: 1e-3, ..paper() },
+    ] {
+        taken(selector, &config)?;
+    }
+    Ok(())
 }
 
 pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
@@ -108,6 +125,7 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
                 (format!("short run within memory, {batch_size} images [{label}]"), selector.clone());
             trials.push(Trial::test(name, move || within_memory(&selector, batch_size, share)));
         }
+        trials.push(Trial::test(format!("short runs take what is planned [{label}]"), move || footprints(&selector)));
         for profile in [Profile::Paper, Profile::Official] {
             let (device, oracle) = (device.clone(), oracle.clone());
             let name = format!("short run of {} [{label}]", format!("{profile:?}").to_lowercase());

@@ -180,6 +180,11 @@ impl Config {
         Self::from_table(given)
     }
 
+    /// Most bytes of device memory, by `memory_mib`.
+    pub fn memory_limit(&self) -> u64 {
+        if self.memory_mib == 0 { u64::MAX } else { (self.memory_mib as u64) << 20 }
+    }
+
     /// Settings from a file that [`Serialize`] wrote: what is missing has its default, what is unknown is refused by name.
     ///
     /// # Errors

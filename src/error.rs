@@ -78,7 +78,9 @@ pub enum Error {
         reason: String,
     },
     /// The device could not allocate.
-    #[error("out of device memory while running `{during}`; use a smaller batch or buffer_size, or --device cpu")]
+    #[error(
+        "out of device memory while running `{during}`; use a smaller batch or buffer_size, --memory (more of it, if it is given), or --device cpu"
+    )]
     OutOfMemory {
         /// What was under way, or what there was no room for.
         during: String,

@@ -130,15 +130,15 @@ impl Tape {
                     }
                 }
                 // y = segment(x): done again, with everything kept, and differentiated from dy back.
-                Node::Recomputed { x, segment } => {
+                Node::Recomputed { x, input, segment } => {
+                    let x = Var { value: input.value(&device)?, node: x.node };
                     let (mut inner, again) = self.inner(&x);
-                    let y = segment.run(&mut inner, &again)?;
+                    let last = segment.run(&mut inner, &again)?.node;
                     let mut grads = vec![None; inner.nodes.len()];
-                    if let Some(node) = y.node {
+                    if let Some(node) = last {
                         grads[node] = Some(dy);
                     }
-                    drop(again);
-                    for (id, grad) in inner.sweep(y.node, grads)?.0 {
+                    for (id, grad) in inner.sweep(last, grads)?.0 {
                         let node = if id == x.value.id() { x.node } else { self.leaves.get(&id).copied() };
                         pending.give(node, &grad)?;
                     }

@@ -116,9 +116,12 @@ impl Tape {
 
     /// What `segment` makes of x; for the backward pass nothing of it is kept but x: there it is done once more.
     pub fn recomputed(&mut self, x: &Var, segment: Segment) -> Result<Var> {
-        let (mut inner, again) = self.inner(x);
-        let y = segment.run(&mut inner, &again)?;
-        Ok(self.result(y.value, y.node.is_some(), || Node::Recomputed { x: x.clone(), segment }))
+        let (inner, again) = self.inner(x);
+        let y = segment.run(&mut inner.with_halves(false), &again)?;
+        let tracked = y.node.is_some();
+        let input = if tracked { Some(self.keep(&x.value)?) } else { None };
+        let node = || Node::Recomputed { x: x.into(), input: input.expect("kept for a tracked branch"), segment };
+        Ok(self.result(y.value, tracked, node))
     }
 
     /// Layer normalisation over the last dimension.

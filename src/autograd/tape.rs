@@ -106,7 +106,8 @@ pub(super) enum Node {
     },
     /// Nothing of it is saved but its operand.
     Recomputed {
-        x: Var,
+        x: Place,
+        input: Kept,
         segment: Segment,
     },
     LayerNorm {

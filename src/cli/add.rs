@@ -22,6 +22,7 @@ const TRAINING_SETTINGS: &[&str] = &[
     "epochs",
     "gamma",
     "memory_mib",
+    "f16_activations",
     "augment",
     "crop_scale",
     "brightness",

@@ -113,7 +113,7 @@ pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'
 /// What the run will take of the device's memory.
 fn planned(session: &Session) -> String {
     let memory = session.memory();
-    let mut text = format!("memory: {} MiB of the device at most", memory.planned_bytes.div_ceil(1 << 20));
+    let mut text = format!("memory: {} MiB for tensors on the device", memory.planned_bytes.div_ceil(1 << 20));
     if memory.training_part < memory.training_batch {
         text += &format!(", {} of {} training images at once", memory.training_part, memory.training_batch);
     }

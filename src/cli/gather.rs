@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use pollster::block_on;
 
 use super::progress::Bars;
+use super::run::open;
 use super::{GatherArgs, line};
 use crate::config::Config;
-use crate::device::{Device, Selector};
 use crate::{Result, data, protocol, store};
 
 /// Reads `A-B`, both included, or `A`.
@@ -26,7 +26,7 @@ pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
     config.seed = args.seed.unwrap_or(config.seed);
     store::check_replaceable(&args.out)?;
     let dataset = data::load(&config.data, &config.images)?;
-    let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;
+    let device = open(args.device.as_deref(), &config)?;
     line(&format!("device: {}", device.name()))?;
     let archive = block_on(protocol::gather(&config, &device, &dataset, args.tasks, &mut Bars::new()))?;
     block_on(archive.save(&args.out))?;

@@ -19,7 +19,7 @@ pub(super) fn predict(args: PredictArgs) -> Result<ExitCode> {
     let model = block_on(Model::open(&args.checkpoint, &device, args.weights.as_deref()))?;
     let start = Instant::now();
     let mut bad = 0;
-    for batch in files.chunks(model.config().fit_batch) {
+    for batch in files.chunks(model.batch()) {
         match block_on(model.classify(Images::of_files(batch.to_vec()), args.top)) {
             Ok(answers) => {
                 batch.iter().zip(answers).try_for_each(|(file, answers)| print(file, &answers, args.json))?

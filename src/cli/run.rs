@@ -45,7 +45,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
 
 /// The device of a run, which holds no more than the settings allow.
 pub(super) fn open(flag: Option<&str>, config: &Config) -> Result<Device> {
-    let memory = (config.memory_mib > 0).then_some((config.memory_mib as u64) << 20);
+    let memory = (config.memory_mib > 0).then(|| config.memory_limit());
     block_on(Device::open_with(&Selector::from_flag_or_env(flag), &Options { memory, ..Options::default() }))
 }
 

@@ -12,7 +12,7 @@ impl Twin for Normalise<'_> {
         if out.is_empty() {
             return;
         }
-        let (plane, channels) = (self.plane(), self.table.rows());
+        let (plane, channels) = (self.plane(), self.channels());
         out.par_chunks_exact_mut(plane).enumerate().for_each(|(k, out)| {
             let table = &table[256 * (k % channels)..][..256];
             for (i, out) in out.iter_mut().enumerate() {

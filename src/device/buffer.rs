@@ -179,6 +179,10 @@ impl Raw {
 }
 
 impl Buffer {
+    pub fn bytes(&self) -> u64 {
+        self.key.bytes
+    }
+
     pub fn gpu(&self) -> &wgpu::Buffer {
         &self.memory().buffer
     }

@@ -73,9 +73,19 @@ impl Device {
         Self::from_backend(name, Caps::cpu(), Backend::Cpu(precision), limit)
     }
 
-    /// A device that executes nothing and plans for `caps`; for looking at plans with [`Device::capture`].
+    /// A device that executes nothing and plans for `caps`: its tensors have sizes and no contents. For looking at plans with
+    /// [`Device::capture`], and at the memory that work would take, in [`Device::stats`].
     pub fn planner(caps: Caps) -> Self {
-        let mut device = Self::from_backend("planner".into(), caps, Backend::Cpu(Precision::F32), u64::MAX);
+        Self::planning("planner".into(), caps)
+    }
+
+    /// A planner of this device's name and caps.
+    pub fn as_planner(&self) -> Self {
+        Self::planning(self.name().into(), self.caps().clone())
+    }
+
+    fn planning(name: String, caps: Caps) -> Self {
+        let mut device = Self::from_backend(name, caps, Backend::Cpu(Precision::F32), u64::MAX);
         Arc::get_mut(&mut device.0).expect("a new handle has no clones").planner = true;
         device
     }

@@ -39,6 +39,11 @@ impl Tensor {
         self.shape.iter().product()
     }
 
+    /// Bytes of the allocation that it is in.
+    pub fn bytes(&self) -> u64 {
+        self.buffer.bytes()
+    }
+
     /// Whether a dimension is 0.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

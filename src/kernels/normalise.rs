@@ -22,6 +22,10 @@ pub struct Normalise<'a> {
 }
 
 impl Normalise<'_> {
+    pub(crate) fn channels(&self) -> usize {
+        self.out.shape().get(1).copied().unwrap_or(0)
+    }
+
     /// Bytes of a channel of an image.
     pub(crate) fn plane(&self) -> usize {
         self.out.shape().iter().skip(2).product()
@@ -33,8 +37,8 @@ impl Kernel for Normalise<'_> {
     type Params = NormaliseParams;
 
     fn params(&self) -> NormaliseParams {
-        let channels = self.table.rows() as u32;
-        NormaliseParams { n: self.out.len() as u32, plane: self.plane() as u32, channels }
+        let (plane, channels) = (self.plane() as u32, self.channels() as u32);
+        NormaliseParams { n: self.out.len() as u32, plane, channels }
     }
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {

@@ -13,7 +13,7 @@ use crate::model::state::{put, upload as upload_from};
 use crate::store::Tree;
 use crate::{Error, Result};
 
-/// Steps of passes that sample noise outside training start here, clear of all training steps.
+/// The step of passes that sample noise outside training, clear of all training steps.
 const EVAL_STEP: u32 = 1 << 31;
 
 /// Where in the state of a learner its statistics stand, which only those need who learn.
@@ -114,11 +114,12 @@ impl Core {
         &self.network.device
     }
 
-    /// What stands behind the blocks outside training.
-    pub(super) fn behind(&self, batch: usize) -> Behind<'_> {
+    /// What stands behind the blocks outside training, for images of a pass from image `first` on.
+    pub(super) fn behind(&self, first: usize) -> Behind<'_> {
         match self.sample_seed {
             Some(seed) if self.network.noise.modules > 0 => {
-                let drawn = Drawn { seed, step: EVAL_STEP + batch as u32, first_row: 0 };
+                let first_row = (first * self.network.vit.architecture.tokens()) as u32;
+                let drawn = Drawn { seed, step: EVAL_STEP, first_row };
                 Behind::Layers { noise: sampled, drawn, recompute: false }
             }
             _ => Behind::Folded(&self.folded),
@@ -143,17 +144,17 @@ impl Core {
         Ok(())
     }
 
-    /// Adds the features of a batch, times `scale`, to the prototype; gives the random features to a `fit`.
+    /// Adds the features of a batch, of a pass from image `first` on, times `scale`, to the prototype; gives the random features to a `fit`.
     pub(super) fn pass_batch(
         &self,
         images: &Tensor,
         prototype: &Tensor,
         scale: f64,
-        batch: usize,
+        first: usize,
         fit: bool,
     ) -> Result<Option<Tensor>> {
         let mut tape = Tape::new(self.device(), []);
-        let f = self.network.features(&mut tape, images, self.behind(batch))?;
+        let f = self.network.features(&mut tape, images, self.behind(first))?;
         let p = if fit { Some(self.network.random_features(&mut tape, &f)?.value().clone()) } else { None };
         self.network.add_features(f.value(), scale, prototype)?;
         Ok(p)
@@ -173,13 +174,13 @@ impl Core {
         Ok(())
     }
 
-    /// Features and logits of a batch of test images [B, C, H, W].
+    /// Features and logits of a batch of test images [B, C, H, W], of a pass from image `first` on.
     ///
     /// # Errors
     /// Device errors.
-    pub fn scores(&self, images: &Tensor, batch: usize) -> Result<Scores> {
+    pub fn scores(&self, images: &Tensor, first: usize) -> Result<Scores> {
         let mut tape = Tape::new(self.device(), []);
-        let f = self.network.features(&mut tape, images, self.behind(batch))?;
+        let f = self.network.features(&mut tape, images, self.behind(first))?;
         let p = self.network.random_features(&mut tape, &f)?;
         let logits = head::logits(self.device(), p.value(), &self.weights)?;
         Ok(Scores { features: f.value().clone(), logits })
@@ -233,10 +234,11 @@ pub(super) fn cosine(a: &[f64], b: &[f64]) -> f64 {
 }
 
 impl Core {
-    /// Plans an analytic pass and an evaluation, with folded layers and without (for [`Device::prewarm`]).
+    /// Plans an analytic pass and an evaluation, with folded layers and without, to compile them ahead.
     pub(super) fn plan(&mut self, task: &Task) -> Result<()> {
         let device = &self.device().clone();
-        let prototype = device.zeros(&[self.network.vit.architecture.sizes.dim])?;
+        let prototype = device.reals(&[self.network.vit.architecture.sizes.dim])?;
+        self.folded.clear();
         for trial in 0..2 {
             let n = task.samples.len();
             let mut sizes = vec![n.min(self.fit_batch), n % self.fit_batch];
@@ -244,7 +246,7 @@ impl Core {
             for size in sizes {
                 let images = task.samples.stand_in(device, size)?;
                 if let Some(p) = self.pass_batch(&images, &prototype, 1.0, 0, true)? {
-                    self.statistics.plan(device, &p)?;
+                    self.statistics.plan(device, &p, self.weights.rows())?;
                 }
                 head::predicted(device, &self.scores(&images, 0)?.logits)?;
             }

@@ -1,12 +1,37 @@
 //! What learning takes of a device's memory, counted before it begins by a device that only plans.
 
-use crate::device::Device;
-use crate::method::{Core, Min, Parts, Procedure, Task};
+use crate::config::MAX_NOISE_HIDDEN;
+use crate::device::{Captured, Device};
+use crate::method::min::Op;
+use crate::method::{Core, Min, Parts, Procedure, Samples, Task};
 use crate::model::fold;
+use crate::model::head::{self, Statistics};
 use crate::{Error, Result};
 
 /// Fewer images than these are taken at once only where even recomputation does not make room for them.
 const FEW: usize = 8;
+
+/// The most that a learner comes to in a run.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    /// Tasks learned in the end.
+    pub tasks: usize,
+    pub classes: usize,
+    /// Images of the largest training batch; 0 where nothing more is learned.
+    pub batch: usize,
+    /// Images of the longest pass.
+    pub images: usize,
+    /// What images are like.
+    pub samples: Samples,
+}
+
+impl Extent {
+    /// The last task, of which nothing but its sizes counts.
+    fn task(&self) -> Task {
+        let schedule = vec![vec![0; self.batch]];
+        Task { index: self.tasks - 1, samples: self.samples.clone(), classes: self.classes, schedule }
+    }
+}
 
 /// How much memory a learner takes of its device, and what was done to stay within a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,10 +50,9 @@ fn sizes(whole: usize) -> impl Iterator<Item = usize> {
 }
 
 /// Ways to take a batch, the fastest first. Parts cost next to nothing, recomputation a third of the step.
-fn ways(batch: usize, halves: bool) -> Vec<Parts> {
-    let all = |recompute| sizes(batch).map(move |images| Parts { images, recompute, halves });
-    let plain = all(false).filter(|parts| parts.images >= FEW.min(batch));
-    plain.chain(all(true)).collect()
+fn ways(batch: usize, halves: bool) -> impl Iterator<Item = Parts> {
+    let all = move |recompute| sizes(batch).map(move |images| Parts { images, recompute, halves });
+    all(false).filter(move |parts| parts.images >= FEW.min(batch)).chain(all(true))
 }
 
 /// The first of `ways` that takes at most `limit` bytes, and what it takes.
@@ -38,96 +62,131 @@ fn first_that_fits<T: Copy>(
     what: &str,
     bytes: impl Fn(T) -> Result<u64>,
 ) -> Result<(T, u64)> {
-    let mut least = None;
+    let mut refused = Error::Config(format!("`batch_size`: there are no images for {what}"));
     for way in ways {
-        match bytes(way) {
+        refused = match bytes(way) {
             Ok(bytes) if bytes <= limit => return Ok((way, bytes)),
-            Ok(bytes) => {
-                least = Some(Error::Limit {
-                    what: format!("{what}, in the smallest parts,"),
-                    subject: "`memory_mib`, in bytes,".into(),
-                    needed: bytes,
-                    limit,
-                    way_out: "give it more, or use a smaller backbone, image_size or buffer_size",
-                });
-            }
+            Ok(needed) => Error::Limit {
+                what: format!("{what}, in the smallest parts,"),
+                subject: "`memory_mib`, in bytes,".into(),
+                needed,
+                limit,
+                way_out: "give it more, or use a smaller backbone, image_size or buffer_size",
+            },
             // A tensor that no binding holds is smaller in smaller parts.
-            Err(error @ Error::Limit { .. }) => least = Some(error),
+            Err(error @ Error::Limit { .. }) => error,
             Err(error) => return Err(error),
-        }
+        };
     }
-    Err(least.unwrap_or_else(|| Error::Config(format!("`batch_size`: no images for {what}"))))
+    Err(refused)
 }
 
-impl<P: Procedure> Min<P> {
-    /// Takes batches in such parts that all tensors stay within `limit` bytes; `last` is shaped as the task with the most
-    /// modules, classes and images.
-    ///
-    /// # Errors
-    /// [`Error::Limit`] where not even the smallest parts do.
-    pub(super) fn fit(&mut self, last: &Task, limit: u64) -> Result<Footprint> {
-        let resident = self.core().device().stats().bytes_in_use;
-        let batch = last.schedule.iter().map(Vec::len).max().unwrap_or(1);
-        let (parts, training) =
-            first_that_fits(ways(batch, self.core().parts.halves), limit, "a training step", |parts| {
-                Ok(resident + self.training_bytes(last, parts)?)
-            })?;
-        let whole = self.core().fit_batch.min(last.samples.len().max(1));
-        let (fit_batch, pass) = first_that_fits(sizes(whole), limit, "an analytic pass", |images| {
-            Ok(resident + self.pass_bytes(last, images)?)
-        })?;
-        self.take_in(parts, (fit_batch < whole).then_some(fit_batch));
-        let bytes = training.max(pass);
-        Ok(Footprint { bytes, parts, fit_batch })
-    }
-
-    /// A copy with `modules`, on a device that plans as this one's.
-    fn rehearsal(&self, last: &Task, modules: usize) -> Result<Core> {
-        let (core, planner) = (self.core(), Device::planner(self.core().device().caps().clone()));
-        let mut trial = Core::new(core.network.on(&planner), core.gamma, core.fit_batch, None)?;
-        trial.weights = planner.zeros(&[last.classes, core.network.random.cols()])?;
-        let noise = &mut trial.network.noise;
-        while noise.modules < modules {
-            let row = noise.layout.len();
-            noise.add_module(|_| Ok(vec![0.0; row]))?;
-        }
-        if noise.modules > 0 {
-            noise.set_mixture(&vec![0.0; noise.modules], false)?;
-        }
+impl Core {
+    /// A copy with `modules`, on a device that plans as this one's and has nothing else on it.
+    fn rehearsal(&self, classes: usize, modules: usize) -> Result<Self> {
+        let (planner, m) = (self.device().as_planner(), self.network.random.cols());
+        let mut trial = Self::new(self.network.on(&planner), self.gamma, self.fit_batch, self.sample_seed)?;
+        // Only their kind counts.
+        trial.statistics =
+            if self.statistics.is_by_class() { Statistics::by_class(1)? } else { Statistics::new(&planner, 1)? };
+        trial.parts = self.parts;
+        trial.weights = planner.reals(&[classes, m])?;
+        trial.network.noise.resize(modules)?;
+        trial.folded = fold::stand_in(&planner, &trial.network.noise)?;
         Ok(trial)
     }
 
-    /// Bytes of a training step beside the statistics. The first task may train other parameters than the last.
-    fn training_bytes(&self, last: &Task, parts: Parts) -> Result<u64> {
-        let mut most = 0;
-        for modules in [0, last.index] {
-            let mut trial = self.rehearsal(last, modules)?;
+    /// Bytes of a pass with all modules, of the solve, and of an evaluation.
+    fn pass_bytes(&self, extent: &Extent, modules: usize, images: usize) -> Result<u64> {
+        let trial = self.rehearsal(extent.classes, modules)?;
+        let planner = trial.device().clone();
+        let prototype = planner.reals(&[trial.network.vit.architecture.sizes.dim])?;
+        let images = extent.samples.stand_in(&planner, images)?;
+        let held =
+            trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.random.cols()])?, extent.classes)?;
+        let p = trial.pass_batch(&images, &prototype, 1.0, 0, true)?;
+        head::predicted(&planner, &trial.scores(&images, 0)?.logits)?;
+        drop(held);
+        if let Some(p) = p {
+            trial.statistics.occupy(&planner, &p, extent.classes)?;
+        }
+        Ok(planner.stats().peak_bytes_in_use)
+    }
+
+    /// Takes passes in such batches that all tensors stay within `limit` bytes; what they take.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] where not even single images do.
+    pub fn fit_passes(&mut self, extent: &Extent, modules: usize, limit: u64) -> Result<u64> {
+        let (whole, resident) = (self.fit_batch.min(extent.images).max(1), self.network.bytes());
+        let (fit_batch, bytes) = first_that_fits(sizes(whole), limit, "an analytic pass", |images| {
+            Ok(resident + self.pass_bytes(extent, modules, images)?)
+        })?;
+        if fit_batch < whole {
+            self.fit_batch = fit_batch;
+        }
+        Ok(bytes)
+    }
+}
+
+impl<P: Procedure> Min<P> {
+    /// See [`Learner::fit_memory`](crate::method::Learner::fit_memory).
+    pub(super) fn fit(&mut self, extent: &Extent, limit: u64) -> Result<Footprint> {
+        let trains = extent.batch > 0 && self.procedure().ops(0).contains(&Op::Train);
+        let modules = if self.procedure().ops(0).contains(&Op::Expand) { extent.tasks } else { 0 };
+        let mut bytes = self.core().network.bytes();
+        if trains {
+            self.check_noise(extent)?;
+            let (parts, training) =
+                first_that_fits(ways(extent.batch, self.core().parts.halves), limit, "a training step", |parts| {
+                    Ok(bytes + self.training_bytes(extent, parts)?)
+                })?;
+            self.core_mut().parts = parts;
+            bytes = training;
+        }
+        bytes = bytes.max(self.core_mut().fit_passes(extent, modules, limit)?);
+        let fit_batch = self.core().fit_batch;
+        Ok(Footprint { bytes, parts: self.core().parts, fit_batch })
+    }
+
+    /// Random numbers of a batch are counted in 32 bits.
+    fn check_noise(&self, extent: &Extent) -> Result<()> {
+        let network = &self.core().network;
+        let numbers = [network.vit.architecture.tokens(), network.noise.layout.d2].map(|n| n as u64);
+        let numbers = numbers.into_iter().fold(extent.batch as u64, u64::saturating_mul);
+        if numbers > u64::from(u32::MAX) {
+            return Err(Error::Config(format!(
+                "`batch_size` = {}: its tokens times `noise_hidden` (at most {MAX_NOISE_HIDDEN}) are {numbers} random \
+                 numbers, 2^32 is the most",
+                extent.batch
+            )));
+        }
+        Ok(())
+    }
+
+    /// Bytes of a training step beside the network and with the statistics. The first task may train other parameters than
+    /// the last.
+    fn training_bytes(&self, extent: &Extent, parts: Parts) -> Result<u64> {
+        let (mut most, m) = (0, self.core().network.random.cols());
+        for modules in [0, extent.tasks - 1] {
+            let mut trial = self.core().rehearsal(extent.classes, modules)?;
             trial.parts = parts;
             let planner = trial.device().clone();
-            let p = planner.reals(&[0, trial.network.random.cols()])?;
-            let held = trial.statistics.occupy(&planner, &p, last.classes)?;
-            trial.folded = fold::stand_in(&planner, &trial.network.noise)?;
-            self.procedure().plan(&mut trial, last)?;
+            let held = trial.statistics.occupy(&planner, &planner.reals(&[0, m])?, extent.classes)?;
+            self.procedure().plan(&mut trial, &extent.task())?;
             drop(held);
             most = most.max(planner.stats().peak_bytes_in_use);
         }
         Ok(most)
     }
 
-    /// Bytes of a pass with all modules, and of the solve.
-    fn pass_bytes(&self, last: &Task, images: usize) -> Result<u64> {
-        let mut trial = self.rehearsal(last, last.index + 1)?;
-        let planner = trial.device().clone();
-        trial.folded = fold::stand_in(&planner, &trial.network.noise)?;
-        let prototype = planner.reals(&[trial.network.vit.architecture.sizes.dim])?;
-        let images = last.samples.stand_in(&planner, images)?;
-        let none = planner.reals(&[0, trial.network.random.cols()])?;
-        let held = trial.statistics.occupy(&planner, &none, last.classes)?;
-        let p = trial.pass_batch(&images, &prototype, 1.0, 0, true)?;
-        drop(held);
-        if let Some(p) = p {
-            trial.statistics.occupy(&planner, &p, last.classes)?;
-        }
-        Ok(planner.stats().peak_bytes_in_use)
+    /// What a training step, a pass and an evaluation on batches of the task's sizes dispatch.
+    pub(super) fn rehearsed(&self, task: &Task) -> Result<Vec<Captured>> {
+        let mut trial = self.core().rehearsal(task.classes, self.core().network.noise.modules)?;
+        let planner: Device = trial.device().clone();
+        planner.capture(|| {
+            self.procedure().plan(&mut trial, task)?;
+            trial.plan(task)
+        })
     }
 }

@@ -3,7 +3,7 @@
 use crate::device::Tensor;
 use crate::method::pass::{Fit, Pass};
 use crate::method::training::{Run, Training};
-use crate::method::{Core, Footprint, Init, Learner, Observer, Over, Parts, Phase, Point, Solved, Step, Task, Work};
+use crate::method::{Core, Extent, Footprint, Init, Learner, Observer, Over, Phase, Point, Solved, Step, Task, Work};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
 use crate::model::noise::Noise;
@@ -61,7 +61,7 @@ pub trait Procedure: std::fmt::Debug {
     /// # Errors
     /// Allocation failures.
     fn training(&self, core: &Core, aux: Tensor) -> Result<Training>;
-    /// Plans the training steps of a task on a copy of the core (for [`crate::device::Device::prewarm`]).
+    /// Plans the training steps of a task on a copy of the core, for their memory and their pipelines.
     ///
     /// # Errors
     /// Those of plans.
@@ -113,10 +113,8 @@ impl<P: Procedure> Min<P> {
         &self.procedure
     }
 
-    /// How many images are taken at once.
-    pub(super) fn take_in(&mut self, parts: Parts, fit_batch: Option<usize>) {
-        self.core.parts = parts;
-        self.core.fit_batch = fit_batch.unwrap_or(self.core.fit_batch);
+    pub(super) fn core_mut(&mut self) -> &mut Core {
+        &mut self.core
     }
 
     /// The training of operation [`Op::Train`], at its beginning.
@@ -267,8 +265,8 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         self.core.fit_batch
     }
 
-    fn fit_memory(&mut self, last: &Task, limit: u64) -> Result<Footprint> {
-        self.fit(last, limit)
+    fn fit_memory(&mut self, extent: &Extent, limit: u64) -> Result<Footprint> {
+        self.fit(extent, limit)
     }
 
     fn begin(&mut self, task: Task) -> Result<()> {
@@ -280,8 +278,8 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         Box::pin(self.take_step(observer))
     }
 
-    fn logits(&self, images: &Tensor, batch: usize) -> Result<Tensor> {
-        Ok(self.core.scores(images, batch)?.logits)
+    fn logits(&self, images: &Tensor, first: usize) -> Result<Tensor> {
+        Ok(self.core.scores(images, first)?.logits)
     }
 
     fn solved(&self) -> Option<Solved> {
@@ -301,14 +299,8 @@ impl<P: Procedure + Clone> Learner for Min<P> {
     }
 
     fn prewarm(&self, task: &Task) -> Result<()> {
-        let device = self.core.device().clone();
-        device.prewarm(|| {
-            let core = &self.core;
-            let mut trial = Core::new(core.network.clone(), core.gamma, core.fit_batch, core.sample_seed)?;
-            trial.parts = core.parts;
-            trial.weights = device.zeros(&[task.classes, core.network.random.cols()])?;
-            self.procedure.plan(&mut trial, task)?;
-            trial.plan(task)
-        })
+        let device = self.core.device();
+        // Twins need no compiler.
+        if device.is_cpu() { Ok(()) } else { device.compile(&self.rehearsed(task)?) }
     }
 }

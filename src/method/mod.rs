@@ -20,7 +20,7 @@ use crate::store::Tree;
 use crate::{Error, Result};
 
 pub use self::core::{CLASSIFIER, Core, Init, Parts, STATISTICS, Scores, classifier_state};
-pub use footprint::Footprint;
+pub use footprint::{Extent, Footprint};
 pub use min::{Min, Op, Procedure, Prototype};
 pub use official::Official;
 pub use paper::{Paper, Settings};
@@ -136,12 +136,11 @@ pub trait Learner: std::fmt::Debug {
     /// Images in a batch of a pass that trains nothing.
     fn fit_batch(&self) -> usize;
 
-    /// Takes images in such parts that all tensors of the device stay within `limit` bytes, as far as `last` needs it, which
-    /// is shaped as the last task.
+    /// Takes images in such parts that all its tensors stay within `limit` bytes of the device in a run of this extent.
     ///
     /// # Errors
-    /// [`Error::Limit`] where that cannot be.
-    fn fit_memory(&mut self, last: &Task, limit: u64) -> Result<Footprint>;
+    /// [`Error::Limit`] where not even the smallest parts do.
+    fn fit_memory(&mut self, extent: &Extent, limit: u64) -> Result<Footprint>;
 
     /// Begins the next task.
     ///
@@ -168,11 +167,11 @@ pub trait Learner: std::fmt::Debug {
         })
     }
 
-    /// Logits [B, classes] of images [B, C, H, W], which are batch `batch` of a pass.
+    /// Logits [B, classes] of images [B, C, H, W], which are those of a pass from image `first` on.
     ///
     /// # Errors
     /// Device errors.
-    fn logits(&self, images: &Tensor, batch: usize) -> Result<Tensor>;
+    fn logits(&self, images: &Tensor, first: usize) -> Result<Tensor>;
 
     /// The last solve, if there was one.
     fn solved(&self) -> Option<Solved>;

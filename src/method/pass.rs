@@ -22,7 +22,7 @@ pub(crate) struct Pass {
     fit: Fit,
     /// The images are changed at random as in this pass; plain where there is none.
     epoch: Option<u32>,
-    /// Batches done.
+    /// Images done, so that a pass can go on with batches of another size.
     done: usize,
     /// Sum of the features so far, over the number of samples.
     prototype: Tensor,
@@ -56,26 +56,26 @@ impl Pass {
         let (device, n, size) = (core.device().clone(), samples.len(), core.fit_batch);
         if self.stream.is_none() {
             observer.begin(Phase::Analytic, self.what, n);
-            observer.advance(self.done * size);
-            self.stream = Some(samples.stream(samples.batches(size, self.epoch).split_off(self.done))?);
+            observer.advance(self.done);
+            self.stream = Some(samples.stream(samples.batches(self.done..n, size, self.epoch))?);
         }
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;
-        let range = self.done * size..n.min((self.done + 1) * size);
+        let range = self.done..n.min(self.done + size);
         let images = samples.upload(&device, &pixels, 0..range.len())?;
         let fit = self.fit != Fit::No;
         let p = core.pass_batch(&images, &self.prototype, 1.0 / n as f64, self.done, fit)?;
         device.flush()?;
         observer.advance(range.len());
         if let Some(p) = p {
-            let labels = &samples.labels[range];
+            let labels = &samples.labels[range.clone()];
             match self.fit {
                 Fit::Again => core.statistics.add_again(&device, &p, labels).await?,
                 _ => core.statistics.add(&device, &p, labels).await?,
             }
         }
-        self.done += 1;
-        if self.done * size < n {
+        self.done = range.end;
+        if self.done < n {
             return Ok(None);
         }
         let prototype: Vec<f64> = device.read(&self.prototype).await?;
@@ -104,8 +104,8 @@ impl Pass {
     /// [`Error::Store`] where it does not fit the samples.
     pub fn restore(&mut self, core: &Core, samples: &Samples, mut tree: Tree) -> Result<()> {
         self.done = tree.get("done")?;
-        if self.done >= samples.len().div_ceil(core.fit_batch) {
-            return Err(tree.error("its pass has more batches than the data"));
+        if self.done >= samples.len() {
+            return Err(tree.error("its pass has more images than the data"));
         }
         overwrite(&mut tree, "prototype", core.device(), &self.prototype)?;
         tree.finish()

@@ -8,10 +8,12 @@ use crate::model::head;
 /// Logits of all samples, batch by batch.
 fn batches(learner: &dyn Learner, samples: &Samples, mut take: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
     let device = learner.backbone().device();
-    let batches = samples.batches(learner.fit_batch(), None);
+    let batches = samples.batches(0..samples.len(), learner.fit_batch(), None);
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.images.len()).collect();
-    for (i, (pixels, size)) in samples.stream(batches)?.zip(sizes).enumerate() {
-        take(learner.logits(&samples.upload(device, &pixels?, 0..size)?, i)?)?;
+    let mut first = 0;
+    for (pixels, size) in samples.stream(batches)?.zip(sizes) {
+        take(learner.logits(&samples.upload(device, &pixels?, 0..size)?, first)?)?;
+        first += size;
     }
     Ok(())
 }

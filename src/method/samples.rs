@@ -111,9 +111,9 @@ impl Samples {
         }
     }
 
-    /// All images in order, `size` in a batch.
-    pub fn batches(&self, size: usize, epoch: Option<u32>) -> Vec<Batch> {
-        let all: Vec<usize> = (0..self.len()).collect();
+    /// The images of a range in order, `size` in a batch.
+    pub fn batches(&self, range: Range<usize>, size: usize, epoch: Option<u32>) -> Vec<Batch> {
+        let all: Vec<usize> = range.collect();
         all.chunks(size).map(|chunk| Batch { images: chunk.to_vec(), epoch }).collect()
     }
 }

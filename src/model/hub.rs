@@ -78,6 +78,9 @@ mod native {
         }
         let api = builder.build().map_err(trouble)?;
         let info = api.repo(repo(revision)).info().map_err(trouble)?;
+        if info.sha.len() != 40 || !info.sha.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(fail("the server names no commit of it; check HF_ENDPOINT".into()));
+        }
         let files = || info.siblings.iter().map(|sibling| sibling.rfilename.as_str());
         let has = |file: &str| files().any(|other| other == file);
         let Some(first) = NAMES.into_iter().find(|file| has(file)) else {
@@ -127,7 +130,7 @@ mod native {
         };
         let usual = Cache::new(home.join("hub"));
         // The file of the token stays beside the usual cache, wherever this one is.
-        let token = set("HF_TOKEN").or_else(|| usual.token());
+        let token = set("HF_TOKEN").or_else(|| usual.token()).map(|token| token.trim().to_string());
         Some((set("HF_HUB_CACHE").map_or(usual, |path| Cache::new(path.into())), token))
     }
 
@@ -154,7 +157,14 @@ mod native {
                 ureq::Error::Status(401 | 403 | 404, _) => {
                     "not found, or not for everybody: check the name, ask for access on its page, set HF_TOKEN".into()
                 }
+                ureq::Error::Status(416, _) => {
+                    format!("a download that broke off lies below {}; delete it", root.display())
+                }
                 ureq::Error::Status(code, _) => format!("the server answers with status {code}; try again later"),
+                // Its text would show the token.
+                ureq::Error::Transport(ref e) if e.kind() == ureq::ErrorKind::BadHeader => {
+                    "the token is none; check HF_TOKEN".into()
+                }
                 ureq::Error::Transport(ref e) => {
                     format!("no answer ({e}); check the network, or use what the cache holds by HF_HUB_OFFLINE=1")
                 }

@@ -71,6 +71,11 @@ impl Network {
         })
     }
 
+    /// Bytes of what is frozen on the device.
+    pub fn bytes(&self) -> u64 {
+        self.vit.bytes() + self.noise.bytes() + self.random.bytes()
+    }
+
     /// Block j with its noise layer.
     fn block(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
         let x = self.vit.block(tape, j, x)?;

@@ -105,6 +105,26 @@ impl NoiseLayers {
         Ok(())
     }
 
+    /// So many modules with nothing in particular in them, to plan with.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub(crate) fn resize(&mut self, modules: usize) -> Result<()> {
+        self.modules = modules;
+        for layer in &mut self.layers {
+            layer.phi = self.device.reals(&[modules, self.layout.len()])?;
+            let omega = if modules > 0 { Some(self.device.reals(&[modules])?) } else { None };
+            layer.mixture = omega.map(MixtureSource::Weights);
+        }
+        Ok(())
+    }
+
+    /// Bytes of the frozen projections and the branches on the device.
+    pub(super) fn bytes(&self) -> u64 {
+        let branch = |branch: &Branch| branch.weight.bytes() + branch.bias.bytes();
+        self.layers.iter().map(|layer| layer.proj.bytes() + layer.branch.as_ref().map_or(0, branch)).sum()
+    }
+
     /// Sets the mixture of every layer.
     ///
     /// # Errors

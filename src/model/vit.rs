@@ -97,6 +97,20 @@ impl Vit {
         Self { device: device.clone(), ..self.clone() }
     }
 
+    /// Bytes of its tensors on the device.
+    pub fn bytes(&self) -> u64 {
+        let parts = &self.parts;
+        let norm = |norm: &Norm| norm.weight.bytes() + norm.bias.bytes();
+        let affine = |a: &Affine| a.weight.bytes() + a.bias.as_ref().map_or(0, Tensor::bytes);
+        let block = |b: &Block| {
+            [&b.qkv, &b.proj, &b.fc1, &b.fc2].map(affine).iter().sum::<u64>() + norm(&b.norm1) + norm(&b.norm2)
+        };
+        let norms = [&parts.norm_pre, &parts.norm, &parts.fc_norm].into_iter().flatten().map(norm).sum::<u64>();
+        let lone = [Some(&parts.patch), parts.front.as_ref(), Some(&parts.pos), parts.rotary.as_ref()];
+        let lone = lone.into_iter().flatten().map(Tensor::bytes).sum::<u64>();
+        norms + lone + parts.blocks.iter().map(block).sum::<u64>()
+    }
+
     /// Where it is.
     pub fn device(&self) -> &Device {
         &self.device

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
-use crate::method::{Solved, classifier_state};
+use crate::method::{Extent, Solved, classifier_state};
 use crate::model::head::Solution;
 use crate::protocol::archive::Archive;
 use crate::protocol::checkpoint::Saved;
@@ -46,6 +46,15 @@ pub async fn gather(
     let first = split.classes(tasks.start).start;
     let classes = first..split.seen(tasks.end - 1);
     core.statistics.widen(classes.len())?;
+    let all = feed.plain(dataset.train.clone());
+    let extent = Extent {
+        tasks: 1,
+        classes: classes.len(),
+        batch: 0,
+        images: all.images().len(),
+        samples: feed.samples(&all, Vec::new(), |label| label),
+    };
+    core.fit_passes(&extent, 0, config.memory_limit())?;
     let mut start = Instant::now();
     for t in tasks {
         let train = feed.plain(dataset.train.pick(&split.task_images(&dataset.train, t)));

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::config::Config;
 use crate::data::{Dataset, Images};
 use crate::device::Device;
-use crate::method::{Learner, logits, predict};
+use crate::method::{Extent, Learner, logits, predict};
 use crate::protocol::checkpoint::{MODEL_KIND, Saved, model_file, open, settings};
 use crate::protocol::feed::Feed;
 use crate::{Error, Result};
@@ -101,8 +101,17 @@ impl Model {
             saved.config.weights = weights.into();
         }
         let images = std::mem::take(&mut saved.images);
-        let (learner, config, classes) = saved.learner(device).await?;
+        let tasks = saved.tasks;
+        let (mut learner, config, classes) = saved.learner(device).await?;
         let feed = Feed::new(&config, &learner.backbone().architecture)?;
+        let extent = Extent {
+            tasks: tasks.max(1),
+            classes: classes.len(),
+            batch: 0,
+            images: usize::MAX,
+            samples: feed.samples(&feed.plain(Images::of_files(Vec::new())), Vec::new(), |label| label),
+        };
+        learner.fit_memory(&extent, config.memory_limit())?;
         if feed.described() != images {
             let message = format!("it sees images as {images}, its settings now make {}", feed.described());
             return Err(Error::Store { file: path.display().to_string(), message });
@@ -116,6 +125,11 @@ impl Model {
     /// [`Error::Io`]; [`Error::Store`] where it is damaged.
     pub fn settings(path: &Path) -> Result<Config> {
         settings(&mut open(&model_file(path), MODEL_KIND)?.read(|_| false)?)
+    }
+
+    /// Images that it takes at once.
+    pub fn batch(&self) -> usize {
+        self.learner.fit_batch()
     }
 
     /// The settings that it was learned with.

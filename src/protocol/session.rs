@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::data::{Dataset, Loader};
 use crate::device::{Device, Stats};
 use crate::host::{self, Instant};
-use crate::method::{Footprint, Learner, Over, Phase, Task, predict};
+use crate::method::{Extent, Footprint, Learner, Over, Phase, Task, predict};
 use crate::protocol::build::{self, Purpose};
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, Watch};
@@ -126,17 +126,16 @@ impl Session {
         };
         let notes = Some(aside).filter(|aside| !aside.is_empty()).map(told).into_iter().collect();
         let judged = feed.plain(dataset.judged().clone());
-        let images = (0..tasks.count()).map(|t| tasks.task_images(&dataset.train, t));
-        let images = images.max_by_key(Vec::len).unwrap_or_default();
-        let batch = images.len().min(config.batch_size);
-        let samples = if images.len() > judged.images().len() {
-            feed.samples(&feed.plain(dataset.train.clone()), images, |label| label)
-        } else {
-            feed.samples(&judged, (0..judged.images().len()).collect(), |label| label)
+        let longest = (0..tasks.count()).map(|t| tasks.task_images(&dataset.train, t).len()).max().unwrap_or(0);
+        let batch = longest.min(config.batch_size);
+        let extent = Extent {
+            tasks: before + tasks.count(),
+            classes: tasks.seen(tasks.count() - 1),
+            batch,
+            images: longest.max(judged.images().len()),
+            samples: feed.samples(&judged, Vec::new(), |label| label),
         };
-        let last = tasks.count() - 1;
-        let last = Task { index: before + last, samples, classes: tasks.seen(last), schedule: vec![vec![0; batch]] };
-        let Footprint { bytes, parts, fit_batch } = learner.fit_memory(&last, memory_limit(config))?;
+        let Footprint { bytes, parts, fit_batch } = learner.fit_memory(&extent, config.memory_limit())?;
         let memory = Memory {
             planned_bytes: bytes,
             training_batch: batch,
@@ -324,11 +323,6 @@ impl Session {
             measured: self.measured.clone(),
         }
     }
-}
-
-/// Most bytes of device memory that the settings allow.
-fn memory_limit(config: &Config) -> u64 {
-    if config.memory_mib == 0 { u64::MAX } else { (config.memory_mib as u64) << 20 }
 }
 
 /// Shuffled batches of all epochs of a task.

@@ -312,7 +312,7 @@ impl Judge<'_> {
     async fn judged(&mut self, core: &Core, case: &RunCase, seen: usize) -> Result<()> {
         let (test, _) = self.golden.samples(case, "test", 0..seen)?;
         let device = core.device();
-        let pixels = test.stream(test.batches(test.len(), None))?.next();
+        let pixels = test.stream(test.batches(0..test.len(), test.len(), None))?.next();
         let pixels = pixels.ok_or_else(|| Error::Unsupported("no test image".into()))??;
         let images = test.upload(device, &pixels, 0..test.len())?;
         let scores = core.scores(&images, 0)?;

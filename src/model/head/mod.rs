@@ -325,12 +325,12 @@ impl Statistics {
         if on_host { Ok(Vec::new()) } else { pairs::occupy(planner, p, classes.max(1)) }
     }
 
-    /// Dispatches what adding features p [B, m] and solving need, for [`Device::prewarm`].
+    /// Dispatches what adding features p [B, m] and solving for so many classes need, to compile it ahead.
     ///
     /// # Errors
     /// Those of plans.
-    pub fn plan(&self, device: &Device, p: &Tensor) -> Result<()> {
-        let on_host = device.is_cpu() || self.is_by_class();
-        if on_host { Ok(()) } else { pairs::plan(device, p, self.counts.len().max(1)) }
+    pub fn plan(&self, device: &Device, p: &Tensor, classes: usize) -> Result<()> {
+        let on_host = device.caps().class == DeviceClass::Cpu || self.is_by_class();
+        if on_host { Ok(()) } else { pairs::plan(device, p, classes.max(1)) }
     }
 }
