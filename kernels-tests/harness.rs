@@ -127,7 +127,7 @@ pub fn run_as<K: Twin>(device: &Device, kernel: K, caps: &Caps) -> Result<()> {
 }
 
 const CANARY: f32 = 12_345.678;
-const INT_CANARY: u32 = 0xc0ff_ee11;
+pub const INT_CANARY: u32 = 0xc0ff_ee11;
 const GUARD: usize = 64;
 
 /// Deterministic numbers in (-1, 1) without any symmetry.

@@ -1,14 +1,18 @@
 //! Reals to halves and back: what comes back is near, beyond the ends of halves as well.
 
+use half::f16;
 use minoise::Result;
-use minoise::device::{DType, Device};
+use minoise::device::Device;
 use minoise::kernels::pack_halves::PackHalves;
 use minoise::kernels::unpack_halves::UnpackHalves;
 
-use crate::harness::{Case, Output, case, input, numbers, output, poisoned, poisoned_u32, wide};
+use crate::harness::{
+    Case, FEW_GROUPS, INT_CANARY, OWN_AND_GPU, Output, Plans, case, input, numbers, output, poisoned, poisoned_u32,
+    run_as, wide,
+};
 
-/// The last one needs more than 65,535 workgroups of 256 threads.
-const SIZES: [usize; 7] = [1, 2, 3, 511, 512, 4_099, 33_554_435];
+/// Around a group of 256 words; the last one more than 20 groups.
+const SIZES: [usize; 7] = [1, 2, 3, 511, 512, 4_099, 20_001];
 const LARGEST: f64 = 65_504.0;
 
 /// Numbers of all sizes: most around 1, some as small and as large as halves go and beyond.
@@ -17,15 +21,18 @@ fn values(n: usize) -> Vec<f32> {
     numbers(1, n).iter().enumerate().map(|(i, x)| x * scale[i % scale.len()]).collect()
 }
 
-fn there_and_back(device: &Device, n: usize) -> Result<Vec<Output>> {
+fn there_and_back(device: &Device, n: usize, plans: Plans) -> Result<Vec<Output>> {
     let x = values(n);
-    let naive: Vec<f64> = wide(&x).iter().map(|x| x.clamp(-LARGEST, LARGEST)).collect();
-    // A device may round to either neighbour, and may take what is below the normal halves for zero.
+    let nearest = |x: f64| f16::from_f64(x.clamp(-LARGEST, LARGEST)).to_f64();
+    let naive: Vec<f64> = wide(&x).into_iter().map(nearest).collect();
+    // A device may round to the other neighbour, and may take what is below the normal halves for zero.
     let bound = naive.iter().map(|x| x.abs() / 1024.0 + 6.2e-5).collect();
-    let x = input(device, &x, &[n])?;
-    let (words, back) = (device.empty(&[n.div_ceil(2)], DType::U32)?, poisoned(device, &[n])?);
-    device.run(&PackHalves { x: &x, words: &words })?;
-    device.run(&UnpackHalves { words: &words, x: &back })?;
+    let (x, words) = (input(device, &x, &[n])?, poisoned_u32(device, &[n.div_ceil(2)])?);
+    let back = poisoned(device, &[n])?;
+    run_as(device, PackHalves { x: &x, words: &words }, &plans.1(device))?;
+    run_as(device, UnpackHalves { words: &words, x: &back }, &plans.1(device))?;
+    let end = pollster::block_on(device.read_u32(&words.extended(n.div_ceil(2) + 1)))?;
+    assert_eq!(end.last(), Some(&INT_CANARY), "a word behind the end was written");
     Ok(vec![output("x", back, bound).differences_of(LARGEST).naive(|| naive)])
 }
 
@@ -41,10 +48,15 @@ fn exact(device: &Device) -> Result<Vec<Output>> {
 
 pub fn cases() -> Vec<Case> {
     let mut all = vec![case("pack_halves exact".into(), exact)];
-    all.extend(SIZES.map(|n| case(format!("pack_halves and back [{n}]"), move |d| there_and_back(d, n))));
+    for n in SIZES {
+        for plans in [OWN_AND_GPU[0], FEW_GROUPS[1]] {
+            let name = format!("pack_halves and back [{n}]{}", plans.0);
+            all.push(case(name, move |d| there_and_back(d, n, plans)));
+        }
+    }
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    there_and_back(device, 3).map(drop)
+    there_and_back(device, 3, OWN_AND_GPU[0]).map(drop)
 }

@@ -83,7 +83,7 @@ fn taken(selector: &Selector, config: &Config) -> Result<(Memory, u64, Vec<u32>)
 /// it is refused before it begins.
 fn within_memory(selector: &Selector, batch_size: usize, share: f64) -> Result<(), Failed> {
     // Few random features, so that training takes more than the classifier.
-    let mut config = Config { batch_size, buffer_size: 512, ..settings(Profile::Paper) };
+    let mut config = Config { batch_size, buffer_size: 256, ..settings(Profile::Paper) };
     let (whole, _, want) = taken(selector, &config)?;
     config.memory_mib = ((share * whole.planned_bytes as f64) as usize >> 20).max(1);
     let (memory, _, got) = taken(selector, &config)?;
@@ -109,9 +109,16 @@ fn footprints(selector: &Selector) -> Result<(), Failed> {
         Config { noise: false, fit_batch: 16, ..paper() },
         Config { eval_noise: EvalNoise::Sample, ..paper() },
         Config { keep_class_statistics: true, buffer_size: 512, ..paper() },
-        Config { f16_activations: true, optimizer: OptimizerKind::Adamw, lr: 1e-3, ..paper() },
+        Config { optimizer: OptimizerKind::Adamw, lr: 1e-3, ..paper() },
     ] {
         taken(selector, &config)?;
+    }
+    let few = Config { buffer_size: 256, ..paper() };
+    let [whole, halves] =
+        [false, true].map(|f16_activations| taken(selector, &Config { f16_activations, ..few.clone() }));
+    let (whole, halves) = (whole?.1, halves?.1);
+    if 10 * halves > 8 * whole {
+        return Err(format!("{halves} bytes with halves, {whole} without").into());
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use minoise::kernels::unpack_halves::UnpackHalves;
 use crate::harness::{Case, Output, case, input_u32, output, poisoned};
 
 fn all(device: &Device, n: usize) -> Result<Vec<Output>> {
-    let bits: Vec<u16> = (0..=u16::MAX).filter(|&bits| f16::from_bits(bits).is_finite()).cycle().take(n).collect();
+    let bits: Vec<u16> =
+        (0x3c00..=u16::MAX).chain(0..0x3c00).filter(|&bits| f16::from_bits(bits).is_finite()).cycle().take(n).collect();
     let naive: Vec<f64> = bits.iter().map(|&bits| f16::from_bits(bits).to_f64()).collect();
     let words: Vec<u32> =
         bits.chunks(2).map(|pair| u32::from(pair[0]) | pair.get(1).map_or(0, |&x| u32::from(x) << 16)).collect();
