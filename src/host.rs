@@ -49,6 +49,13 @@ pub(crate) fn cache_dir() -> Option<PathBuf> {
     None
 }
 
+/// The directory of cached files by the XDG rules, which Python's tools follow on every system.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn xdg_cache_dir() -> Option<PathBuf> {
+    use etcetera::{BaseStrategy, base_strategy::Xdg};
+    Some(Xdg::new().ok()?.cache_dir())
+}
+
 /// The most bytes that this process held in memory so far, where the system tells.
 pub(crate) fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;

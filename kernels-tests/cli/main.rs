@@ -81,6 +81,21 @@ fn settings_are_refused_with_the_nearest_key_or_the_range() {
     refused(&["run", "--config", broken.to_str().expect("a path")], &["broken.toml", "line 2"]);
 }
 
+/// A limit of memory is kept by taking batches in parts, and told; what cannot fit is refused before anything is learned.
+#[test]
+fn memory_is_planned() {
+    let sets = ["train_per_class=4", "test_per_class=1", "tasks=50,50", "epochs=1", "buffer_size=256"];
+    let sets = sets.iter().flat_map(|set| ["--set", set]);
+    let run = |memory| minoise(&["run", "--memory", memory].into_iter().chain(sets.clone()).collect::<Vec<_>>());
+    let out = run("13");
+    assert!(out.status.success(), "{}", text(&out.stderr));
+    let told = text(&out.stdout);
+    let line = told.lines().find(|line| line.starts_with("memory: ")).expect("a line on memory");
+    assert!(line.contains("of 64 training images at once"), "{line}");
+    refused(&["run", "--memory", "2"], &["a training step", "memory_mib", "smaller backbone"]);
+    refused(&["run", "--set", "memory_mib=-1"], &["memory_mib"]);
+}
+
 #[test]
 fn damaged_weights_and_data_are_named() {
     let dir = tempfile::tempdir().expect("a temporary directory");

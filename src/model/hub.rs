@@ -26,8 +26,6 @@ mod native {
     use std::collections::BTreeSet;
     use std::path::{Path, PathBuf};
 
-    use etcetera::BaseStrategy;
-    use etcetera::base_strategy::Xdg;
     use hf_hub::api::sync::{ApiBuilder, ApiError};
     use hf_hub::{Cache, Repo, RepoType};
     use serde_json::Value;
@@ -126,7 +124,7 @@ mod native {
     fn places() -> Option<(Cache, Option<String>)> {
         let home: PathBuf = match set("HF_HOME") {
             Some(home) => home.into(),
-            None => Xdg::new().ok()?.cache_dir().join("huggingface"),
+            None => host::xdg_cache_dir()?.join("huggingface"),
         };
         let usual = Cache::new(home.join("hub"));
         // The file of the token stays beside the usual cache, wherever this one is.
