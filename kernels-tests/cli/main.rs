@@ -92,7 +92,7 @@ fn memory_is_planned() {
     let told = text(&out.stdout);
     let line = told.lines().find(|line| line.starts_with("memory: ")).expect("a line on memory");
     assert!(line.contains("of 64 training images at once"), "{line}");
-    refused(&["run", "--memory", "2"], &["a training step", "memory_mib", "smaller backbone"]);
+    refused(&["run", "--memory", "4"], &["a training step", "memory_mib", "smaller backbone"]);
     refused(&["run", "--set", "memory_mib=-1"], &["memory_mib"]);
 }
 
