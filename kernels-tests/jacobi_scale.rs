@@ -60,5 +60,6 @@ pub fn cases() -> Vec<Case> {
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    scales(device, 64, 200, 64, 0.1).map(drop)
+    let (tile, scale) = (&device.reals(&[2, 64, 64])?, &device.reals(&[200])?);
+    device.run(&JacobiScale { tile, gamma: 0.1, offset: 64, scale, diagonal: &device.reals(&[2, 200])? })
 }
