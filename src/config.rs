@@ -83,7 +83,7 @@ pub struct Config {
     /// What concerns the images.
     #[serde(flatten)]
     pub images: Settings,
-    /// `icons` (embedded) or a file.
+    /// `icons` (embedded), a file or folder, or `hf:OWNER/NAME`.
     pub weights: String,
     /// timm's name of the backbone's architecture, where its file does not tell; `auto` believes the file.
     #[serde(default = "auto")]

@@ -257,7 +257,7 @@ struct VerifyArgs {
 
 #[derive(Debug, clap::Args)]
 struct InspectArgs {
-    /// A safetensors file, an index of shards, a folder with either, or icons.
+    /// A safetensors file, an index of shards, a folder with either, hf:OWNER/NAME, or icons.
     file: String,
     /// timm's name of the architecture, where the file does not tell.
     #[arg(long, value_name = "NAME")]
