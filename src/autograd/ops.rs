@@ -240,9 +240,8 @@ impl Tape {
         debug_assert_eq!(labels.dtype(), DType::U32);
         let dlogits = self.device.reals(logits.value.shape())?;
         let Loss { loss, slot, batch, accumulate } = to;
-        let logits_in = &logits.value;
         self.device.run(&CrossEntropy {
-            logits: logits_in,
+            logits: &logits.value,
             labels,
             loss,
             slot,

@@ -144,7 +144,8 @@ impl Core {
         Ok(())
     }
 
-    /// Adds the features of a batch, of a pass from image `first` on, times `scale`, to the prototype; gives the random features to a `fit`.
+    /// Adds the features of a batch, of a pass from image `first` on, times `scale`, to the prototype; gives the random
+    /// features to a `fit`.
     pub(super) fn pass_batch(
         &self,
         images: &Tensor,

@@ -54,7 +54,8 @@ fn build(d: &Device, case: Case) -> Option<Ready> {
             let [q, k, v] = [3, 4, 5].map(|seed| tensor::<4>(d, seed, shape, 2.0));
             ready(move || {
                 let options = AttentionModuleOptions::default();
-                module::attention(q.clone(), k.clone(), v.clone(), None, None, options)
+                // The heads of a token side by side, as minoise has them.
+                module::attention(q.clone(), k.clone(), v.clone(), None, None, options).swap_dims(1, 2)
             })
         }
         Case::LayerNorm([rows, cols]) => {

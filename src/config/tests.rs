@@ -1,0 +1,178 @@
+//! Settings from files and the command line, and those that are refused.
+
+use super::*;
+
+fn load(profile: Option<Profile>, file: &str, sets: &[&str]) -> Result<Config> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("run.toml");
+    std::fs::write(&path, file).unwrap();
+    let sets: Vec<String> = sets.iter().map(|set| set.to_string()).collect();
+    Config::load(profile, Some(&path), &sets)
+}
+
+fn refused(sets: &[&str], words: &[&str]) {
+    let text = load(None, "", sets).unwrap_err().to_string();
+    assert!(text.starts_with("setting `") && words.iter().all(|word| text.contains(word)), "{text}");
+}
+
+#[test]
+fn published_settings_are_understood() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = files.filter(|path| path.extension().is_some_and(|e| e == "toml")).collect();
+    assert_eq!(files.len(), 10);
+    for file in files {
+        let config = Config::load(None, Some(&file), &[]).unwrap();
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        assert!(name.ends_with("official") == (config.profile == Profile::Official), "{name}");
+        assert_eq!((config.noise_hidden, config.buffer_size, config.images.augment), (192, 16_384, true), "{name}");
+    }
+}
+
+/// What a file keeps of settings comes back; what it lacks has its default, what it has too much is named.
+#[test]
+fn settings_come_back_from_files() {
+    let config = load(None, "", &["lr=0.3", "tasks=3,2", "augment=true", "gamma=auto"]).unwrap();
+    let mut value = serde_json::to_value(&config).unwrap();
+    assert_eq!(Config::from_json(value.clone()).unwrap(), config);
+    value.as_object_mut().unwrap().remove("crop_pct");
+    assert_eq!(Config::from_json(value.clone()).unwrap(), config);
+    value["voodoo"] = 3.into();
+    assert!(Config::from_json(value).unwrap_err().to_string().contains("`voodoo`"));
+}
+
+#[test]
+fn nothing_given_is_the_default_run() {
+    let config = Config::load(None, None, &[]).unwrap();
+    assert_eq!(config, Config::default());
+    assert_eq!((config.profile, config.noise_hidden, config.phi_layers), (Profile::Paper, 48, 2));
+    assert_eq!((config.lr, config.epochs, config.batch_size, config.gamma), (0.1, 4, 64, Gamma::Value(10.0)));
+}
+
+#[test]
+fn sets_override_the_file_and_the_file_the_defaults() {
+    let config = load(None, "lr = 0.3\nepochs = 7\ngamma = 5\n", &["lr=0.2", "seed = 3", "lr=0.25"]).unwrap();
+    assert_eq!((config.lr, config.epochs, config.gamma, config.seed), (0.25, 7, Gamma::Value(5.0), 3));
+    assert_eq!(config.init_epochs, 7);
+    assert_eq!(load(None, "init_epochs = 20", &[]).unwrap().init_epochs, 20);
+}
+
+#[test]
+fn values_are_toml_or_else_text() {
+    let sets =
+        ["mixture=sum", "data=some/dir", "weights=\"a b.safetensors\"", "fused_noise=false", "eval_noise='sample'"];
+    let config = load(None, "", &sets).unwrap();
+    assert_eq!((config.mixture, config.eval_noise, config.fused_noise), (Mixture::Sum, EvalNoise::Sample, false));
+    assert_eq!((config.data.as_str(), config.weights.as_str()), ("some/dir", "a b.safetensors"));
+}
+
+#[test]
+fn gamma_is_a_number_or_auto() {
+    for (text, gamma) in [("auto", Gamma::Auto), ("'auto'", Gamma::Auto), ("3", Gamma::Value(3.0))] {
+        assert_eq!(load(None, "", &[&format!("gamma={text}")]).unwrap().gamma, gamma);
+    }
+    let auto = Config { gamma: Gamma::Auto, ..Config::default() };
+    let json = serde_json::to_string(&auto).unwrap();
+    assert!(json.contains("\"gamma\":\"auto\""), "{json}");
+    assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), auto);
+    refused(&["gamma=automatic"], &["`gamma` = \"automatic\"", "a positive number or \"auto\""]);
+    refused(&["gamma=true"], &["`gamma` = true", "auto"]);
+}
+
+#[test]
+fn profile_decides_the_defaults() {
+    let official = Config::load(Some(Profile::Official), None, &[]).unwrap();
+    assert_eq!((official.lr, official.epochs, official.init_epochs, official.phi_layers), (0.01, 5, 5, 1));
+    assert_eq!(load(None, "profile = 'official'", &[]).unwrap(), official);
+    assert_eq!(load(None, "", &["profile=official"]).unwrap(), official);
+    assert_eq!(load(Some(Profile::Official), "profile = 'paper'", &[]).unwrap(), official);
+    assert_eq!(load(Some(Profile::Official), "lr = 0.1", &[]).unwrap().lr, 0.1);
+    let text = load(Some(Profile::Paper), "", &["profile=official"]).unwrap_err().to_string();
+    assert!(text.contains("twice"), "{text}");
+}
+
+#[test]
+fn settings_that_the_profile_ignores_are_refused() {
+    refused(&["profile=official", "phi_layers=2"], &["`phi_layers` = 2", "official"]);
+    refused(&["profile=official", "mixture=sum"], &["`mixture`"]);
+    refused(&["fit_epochs=1"], &["`fit_epochs`", "paper"]);
+    refused(&["noise=false", "lr=0.2"], &["`lr`", "noise = false"]);
+    refused(&["noise=false", "mixture=sum"], &["`mixture`"]);
+    assert!(load(None, "", &["profile=official", "phi_layers=1", "fit_epochs=1"]).is_ok());
+}
+
+#[test]
+fn settings_of_images_are_keys_like_others() {
+    let config = load(None, "holdout = 0.1", &["fit=pad", "tasks=30,20,20", "image_size=98"]).unwrap();
+    assert_eq!((config.images.holdout, config.images.fit, config.images.image_size), (0.1, crate::data::Fit::Pad, 98));
+    assert_eq!(config.tasks.as_slice(), [30, 20, 20]);
+    assert_eq!(load(None, "tasks = [5, 5]", &[]).unwrap().tasks.as_slice(), [5, 5]);
+    let json = serde_json::to_string(&config).unwrap();
+    assert!(json.contains("\"holdout\":0.1") && json.contains("\"tasks\":[30,20,20]"), "{json}");
+    assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config);
+    // A file with every setting is read, whatever it says of these.
+    let whole = toml::to_string(&Config::default()).unwrap();
+    assert_eq!(load(None, &whole, &["tasks=4,96"]).unwrap().tasks.as_slice(), [4, 96]);
+    refused(&["tasks=30,x"], &["`tasks`", "30,20,20"]);
+    refused(&["tasks=5,5", "increment=5"], &["`increment`", "`tasks`"]);
+    refused(&["class_order=a.txt", "class_seed=5"], &["`class_seed`", "`class_order`"]);
+    refused(&["fit=stretch"], &["`fit`", "pad"]);
+    refused(&["holdout=1"], &["`holdout` must be from 0 to below 1"]);
+    refused(&["crop_scale=0.1"], &["`crop_scale`", "augment = true"]);
+    assert!(load(None, "", &["crop_scale=0.1", "augment=true"]).is_ok());
+    assert!(Config::of(Profile::Official).images.augment && !Config::of(Profile::Paper).images.augment);
+    // Statistics of before these settings are read with their defaults.
+    let mut old: serde_json::Value = serde_json::to_value(Config::default()).unwrap();
+    for key in ["tasks", "class_order", "holdout", "fit", "augment"] {
+        assert!(old.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+    }
+    assert_eq!(serde_json::from_value::<Config>(old).unwrap(), Config::default());
+}
+
+#[test]
+fn unknown_keys_get_a_hint() {
+    refused(&["gama=1"], &["`gama` is unknown", "did you mean `gamma`?", "batch_size", "weights"]);
+    let text = load(None, "[train]\nlr = 1", &[]).unwrap_err().to_string();
+    assert!(text.contains("`train` is unknown"), "{text}");
+}
+
+#[test]
+fn wrong_types_are_named() {
+    refused(&["lr=fast"], &["`lr` = \"fast\""]);
+    refused(&["epochs=1.5"], &["`epochs` = 1.5"]);
+    refused(&["batch_size=-1"], &["`batch_size` = -1"]);
+    refused(&["seed=-1"], &["`seed`"]);
+    refused(&["noise=1"], &["`noise` = 1"]);
+    refused(&["mixture=mean"], &["`mixture`", "sum", "similarity", "learned"]);
+    refused(&["profile=paperr"], &["`profile`", "official"]);
+    refused(&["lr=1\nepochs=9"], &["`lr`"]);
+    refused(&["lr="], &["`lr`"]);
+    refused(&["lr"], &["`lr` has no value"]);
+}
+
+#[test]
+fn impossible_values_are_named() {
+    for set in ["gamma=0", "gamma=-1", "gamma=inf", "gamma=nan", "gamma=1e300", "lr=0", "lr=1e-60", "temperature=0"] {
+        let key = set.split('=').next().unwrap();
+        refused(&[set], &[&format!("`{key}` must be a positive number")]);
+    }
+    for key in ["noise_hidden", "buffer_size", "batch_size", "fit_batch", "epochs", "init_epochs", "init_classes"] {
+        refused(&[&format!("{key}=0")], &[&format!("`{key}` must be from 1")]);
+        refused(&[&format!("{key}=1048577")], &[&format!("`{key}` must be from 1")]);
+    }
+    refused(&["noise_hidden=4097"], &["`noise_hidden` must be from 1 to 4096"]);
+    refused(&["epochs=10001"], &["`epochs` must be from 1 to 10000"]);
+    assert_eq!(validate::MAX_BUFFER, crate::model::head::MAX_FEATURES);
+    refused(&["momentum=1"], &["`momentum`"]);
+    refused(&["weight_decay=-0.1"], &["`weight_decay`"]);
+    refused(&["phi_layers=3"], &["`phi_layers` must be 1 or 2, got 3"]);
+    refused(&["data="], &["`data`"]);
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let error = Config::load(None, Some(Path::new("no/such.toml")), &[]).unwrap_err();
+    assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("no/such.toml"));
+    let text = load(None, "lr = = 1", &[]).unwrap_err().to_string();
+    assert!(text.contains("run.toml is not TOML"), "{text}");
+}
