@@ -8,7 +8,7 @@ use common::{Bench, Random, Work, rounding};
 use minoise::Result;
 use minoise::device::{Device, Tensor};
 use minoise::kernels::attention::Attention;
-use minoise::kernels::attention_backward_key::AttentionBackwardKey;
+use minoise::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
 /// Images, heads, tokens, columns of a head: the small backbone, ViT-Ti and ViT-B.
@@ -32,17 +32,17 @@ fn attention(
     let dy = random.tensor(device, &[rows, width], 1.0)?;
     let (out, lse) = (device.reals(&[rows, width])?, device.reals(&scores)?);
     let (delta, dqkv) = (device.reals(&scores)?, device.reals(&[rows, 3 * width])?);
-    device.run(&Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads })?;
+    device.run(&Attention { qkv: &qkv, prefix: None, out: &out, lse: Some(&lse), batch, tokens, heads })?;
     Ok(move |device: &Device| {
         if !backward {
-            device.run(&Attention { qkv: &qkv, out: &out, lse: Some(&lse), batch, tokens, heads })?;
+            device.run(&Attention { qkv: &qkv, prefix: None, out: &out, lse: Some(&lse), batch, tokens, heads })?;
             return Ok(vec![out.clone(), lse.clone()]);
         }
-        let (qkv, out, dy, lse, delta, dqkv_out) = (&qkv, &out, &dy, &lse, &delta, &dqkv);
-        let query = AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv: dqkv_out, batch, tokens, heads };
+        let (qkv, out, dy, lse, delta, grad) = (&qkv, &out, &dy, &lse, &delta, &dqkv);
+        let query = AttentionBackwardQuery { qkv, prefix: None, out, dy, lse, delta, dqkv: grad, batch, tokens, heads };
         device.run(&query)?;
-        let key = AttentionBackwardKey { qkv, dy, lse, delta, dqkv: dqkv_out, batch, tokens, heads };
-        device.run(&key)?;
+        let keys = Keys::Tokens { dqkv: grad };
+        device.run(&AttentionBackwardKey { qkv, dy, lse, delta, keys, batch, tokens, heads })?;
         Ok(vec![dqkv.clone()])
     })
 }

@@ -41,7 +41,7 @@ fn work(sizes: &Sizes, modules: usize, official: bool) -> Work {
 fn logits(network: &Network, head: &Tensor, images: &Tensor, behind: Behind<'_>) -> Result<Tensor> {
     let mut tape = Tape::new(&network.device, []);
     let f = network.features(&mut tape, images, behind)?;
-    let p = network.random_features(&mut tape, &f)?;
+    let p = network.random_features(&mut tape, &f, None)?;
     let w = tape.var(head);
     Ok(tape.linear(&p, Linear { transposed: true, ..Linear::new(&w) })?.value().clone())
 }

@@ -108,9 +108,9 @@ impl Problem {
         let Self { proj, phi, omega, layout, modules, .. } = self;
         let layer = NoiseLayer { proj, phi, omega, layout: *layout, modules: *modules, noise: SAMPLE };
         if direction == "forward" {
-            return Ok(vec![layer.forward(device, &self.x, path)?]);
+            return Ok(vec![layer.forward(device, &self.x, &self.x, path)?]);
         }
-        let all = layer.backward(device, &self.x, &self.dy, path, true)?;
+        let all = layer.backward(device, &self.x, &self.dy, true, path, true)?;
         Ok(vec![all.dx, all.phi.expect("asked for")])
     }
 

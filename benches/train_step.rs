@@ -116,13 +116,13 @@ impl Training {
         let behind =
             Behind::Layers { noise, drawn: Drawn { seed: 1993, step: self.step, first_row: 0 }, recompute: false };
         let f = self.network.features(&mut tape, &images, behind)?;
-        let p = self.network.random_features(&mut tape, &f)?;
+        let p = self.network.random_features(&mut tape, &f, None)?;
         let [main, aux] = self.heads.each_ref().map(|head| tape.var(head));
         let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
         let logits = tape.linear(&p, Linear { transposed: true, residual: Some(&main), ..Linear::new(&aux) })?;
         let root = tape.cross_entropy(&logits, &labels, Loss::new(&self.loss, 0, labels.len()))?;
         let gradients = tape.backward(&root)?;
-        self.optimizer.step(&gradients)?;
+        self.optimizer.step(&gradients, 1.0)?;
         device.flush()?;
         self.step += 1;
         Ok([&self.loss].into_iter().chain(self.optimizer.tracked()).cloned().collect())

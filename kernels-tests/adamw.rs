@@ -1,4 +1,4 @@
-//! AdamW: its first two steps, or a late one, on a part of the parameters; the rest must stay.
+//! AdamW: its first two steps, or a late one, on a part of the parameters, clipped or not; the rest must stay.
 
 use minoise::Result;
 use minoise::device::Device;
@@ -6,16 +6,19 @@ use minoise::kernels::adamw::AdamW;
 
 use crate::add::SIZES;
 use crate::harness::{Case, Output, canaries, case, guarded, input, numbers, output};
+use crate::sgd::FACTOR;
 
 const EPS: f64 = f32::EPSILON as f64;
 
-fn steps(device: &Device, n: usize, offset: usize, first: u32) -> Result<Vec<Output>> {
+fn steps(device: &Device, n: usize, offset: usize, first: u32, clipped: bool) -> Result<Vec<Output>> {
     let whole = offset + n + 5;
     let p0 = numbers(1, whole);
     let m0: Vec<_> = numbers(2, n).iter().map(|m| if first == 1 { 0.0 } else { 0.1 * m }).collect();
     let v0: Vec<_> = numbers(3, n).iter().map(|v| if first == 1 { 0.0 } else { 0.1 * v * v }).collect();
     let param = guarded(device, &p0, &[whole])?;
     let (m, v) = (guarded(device, &m0, &[n])?, guarded(device, &v0, &[n])?);
+    let factors = input(device, &[FACTOR, 7.0], &[2])?;
+    let (clip, factor) = if clipped { (Some(&factors), f64::from(FACTOR)) } else { (None, 1.0) };
     let (lr, beta1, beta2, eps, weight_decay) = (0.01, 0.9, 0.999, 1e-8, 0.05);
     let mut p_bound = vec![f64::MIN_POSITIVE; whole];
     let (mut m_bound, mut v_bound) = (vec![0.0; n], vec![0.0; n]);
@@ -23,12 +26,12 @@ fn steps(device: &Device, n: usize, offset: usize, first: u32) -> Result<Vec<Out
     for step in first..first + 2 {
         let g = numbers(10 + u64::from(step), n);
         let grad = input(device, &g, &[n])?;
-        let kernel =
-            AdamW { param: &param, offset, grad: &grad, m: &m, v: &v, lr, beta1, beta2, eps, weight_decay, step };
+        let (param, grad, m, v) = (&param, &grad, &m, &v);
+        let kernel = AdamW { param, offset, grad, clip, m, v, lr, beta1, beta2, eps, weight_decay, step };
         let f = kernel.factors();
         for i in 0..n {
-            let (g, (m, v)) = (f64::from(g[i]), &mut state[i]);
-            // Each product has a rounded constant and rounds; so does the sum. v has no cancellation.
+            let (g, (m, v)) = (factor * f64::from(g[i]), &mut state[i]);
+            // Each product has a rounded constant and rounds; so do the sum and what is clipped. v has no cancellation.
             m_bound[i] = beta1 * m_bound[i] + 2.0 * EPS * (beta1 * m.abs() + (1.0 - beta1) * g.abs());
             *m = beta1 * *m + (1.0 - beta1) * g;
             *v = beta2 * *v + (1.0 - beta2) * g * g;
@@ -126,9 +129,8 @@ fn pytorch(device: &Device) -> Result<Vec<Output>> {
     let mut all = Vec::new();
     for step in 1..=5 {
         let grad = input(device, &gradients.map(|g| g * (1.0 - 0.375 * step as f32)), &[6])?;
-        let kernel =
-            AdamW { param: &param, offset: 0, grad: &grad, m: &m, v: &v, lr, beta1, beta2, eps, weight_decay, step };
-        device.run(&kernel)?;
+        let (param, grad, m, v, clip) = (&param, &grad, &m, &v, None);
+        device.run(&AdamW { param, offset: 0, grad, clip, m, v, lr, beta1, beta2, eps, weight_decay, step })?;
         let Some(at) = [1, 2, 5].iter().position(|&told| told == step) else { continue };
         // A step rounds param, at most 2, two times and moves it by little more than lr, m is below the gradient.
         let bounds = [
@@ -136,7 +138,7 @@ fn pytorch(device: &Device) -> Result<Vec<Output>> {
             gradients.map(|g| f64::from(step) * 2.0 * EPS * f64::from(g.abs()) + f64::MIN_POSITIVE),
             PYTORCH[3 * at + 2].map(|v| f64::from(step) * 4.0 * EPS * v + f64::MIN_POSITIVE),
         ];
-        for (i, (name, tensor)) in [("param", &param), ("m", &m), ("v", &v)].into_iter().enumerate() {
+        for (i, (name, tensor)) in [("param", param), ("m", m), ("v", v)].into_iter().enumerate() {
             let values: Vec<f64> = pollster::block_on(device.read(tensor))?;
             let copy = device.upload(&values, &[6])?;
             all.push(output(name, copy, bounds[i].to_vec()).naive(move || PYTORCH[3 * at + i].to_vec()));
@@ -150,12 +152,15 @@ pub fn cases() -> Vec<Case> {
     let mut all = vec![case("adamw as PyTorch".into(), pytorch)];
     for n in &SIZES[..6] {
         for (offset, first) in [(0, 1), (7, 1), (7, 1000)] {
-            all.push(case(format!("adamw {n} at {offset}, step {first}"), move |d| steps(d, *n, offset, first)));
+            let name = format!("adamw {n} at {offset}, step {first}");
+            all.push(case(name, move |d| steps(d, *n, offset, first, false)));
         }
+        all.push(case(format!("adamw {n} at 7, step 1, clipped"), move |d| steps(d, *n, 7, 1, true)));
     }
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    steps(device, 257, 7, 1).map(drop)
+    steps(device, 257, 7, 1, false)?;
+    steps(device, 257, 7, 1, true).map(drop)
 }

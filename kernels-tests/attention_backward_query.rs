@@ -4,7 +4,7 @@ use minoise::Result;
 use minoise::device::Device;
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 
-use crate::attention::{PROBLEMS, Problem};
+use crate::attention::{Problem, examples_of, problems};
 use crate::harness::{Case, Output, case, guarded, input, numbers, output, poisoned, run_planned};
 
 fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
@@ -12,6 +12,7 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
     let r = p.reference();
     let (qkv, dy) = (input(device, &p.qkv(), &wide)?, input(device, &p.dy(), &values)?);
     let (out, lse) = (input(device, &r.out, &values)?, input(device, &r.lse, &scores)?);
+    let prefix = p.prefix(device)?;
     let mut all = Vec::new();
     for on_gpu in [false, true] {
         let delta = poisoned(device, &scores)?;
@@ -19,6 +20,7 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
         let dqkv = guarded(device, &before, &wide)?;
         let kernel = AttentionBackwardQuery {
             qkv: &qkv,
+            prefix: prefix.as_ref(),
             out: &out,
             dy: &dy,
             lse: &lse,
@@ -38,9 +40,9 @@ fn backward(device: &Device, p: Problem) -> Result<Vec<Output>> {
 
 pub fn cases() -> Vec<Case> {
     let name = |p: &Problem| p.name("attention_backward_query");
-    PROBLEMS.iter().map(|&p| case(name(&p), move |d| backward(d, p))).collect()
+    problems().into_iter().map(|p| case(name(&p), move |d| backward(d, p))).collect()
 }
 
 pub fn examples(device: &Device) -> Result<()> {
-    PROBLEMS[..17].iter().try_for_each(|&p| backward(device, p).map(drop))
+    examples_of(|p| backward(device, p))
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::Result;
-use minoise::autograd::{Gradients, Linear, Loss, Segment, Tape, Var};
+use minoise::algorithms::noise::Path as NoisePath;
+use minoise::autograd::{self, Gradients, Linear, Loss, NoiseOp, Segment, Tape, Var};
 use minoise::device::{DType, Device, Precision, Tensor};
 use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::model::facts::Facts;
@@ -15,6 +16,7 @@ use minoise::model::weights::Weights;
 use pollster::block_on;
 
 use crate::harness::{numbers, random};
+use crate::noise_mix::{Problem, SAMPLE, Shape, Tensors, shape};
 
 /// How a gradient is taken.
 #[derive(Clone, Copy, Default)]
@@ -22,6 +24,9 @@ struct How {
     recompute: bool,
     halves: bool,
 }
+
+/// Something trained: its name, itself, and where in it the gradient starts (for phi at the newest module).
+type Parameter = (String, Tensor, usize);
 
 const BATCH: usize = 3;
 const CLASSES: usize = 5;
@@ -103,9 +108,9 @@ impl Net {
         })
     }
 
-    /// Everything that is trained, with names; phi counts from `offset` (the newest module).
-    fn parameters(&self) -> Vec<(String, Tensor, usize)> {
-        let mut all: Vec<_> = self.vit.norm_parameters().into_iter().map(|(n, t)| (n, t.clone(), 0)).collect();
+    /// Everything that is trained.
+    fn parameters(&self) -> Vec<Parameter> {
+        let mut all: Vec<_> = self.vit.norm_parameters(0).into_iter().map(|(n, t)| (n, t.clone(), 0)).collect();
         for (j, layer) in self.noise.layers.iter().enumerate() {
             all.push((format!("phi {j}"), layer.phi.clone(), self.noise.layout.len()));
             if let Some(MixtureSource::Logits(a)) = &layer.mixture {
@@ -181,12 +186,145 @@ impl Net {
     }
 }
 
+/// A noise layer that sees x normalised and whose mixture is added to x itself or to another residual, and a head behind it.
+struct Normed {
+    problem: Problem,
+    tensors: Tensors,
+    gamma: Tensor,
+    beta: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    loss: Tensor,
+    path: NoisePath,
+}
+
+impl Normed {
+    const CLASS_OF_ROW: [u32; 7] = [4, 0, 2, 1, 1, 3, 0];
+
+    fn new(device: &Device, problem: Problem, path: NoisePath) -> Result<Self> {
+        let d1 = problem.shape.d1;
+        Ok(Self {
+            tensors: problem.upload(device)?,
+            problem,
+            gamma: device.upload(&vec![1.0f64; d1], &[d1])?,
+            beta: device.zeros(&[d1])?,
+            head: random(device, 41, &[d1, CLASSES])?,
+            labels: device.upload_u32(&Self::CLASS_OF_ROW, &[Self::CLASS_OF_ROW.len()])?,
+            loss: device.zeros(&[1])?,
+            path,
+        })
+    }
+
+    /// The residual, which may be x; only then the mixture is trained as well.
+    fn parameters(&self) -> Vec<Parameter> {
+        let Tensors { residual, phi, omega, .. } = &self.tensors;
+        let mut all = vec![("residual".into(), residual.clone(), 0)];
+        if self.problem.residual.is_none() {
+            let newest = (self.problem.shape.modules - 1) * self.problem.layout.len();
+            all.push(("phi".into(), phi.clone(), newest));
+            all.push(("mixture logits".into(), omega.clone(), 0));
+        }
+        all
+    }
+
+    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)> {
+        let Tensors { x, residual, proj, phi, omega } = &self.tensors;
+        let mut tape = Tape::new(device, tracked);
+        let [x, residual, gamma, beta, head] = [x, residual, &self.gamma, &self.beta, &self.head].map(|t| tape.var(t));
+        let x = tape.layer_norm(&x, &gamma, &beta, 1e-5)?;
+        let op = NoiseOp {
+            residual: Some(&residual),
+            proj,
+            phi,
+            weights: autograd::Weights::Softmax(omega),
+            layout: self.problem.layout,
+            modules: self.problem.shape.modules,
+            noise: SAMPLE,
+            path: Some(self.path),
+        };
+        let y = tape.noise(&x, op)?;
+        let logits = tape.linear(&y, Linear::new(&head))?;
+        let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, self.problem.shape.rows))?;
+        Ok((tape, root))
+    }
+
+    fn gradients(&self, device: &Device) -> Result<Gradients> {
+        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
+        let (tape, root) = self.forward(device, &tracked)?;
+        tape.backward(&root)
+    }
+
+    fn loss(&self, device: &Device) -> Result<f64> {
+        self.forward(device, &[])?;
+        Ok(block_on(device.read::<f64>(&self.loss))?[0])
+    }
+}
+
+/// Attention of which the rows of tokens are trained, those of a prefix, or both, and a head behind it.
+struct Prefixed {
+    qkv: Tensor,
+    prefix: Tensor,
+    head: Tensor,
+    labels: Tensor,
+    loss: Tensor,
+    trained: Trained,
+}
+
+/// Whether the rows of tokens are trained, and whether those of the prefix are.
+type Trained = [bool; 2];
+
+impl Prefixed {
+    const TOKENS: usize = 5;
+    const ROWS: usize = 5;
+    const HEADS: usize = 7;
+
+    fn new(device: &Device, trained: Trained) -> Result<Self> {
+        let width = 4 * Self::HEADS;
+        Ok(Self {
+            qkv: random(device, 51, &[BATCH * Self::TOKENS, 3 * width])?,
+            prefix: random(device, 52, &[BATCH, 2, Self::ROWS, width])?,
+            head: random(device, 53, &[width, CLASSES])?,
+            labels: device.upload_u32(&[4, 0, 2], &[BATCH])?,
+            loss: device.zeros(&[1])?,
+            trained,
+        })
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let all = [("qkv", &self.qkv), ("prefix", &self.prefix)].into_iter().zip(self.trained);
+        all.filter(|(_, trained)| *trained).map(|((name, x), _)| (name.into(), x.clone(), 0)).collect()
+    }
+
+    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)> {
+        let mut tape = Tape::new(device, tracked);
+        let [qkv, prefix, head] = [&self.qkv, &self.prefix, &self.head].map(|t| tape.var(t));
+        let y = tape.prefixed_attention(&qkv, Some(&prefix), BATCH, Self::TOKENS, Self::HEADS)?;
+        let f = tape.token_mean(&y, BATCH, Self::TOKENS, 0..Self::TOKENS)?;
+        let logits = tape.linear(&f, Linear::new(&head))?;
+        let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, BATCH))?;
+        Ok((tape, root))
+    }
+
+    fn gradients(&self, device: &Device) -> Result<Gradients> {
+        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
+        let (tape, root) = self.forward(device, &tracked)?;
+        tape.backward(&root)
+    }
+
+    fn loss(&self, device: &Device) -> Result<f64> {
+        self.forward(device, &[])?;
+        Ok(block_on(device.read::<f64>(&self.loss))?[0])
+    }
+}
+
 /// Central differences with step h have error h^2 |f'''| / 6 + eps |f| / h: about 1e-9 here.
-fn gradients_are_differences(backbone: &str, layers: usize) -> Result<(), Failed> {
-    let device = Device::cpu(Precision::F64);
-    let net = Net::new(&device, backbone, layers)?;
-    let gradients = net.gradients(&device)?;
-    for (name, tensor, offset) in net.parameters() {
+fn are_differences(
+    device: &Device,
+    parameters: Vec<Parameter>,
+    gradients: &Gradients,
+    loss: impl Fn() -> Result<f64>,
+) -> Result<(), Failed> {
+    for (name, tensor, offset) in parameters {
         let gradient = gradients.of(&tensor).ok_or_else(|| format!("no gradient of {name}"))?;
         let gradient: Vec<f64> = block_on(device.read(gradient))?;
         let scale = gradient.iter().fold(0.0f64, |m, g| m.max(g.abs()));
@@ -202,7 +340,7 @@ fn gradients_are_differences(backbone: &str, layers: usize) -> Result<(), Failed
                 let mut moved = start.clone();
                 moved[offset + i] += x;
                 device.write(&tensor, &moved)?;
-                net.loss(&device)
+                loss()
             };
             let difference = (at(h)? - at(-h)?) / (2.0 * h);
             let error = (difference - gradient[i]).abs() / scale;
@@ -215,12 +353,29 @@ fn gradients_are_differences(backbone: &str, layers: usize) -> Result<(), Failed
     Ok(())
 }
 
+fn gradients_are_differences(backbone: &str, layers: usize) -> Result<(), Failed> {
+    let device = Device::cpu(Precision::F64);
+    let net = Net::new(&device, backbone, layers)?;
+    are_differences(&device, net.parameters(), &net.gradients(&device)?, || net.loss(&device))
+}
+
+fn normed_gradients_are_differences(problem: Problem, path: NoisePath) -> Result<(), Failed> {
+    let device = Device::cpu(Precision::F64);
+    let layer = Normed::new(&device, problem, path)?;
+    are_differences(&device, layer.parameters(), &layer.gradients(&device)?, || layer.loss(&device))
+}
+
+fn prefixed_gradients_are_differences(trained: Trained) -> Result<(), Failed> {
+    let device = Device::cpu(Precision::F64);
+    let attention = Prefixed::new(&device, trained)?;
+    are_differences(&device, attention.parameters(), &attention.gradients(&device)?, || attention.loss(&device))
+}
+
 /// The same gradients on a device, relative to the largest entry: SPEC section 8 allows 1e-3.
-fn gradients_agree(device: &Device, backbone: &str, layers: usize) -> Result<(), Failed> {
+fn agree(device: &Device, taken: impl Fn(&Device) -> Result<(Vec<Parameter>, Gradients)>) -> Result<(), Failed> {
     let oracle = Device::cpu(Precision::F64);
-    let (net, want) = (Net::new(device, backbone, layers)?, Net::new(&oracle, backbone, layers)?);
-    let (got, wanted) = (net.gradients(device)?, want.gradients(&oracle)?);
-    for ((name, a, _), (_, b, _)) in net.parameters().iter().zip(want.parameters()) {
+    let ((parameters, got), (want, wanted)) = (taken(device)?, taken(&oracle)?);
+    for ((name, a, _), (_, b, _)) in parameters.iter().zip(want) {
         let missing = || format!("no gradient of {name}");
         let x: Vec<f64> = block_on(device.read(got.of(a).ok_or_else(missing)?))?;
         let y: Vec<f64> = block_on(oracle.read(wanted.of(&b).ok_or_else(missing)?))?;
@@ -232,6 +387,27 @@ fn gradients_agree(device: &Device, backbone: &str, layers: usize) -> Result<(),
         }
     }
     Ok(())
+}
+
+fn gradients_agree(device: &Device, backbone: &str, layers: usize) -> Result<(), Failed> {
+    agree(device, |device| {
+        let net = Net::new(device, backbone, layers)?;
+        Ok((net.parameters(), net.gradients(device)?))
+    })
+}
+
+fn normed_gradients_agree(device: &Device, problem: impl Fn() -> Problem, path: NoisePath) -> Result<(), Failed> {
+    agree(device, |device| {
+        let layer = Normed::new(device, problem(), path)?;
+        Ok((layer.parameters(), layer.gradients(device)?))
+    })
+}
+
+fn prefixed_gradients_agree(device: &Device, trained: Trained) -> Result<(), Failed> {
+    agree(device, |device| {
+        let attention = Prefixed::new(device, trained)?;
+        Ok((attention.parameters(), attention.gradients(device)?))
+    })
 }
 
 /// Batches in parts, and blocks that are computed once more, give the same loss and gradients; recomputation takes less memory.
@@ -328,6 +504,29 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             let name = format!("autograd gradients, {net}, {layers} layers of phi [{label}]");
             let device = device.clone();
             trials.push(Trial::test(name, move || gradients_agree(&device, net, layers)));
+        }
+    }
+    let problems: [(&str, fn(Shape) -> Problem); 2] =
+        [("x", Problem::new), ("another tensor, trained alone", Problem::apart)];
+    for (told, problem) in problems {
+        for (layers, path) in [1, 2].into_iter().flat_map(|n| [NoisePath::Fused, NoisePath::Unfused].map(|p| (n, p))) {
+            let problem = move || problem(shape(7, 24, 10, 2, layers));
+            let of = format!("normed noise layer added to {told}, {layers} layers of phi, {path:?}");
+            let name = format!("autograd central differences, {of} [f64 twins]");
+            trials.push(Trial::test(name, move || normed_gradients_are_differences(problem(), path)));
+            for (label, device) in devices {
+                let (name, device) = (format!("autograd gradients, {of} [{label}]"), device.clone());
+                trials.push(Trial::test(name, move || normed_gradients_agree(&device, problem, path)));
+            }
+        }
+    }
+    for (told, trained) in [("both", [true, true]), ("tokens", [true, false]), ("prefix", [false, true])] {
+        let of = format!("attention behind a prefix, trained: {told}");
+        let name = format!("autograd central differences, {of} [f64 twins]");
+        trials.push(Trial::test(name, move || prefixed_gradients_are_differences(trained)));
+        for (label, device) in devices {
+            let (name, device) = (format!("autograd gradients, {of} [{label}]"), device.clone());
+            trials.push(Trial::test(name, move || prefixed_gradients_agree(&device, trained)));
         }
     }
     trials.push(Trial::test("autograd recomputation takes less memory [cpu]", recomputation_saves_memory));

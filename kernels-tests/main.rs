@@ -10,6 +10,7 @@ mod emit;
 mod golden;
 mod harness;
 mod memory;
+mod optimizer;
 mod pipelines;
 mod plans;
 mod queue;
@@ -31,8 +32,10 @@ mod cg_direction;
 mod cg_step;
 mod cholesky;
 mod cholesky_block;
+mod clip_factor;
 mod column_sum;
 mod column_unit;
+mod copy_block;
 mod cross_entropy;
 mod error_free;
 mod fma_chains;
@@ -57,12 +60,17 @@ mod pack_halves;
 mod pair_product;
 mod patch_embed;
 mod philox_normal;
+mod quarter_turn;
 mod ridge;
 mod rotary;
+mod row_unit;
+mod row_unit_backward;
 mod scale_columns;
 mod scaled_tile;
 mod sgd;
+mod square_sum;
 mod stream_copy;
+mod tanh;
 mod token_mean;
 mod token_mean_backward;
 mod triangular_rows;
@@ -87,6 +95,7 @@ fn main() {
     trials.extend(autograd::trials(&devices));
     trials.extend(devices::trials(&devices));
     trials.extend(memory::trials(&devices));
+    trials.extend(optimizer::trials(&devices));
     trials.extend(queue::trials(&devices));
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
@@ -112,8 +121,10 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     cg_step,
     cholesky,
     cholesky_block,
+    clip_factor,
     column_sum,
     column_unit,
+    copy_block,
     cross_entropy,
     error_free,
     fma_chains,
@@ -138,12 +149,17 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     pair_product,
     patch_embed,
     philox_normal,
+    quarter_turn,
     ridge,
     rotary,
+    row_unit,
+    row_unit_backward,
     scale_columns,
     scaled_tile,
     sgd,
+    square_sum,
     stream_copy,
+    tanh,
     token_mean,
     token_mean_backward,
     triangular_rows,

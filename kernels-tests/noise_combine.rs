@@ -8,7 +8,7 @@ use minoise::kernels::noise_combine::{Direction, NoiseCombine, partial_rows};
 use minoise::kernels::noise_mix::Noise;
 
 use crate::harness::{Case, Output, case, growth, guarded, input, numbers, output, poisoned, random, rms, wide};
-use crate::noise_mix::{EPS, NOISES, Problem, SAMPLE, SHAPES, Shape, Tensors, check_oracle, shape};
+use crate::noise_mix::{APART, EPS, NOISES, Problem, SAMPLE, SHAPES, Tensors, check_oracle, shape};
 use crate::noise_mix_backward::{backward, sum_rows};
 
 const MODULES: usize = 5;
@@ -109,17 +109,17 @@ impl Step {
 }
 
 /// Forward and all gradients of one path. The oracle takes the other path, so that the two are compared as well.
-fn layer(device: &Device, shape: Shape, noise: Noise, path: Path) -> Result<Vec<Output>> {
-    let problem = Problem::new(shape);
+fn layer(device: &Device, problem: &Problem, noise: Noise, path: Path) -> Result<Vec<Output>> {
+    let shape = problem.shape;
     let other = if path == Path::Fused { Path::Unfused } else { Path::Fused };
     let path = if device.name().contains("f64") { other } else { path };
-    let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+    let Tensors { x, residual, proj, phi, omega } = &problem.upload(device)?;
     let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: shape.modules, noise };
     let dy = numbers(21, shape.rows * shape.d1);
-    let (forward, want) = (problem.forward(noise), backward(&problem, &dy, noise));
+    let (forward, want) = (problem.forward(noise), backward(problem, &dy, noise));
     let dy = input(device, &dy, &[shape.rows, shape.d1])?;
-    let y = layer.forward(device, x, path)?;
-    let got = layer.backward(device, x, &dy, path, true)?;
+    let y = layer.forward(device, x, residual, path)?;
+    let got = layer.backward(device, x, &dy, problem.residual.is_none(), path, true)?;
     let (dphi, partials) = (got.phi.expect("phi"), got.domega.expect("domega"));
     let da = poisoned(device, &[shape.modules])?;
     device.run(&MixtureBackward { partials: &partials, omega, out: &da, layer: 0 })?;
@@ -158,12 +158,22 @@ pub fn cases() -> Vec<Case> {
     for shape in SHAPES {
         for (name, noise) in NOISES {
             all.push(case(format!("noise layer unfused {shape:?} {name}"), move |d| {
-                layer(d, shape, noise, Path::Unfused)
+                layer(d, &Problem::new(shape), noise, Path::Unfused)
             }));
         }
         // With one layer every noise takes another way.
         for (name, noise) in NOISES.into_iter().filter(|n| n.1 == SAMPLE || shape.layers == 1) {
-            all.push(case(format!("noise layer fused {shape:?} {name}"), move |d| layer(d, shape, noise, Path::Fused)));
+            all.push(case(format!("noise layer fused {shape:?} {name}"), move |d| {
+                layer(d, &Problem::new(shape), noise, Path::Fused)
+            }));
+        }
+    }
+    for shape in APART {
+        for (name, noise) in NOISES {
+            for path in [Path::Unfused, Path::Fused] {
+                let name = format!("noise layer {path:?} {shape:?} {name}, another residual");
+                all.push(case(name, move |d| layer(d, &Problem::apart(shape), noise, path)));
+            }
         }
     }
     all
@@ -175,11 +185,11 @@ pub fn examples(device: &Device) -> Result<()> {
     }
     for shape in [shape(7, 60, 21, 2, 2), shape(7, 60, 24, 2, 1)] {
         let problem = Problem::new(shape);
-        let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+        let Tensors { x, proj, phi, omega, .. } = &problem.upload(device)?;
         for (_, noise) in NOISES {
             let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: shape.modules, noise };
-            layer.forward(device, x, Path::Unfused)?;
-            layer.backward(device, x, x, Path::Unfused, true)?;
+            layer.forward(device, x, x, Path::Unfused)?;
+            layer.backward(device, x, x, true, Path::Unfused, true)?;
         }
     }
     Ok(())

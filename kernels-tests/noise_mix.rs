@@ -10,7 +10,7 @@ use minoise::kernels::noise_mix::{Noise, PhiLayout};
 use minoise::kernels::philox_normal::Stream;
 use minoise::{Error, Result};
 
-use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, run_as};
+use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, run_as, wide};
 
 pub const EPS: f64 = f32::EPSILON as f64;
 /// Error of a normal number in f32, see `philox_normal`.
@@ -133,6 +133,8 @@ pub struct Problem {
     pub shape: Shape,
     pub layout: PhiLayout,
     pub x: Vec<f32>,
+    /// What the mixture is added to, if not x itself.
+    pub residual: Option<Vec<f32>>,
     pub proj: Vec<f32>,
     pub phi: Vec<f32>,
     pub omega: Vec<f32>,
@@ -141,6 +143,7 @@ pub struct Problem {
 /// The same on a device.
 pub struct Tensors {
     pub x: Tensor,
+    pub residual: Tensor,
     pub proj: Tensor,
     pub phi: Tensor,
     pub omega: Tensor,
@@ -174,7 +177,12 @@ impl Problem {
         let omega: Vec<f32> = numbers(13, modules).iter().map(|a| a.exp()).collect();
         let sum: f32 = omega.iter().sum();
         let omega = omega.iter().map(|a| a / sum).collect();
-        Self { shape, layout, x: numbers(14, rows * d1), proj, phi, omega }
+        Self { shape, layout, x: numbers(14, rows * d1), residual: None, proj, phi, omega }
+    }
+
+    /// The same with another residual than x.
+    pub fn apart(shape: Shape) -> Self {
+        Self { residual: Some(numbers(15, shape.rows * shape.d1)), ..Self::new(shape) }
     }
 
     /// Uploads, with one row of phi more than there are modules.
@@ -182,8 +190,11 @@ impl Problem {
         let Shape { rows, d1, modules, .. } = self.shape;
         let mut phi = self.phi.clone();
         phi.resize((modules + 1) * self.layout.len(), f32::NAN);
+        let x = input(device, &self.x, &[rows, d1])?;
+        let residual = self.residual.as_ref().map(|r| input(device, r, &[rows, d1])).transpose()?;
         Ok(Tensors {
-            x: input(device, &self.x, &[rows, d1])?,
+            residual: residual.unwrap_or_else(|| x.clone()),
+            x,
             proj: input(device, &self.proj, &[2, d1 * self.layout.e])?,
             phi: input(device, &phi, &[modules + 1, self.layout.len()])?,
             omega: input(device, &self.omega, &[modules])?,
@@ -193,7 +204,6 @@ impl Problem {
     /// x [rows, d1], D [d1, d2], U [d2, d1].
     pub fn outer(&self) -> [Bounded; 3] {
         let Shape { d1, d2, .. } = self.shape;
-        let wide = |x: &[f32]| x.iter().map(|&x| x.into()).collect::<Vec<f64>>();
         let down = self.proj[..d1 * self.layout.e].chunks(self.layout.e).flat_map(|row| wide(&row[..d2])).collect();
         let up = wide(&self.proj[d1 * self.layout.e..][..d2 * d1]);
         [Bounded::exact(wide(&self.x), d1), Bounded::exact(down, d2), Bounded::exact(up, d1)]
@@ -256,7 +266,8 @@ impl Problem {
             let z = mu.plus(&self.eps(noise, module).hadamard(&sigma));
             mixed = mixed.plus(&z.scaled(self.omega[module].into()));
         }
-        x.plus(&mixed.times(&up))
+        let residual = self.residual.as_ref().map_or(x, |r| Bounded::exact(wide(r), self.shape.d1));
+        residual.plus(&mixed.times(&up))
     }
 }
 
@@ -271,16 +282,16 @@ pub fn check_oracle(device: &Device, tensor: &Tensor, want: &Bounded) -> Result<
     Ok(())
 }
 
-fn forward(device: &Device, shape: Shape, noise: Noise, caps: &Caps) -> Result<Vec<Output>> {
-    let problem = Problem::new(shape);
-    let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+fn forward(device: &Device, problem: &Problem, noise: Noise, caps: &Caps) -> Result<Vec<Output>> {
+    let Tensors { x, residual, proj, phi, omega } = &problem.upload(device)?;
+    let (shape, layout, modules) = (problem.shape, problem.layout, problem.shape.modules);
     let y = poisoned(device, &[shape.rows, shape.d1])?;
-    let (layout, modules) = (problem.layout, shape.modules);
     let mean = match layout.layers {
-        1 => Some(mean_map(device, &problem, noise == Noise::Plain)?),
+        1 => Some(mean_map(device, problem, noise == Noise::Plain)?),
         _ => None,
     };
-    run_as(device, NoiseMix { x, proj, phi, omega, mean: mean.as_ref(), y: &y, layout, modules, noise }, caps)?;
+    let kernel = NoiseMix { x, residual, proj, phi, omega, mean: mean.as_ref(), y: &y, layout, modules, noise };
+    run_as(device, kernel, caps)?;
     let want = problem.forward(noise);
     check_oracle(device, &y, &want)?;
     // Mixing the maps first is like `modules` more terms in each sum of the products with them.
@@ -296,17 +307,22 @@ pub fn mean_map(device: &Device, problem: &Problem, plain: bool) -> Result<Tenso
     Ok(out)
 }
 
-/// What cannot run is refused before anything is created: widths beyond a workgroup, rows that are not whole vectors.
+/// What cannot run is refused before anything is created: widths beyond a workgroup, rows that are not whole vectors, a
+/// residual of another shape.
 fn refusals(device: &Device) -> Result<Vec<Output>> {
     let layout = PhiLayout::new(1028, 1)?;
     let some = device.reals(&[1, 4])?;
     let (x, proj, phi, omega, y) = (&some, &some, &some, &some, &some);
-    let wide = NoiseMix { x, proj, phi, omega, mean: Some(x), y, layout, modules: 1, noise: SAMPLE };
+    let wide = NoiseMix { x, residual: x, proj, phi, omega, mean: Some(x), y, layout, modules: 1, noise: SAMPLE };
     assert!(matches!(wide.plan(&Caps::floor()), Err(Error::Limit { .. })));
     let layer = NoiseLayer { proj, phi, omega, layout, modules: 1, noise: SAMPLE };
     let odd = device.reals(&[2, 6])?;
-    assert!(matches!(layer.forward(device, &odd, Path::Fused), Err(Error::Unsupported(_))));
-    assert!(matches!(layer.forward(device, x, Path::Fused), Err(Error::Shape { arg: "proj", .. })));
+    assert!(matches!(layer.forward(device, &odd, &odd, Path::Fused), Err(Error::Unsupported(_))));
+    assert!(matches!(layer.forward(device, x, x, Path::Fused), Err(Error::Shape { arg: "proj", .. })));
+    let problem = Problem::new(shape(2, 8, 4, 1, 2));
+    let Tensors { x, proj, phi, omega, .. } = &problem.upload(device)?;
+    let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: 1, noise: SAMPLE };
+    assert!(matches!(layer.forward(device, x, &odd, Path::Fused), Err(Error::Shape { arg: "residual", .. })));
     Ok(Vec::new())
 }
 
@@ -340,6 +356,10 @@ pub const SHAPES: [Shape; 16] = [
 pub const ON_GPU: [Shape; 4] =
     [shape(7, 60, 21, 5, 2), shape(79, 96, 48, 2, 2), shape(131, 48, 22, 3, 1), shape(21, 192, 192, 2, 2)];
 
+/// Run with another residual as well: units that fill whole quads and not, one layer and two, one tile and several.
+pub const APART: [Shape; 4] =
+    [shape(7, 60, 21, 5, 2), shape(7, 60, 21, 5, 1), shape(8, 96, 48, 3, 2), shape(131, 48, 22, 2, 2)];
+
 /// One of every kind of plan.
 pub const EXAMPLES: [Shape; 5] = [
     shape(7, 60, 21, 5, 2),
@@ -361,22 +381,36 @@ pub const NOISES: [(&str, Noise); 3] = [("mean", Noise::Mean), ("plain", Noise::
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (shape, name, noise) in runs() {
-        all.push(case(format!("noise_mix {shape:?} {name}"), move |d| forward(d, shape, noise, d.caps())));
+        all.push(case(format!("noise_mix {shape:?} {name}"), move |d| {
+            forward(d, &Problem::new(shape), noise, d.caps())
+        }));
+    }
+    for shape in APART {
+        for (name, noise) in NOISES {
+            all.push(case(format!("noise_mix {shape:?} {name}, another residual"), move |d| {
+                forward(d, &Problem::apart(shape), noise, d.caps())
+            }));
+        }
     }
     for shape in ON_GPU {
-        all.push(case(format!("noise_mix {shape:?} as on a GPU"), move |d| forward(d, shape, SAMPLE, &as_gpu(d))));
+        all.push(case(format!("noise_mix {shape:?} as on a GPU"), move |d| {
+            forward(d, &Problem::new(shape), SAMPLE, &as_gpu(d))
+        }));
+        all.push(case(format!("noise_mix {shape:?} as on a GPU, another residual"), move |d| {
+            forward(d, &Problem::apart(shape), SAMPLE, &as_gpu(d))
+        }));
     }
     all.push(case("noise_mix refusals".into(), refusals));
     // More than 65,535 workgroups, also of 16 rows.
     let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
-    all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, many, SAMPLE, d.caps())));
+    all.push(case(format!("noise_mix {many:?}"), move |d| forward(d, &Problem::new(many), SAMPLE, d.caps())));
     all
 }
 
 pub fn examples(device: &Device) -> Result<()> {
     for shape in EXAMPLES {
         for (_, noise) in NOISES {
-            forward(device, shape, noise, device.caps())?;
+            forward(device, &Problem::new(shape), noise, device.caps())?;
         }
     }
     Ok(())

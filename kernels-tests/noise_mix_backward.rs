@@ -8,7 +8,7 @@ use minoise::kernels::noise_mix_backward::{NewestOutputs, NoiseMixBackward, oper
 
 use crate::harness::{Case, Output, as_gpu, case, growth, input, numbers, output, poisoned, rms, run_as};
 use crate::noise_mix::{
-    Bounded, EPS, EXAMPLES, NOISES, ON_GPU, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape,
+    APART, Bounded, EPS, EXAMPLES, NOISES, ON_GPU, Problem, SAMPLE, Shape, Tensors, check_oracle, runs, shape,
 };
 
 /// Bound of what must be exactly zero.
@@ -115,26 +115,28 @@ pub fn backward(problem: &Problem, dy: &[f32], noise: Noise) -> Wanted {
         }
     }
     phi.error.iter_mut().for_each(|e| *e = e.max(ZERO));
-    Wanted { dx: dy.plus(&dh.times(&down.transposed())), operands, domega, domega_size, phi }
+    let through = dh.times(&down.transposed());
+    let dx = if problem.residual.is_none() { dy.plus(&through) } else { through };
+    Wanted { dx, operands, domega, domega_size, phi }
 }
 
-fn run(device: &Device, shape: Shape, noise: Noise, newest: bool, caps: &Caps) -> Result<Vec<Output>> {
-    let problem = Problem::new(shape);
-    let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+fn run(device: &Device, problem: &Problem, noise: Noise, newest: bool, caps: &Caps) -> Result<Vec<Output>> {
+    let (shape, residual) = (problem.shape, problem.residual.is_none());
+    let Tensors { x, proj, phi, omega, .. } = &problem.upload(device)?;
     let dy = numbers(21, shape.rows * shape.d1);
-    let want = backward(&problem, &dy, noise);
+    let want = backward(problem, &dy, noise);
     let dy = &input(device, &dy, &[shape.rows, shape.d1])?;
     let dx = poisoned(device, &[shape.rows, shape.d1])?;
     let (layout, modules) = (problem.layout, shape.modules);
     let operands = poisoned(device, &[shape.rows, operand_cols(layout)])?;
     let n = partial_rows([shape.rows, shape.d1], layout, modules, caps)?;
     let domega = poisoned(device, &[n, modules])?;
-    let outputs = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
-    let kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: outputs, layout, modules, noise };
+    let newest = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
+    let kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest, residual, layout, modules, noise };
     run_as(device, kernel, caps)?;
     check_oracle(device, &dx, &want.dx)?;
     let mut all = vec![output("dx", dx, want.dx.error)];
-    if newest {
+    if newest.is_some() {
         check_oracle(device, &operands, &want.operands)?;
         let sums = sum_rows(device, &domega)?;
         check_oracle(device, &sums, &want.domega)?;
@@ -153,12 +155,12 @@ pub fn sum_rows(device: &Device, partials: &Tensor) -> Result<Tensor> {
 }
 
 /// Gradients of both paths on the f64 device against central differences of `<dy, y>`.
-fn differences(shape: Shape, noise: Noise, path: Path) -> Result<()> {
-    let device = Device::cpu(Precision::F64);
-    let problem = Problem::new(shape);
+fn differences(problem: &Problem, noise: Noise, path: Path) -> Result<()> {
+    let (device, shape) = (Device::cpu(Precision::F64), problem.shape);
     let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
     let (layout, modules) = (problem.layout, shape.modules);
     let proj = device.upload(&problem.proj, &[problem.proj.len()])?;
+    let residual = problem.residual.as_ref().map(|r| device.upload(r, &[shape.rows, shape.d1])).transpose()?;
     let dy = wide(&numbers(21, shape.rows * shape.d1));
     let inputs = [wide(&problem.x), wide(&problem.phi), wide(&problem.omega)];
     let tensors = |inputs: &[Vec<f64>; 3]| -> Result<[Tensor; 3]> {
@@ -170,14 +172,15 @@ fn differences(shape: Shape, noise: Noise, path: Path) -> Result<()> {
     };
     let loss = |inputs: &[Vec<f64>; 3]| -> Result<f64> {
         let [x, phi, omega] = &tensors(inputs)?;
-        let y = NoiseLayer { proj: &proj, phi, omega, layout, modules, noise }.forward(&device, x, path)?;
+        let layer = NoiseLayer { proj: &proj, phi, omega, layout, modules, noise };
+        let y = layer.forward(&device, x, residual.as_ref().unwrap_or(x), path)?;
         let y: Vec<f64> = pollster::block_on(device.read(&y))?;
         Ok(y.iter().zip(&dy).map(|(y, dy)| y * dy).sum())
     };
     let [x, phi, omega] = &tensors(&inputs)?;
     let layer = NoiseLayer { proj: &proj, phi, omega, layout, modules, noise };
     let dy_tensor = device.upload(&dy, &[shape.rows, shape.d1])?;
-    let got = layer.backward(&device, x, &dy_tensor, path, true)?;
+    let got = layer.backward(&device, x, &dy_tensor, residual.is_none(), path, true)?;
     let read = |t: &Tensor| pollster::block_on(device.read::<f64>(t));
     let domega = sum_rows(&device, &got.domega.expect("domega"))?;
     let gradients = [read(&got.dx)?, read(&got.phi.expect("phi"))?, read(&domega)?];
@@ -211,35 +214,59 @@ fn elements(layout: minoise::kernels::noise_mix::PhiLayout, name: &str) -> Vec<u
 pub fn cases() -> Vec<Case> {
     let mut all = Vec::new();
     for (shape, name, noise) in runs() {
-        all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| run(d, shape, noise, true, d.caps())));
+        all.push(case(format!("noise_mix_backward {shape:?} {name}"), move |d| {
+            run(d, &Problem::new(shape), noise, true, d.caps())
+        }));
+    }
+    for shape in APART {
+        for (name, noise) in NOISES {
+            all.push(case(format!("noise_mix_backward {shape:?} {name}, another residual"), move |d| {
+                run(d, &Problem::apart(shape), noise, true, d.caps())
+            }));
+        }
     }
     for shape in ON_GPU {
-        let name = format!("noise_mix_backward {shape:?} as on a GPU");
         // Eight rows a thread need a GPU of much workgroup memory; small units stay within that of every device.
         let memory = move |device: &Device| if shape.d2 < 32 { 48 << 10 } else { device.caps().workgroup_memory };
-        all.push(case(name, move |d| {
+        let as_planned = move |d: &Device, problem: &Problem| {
             let gpu = Caps { workgroup_memory: memory(d), ..as_gpu(d) };
-            run(d, shape, SAMPLE, true, if d.is_cpu() { d.caps() } else { &gpu })
+            run(d, problem, SAMPLE, true, if d.is_cpu() { d.caps() } else { &gpu })
+        };
+        all.push(case(format!("noise_mix_backward {shape:?} as on a GPU"), move |d| {
+            as_planned(d, &Problem::new(shape))
+        }));
+        all.push(case(format!("noise_mix_backward {shape:?} as on a GPU, another residual"), move |d| {
+            as_planned(d, &Problem::apart(shape))
         }));
     }
     for shape in [shape(7, 60, 21, 5, 2), shape(9, 192, 96, 3, 1)] {
         all.push(case(format!("noise_mix_backward {shape:?} dx only"), move |d| {
-            run(d, shape, SAMPLE, false, d.caps())
+            run(d, &Problem::new(shape), SAMPLE, false, d.caps())
+        }));
+        all.push(case(format!("noise_mix_backward {shape:?} dx only, another residual"), move |d| {
+            run(d, &Problem::apart(shape), SAMPLE, false, d.caps())
         }));
     }
     let many = shape(65_536 * 16 + 3, 4, 4, 1, 2);
-    all.push(case(format!("noise_mix_backward {many:?}"), move |d| run(d, many, SAMPLE, true, d.caps())));
+    all.push(case(format!("noise_mix_backward {many:?}"), move |d| {
+        run(d, &Problem::new(many), SAMPLE, true, d.caps())
+    }));
     for layers in [1, 2] {
         for (name, noise) in NOISES {
             for path in [Path::Fused, Path::Unfused] {
                 let shape = shape(5, 8, 6, 3, layers);
-                all.push(case(format!("noise differences {layers} layers {name} {path:?}"), move |device| {
-                    // Differences need f64; the other devices are compared with that one.
-                    if device.name().contains("f64") {
-                        differences(shape, noise, path)?
-                    }
-                    Ok(Vec::new())
-                }));
+                let problems: [(&str, fn(Shape) -> Problem); 2] =
+                    [("", Problem::new), (", another residual", Problem::apart)];
+                for (told, problem) in problems {
+                    let name = format!("noise differences {layers} layers {name} {path:?}{told}");
+                    all.push(case(name, move |device| {
+                        // Differences need f64; the other devices are compared with that one.
+                        if device.name().contains("f64") {
+                            differences(&problem(shape), noise, path)?
+                        }
+                        Ok(Vec::new())
+                    }));
+                }
             }
         }
     }
@@ -250,10 +277,10 @@ pub fn examples(device: &Device) -> Result<()> {
     for shape in EXAMPLES {
         for (_, noise) in NOISES {
             let problem = Problem::new(shape);
-            let Tensors { x, proj, phi, omega } = &problem.upload(device)?;
+            let Tensors { x, proj, phi, omega, .. } = &problem.upload(device)?;
             let layer = NoiseLayer { proj, phi, omega, layout: problem.layout, modules: shape.modules, noise };
-            layer.backward(device, x, x, Path::Fused, true)?;
-            layer.backward(device, x, x, Path::Fused, false)?;
+            layer.backward(device, x, x, true, Path::Fused, true)?;
+            layer.backward(device, x, x, true, Path::Fused, false)?;
         }
     }
     Ok(())

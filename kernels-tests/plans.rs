@@ -7,13 +7,15 @@ use minoise::kernels::adamw::AdamW;
 use minoise::kernels::add::Add;
 use minoise::kernels::argmax::ArgMax;
 use minoise::kernels::attention::Attention;
-use minoise::kernels::attention_backward_key::AttentionBackwardKey;
+use minoise::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::cg_direction::CgDirection;
 use minoise::kernels::cg_step::{CgStep, SCALARS};
 use minoise::kernels::cholesky_block::CholeskyBlock;
+use minoise::kernels::clip_factor::ClipFactor;
 use minoise::kernels::column_sum::ColumnSum;
 use minoise::kernels::column_unit::ColumnUnit;
+use minoise::kernels::copy_block::CopyBlock;
 use minoise::kernels::cross_entropy::CrossEntropy;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
@@ -37,11 +39,16 @@ use minoise::kernels::pack_halves::PackHalves;
 use minoise::kernels::pair_product::PairProduct;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
+use minoise::kernels::quarter_turn::QuarterTurn;
 use minoise::kernels::rotary::Rotary;
+use minoise::kernels::row_unit::RowUnit;
+use minoise::kernels::row_unit_backward::RowUnitBackward;
 use minoise::kernels::scale_columns::ScaleColumns;
 use minoise::kernels::scaled_tile::ScaledTile;
 use minoise::kernels::sgd::Sgd;
+use minoise::kernels::square_sum::{self, SquareSum};
 use minoise::kernels::stream_copy::StreamCopy;
+use minoise::kernels::tanh::Tanh;
 use minoise::kernels::token_mean::TokenMean;
 use minoise::kernels::token_mean_backward::TokenMeanBackward;
 use minoise::kernels::triangular_rows::TriangularRows;
@@ -159,9 +166,10 @@ const KERNELS: &[(&str, One)] = &[
     }),
     ("adamw", |d| {
         let n = d.size(1 << 20);
-        let [param, grad, m, v] = &[n + 5, n, n, n].map(|n| d.t(&[n]));
+        let [param, grad, m, v, factors] = &[n + 5, n, n, n, 2].map(|n| d.t(&[n]));
+        let clip = d.flag().then_some(factors);
         let (lr, beta1, beta2, eps, weight_decay) = (0.1, 0.9, 0.999, 1e-8, 0.1);
-        d.plan(&AdamW { param, offset: 5, grad, m, v, lr, beta1, beta2, eps, weight_decay, step: 1 })
+        d.plan(&AdamW { param, offset: 5, grad, clip, m, v, lr, beta1, beta2, eps, weight_decay, step: 1 })
     }),
     ("add", |d| {
         let n = d.size(1 << 20);
@@ -173,16 +181,22 @@ const KERNELS: &[(&str, One)] = &[
     }),
     ("attention", |d| {
         let (batch, tokens, heads, dim) = (d.size(40), d.size(500), d.size(12), d.quads(128));
-        let (rows, width, lse) = (batch * tokens, heads * dim, d.flag());
-        let (qkv, out, scores) = (d.t(&[rows, 3 * width]), d.t(&[rows, width]), d.t(&[heads * rows]));
-        d.plan(&Attention { qkv: &qkv, out: &out, lse: lse.then_some(&scores), batch, tokens, heads })
+        let (rows, width, lse, prefixed) = (batch * tokens, heads * dim, d.flag(), d.flag());
+        let (qkv, out, scores) = (&d.t(&[rows, 3 * width]), &d.t(&[rows, width]), &d.t(&[heads * rows]));
+        let lead = d.size(64);
+        let prefix = &d.t(&[batch, 2, lead, width]);
+        let (prefix, lse) = (prefixed.then_some(prefix), lse.then_some(scores));
+        d.plan(&Attention { qkv, prefix, out, lse, batch, tokens, heads })
     }),
     ("attention_backward_key", |d| {
         let (batch, tokens, heads, dim) = (d.size(40), d.size(500), d.size(12), d.quads(128));
         let (rows, width) = (batch * tokens, heads * dim);
         let [qkv, dqkv] = &[(); 2].map(|()| d.t(&[rows, 3 * width]));
         let [lse, delta] = &[(); 2].map(|()| d.t(&[heads * rows]));
-        d.plan(&AttentionBackwardKey { qkv, dy: &d.t(&[rows, width]), lse, delta, dqkv, batch, tokens, heads })
+        let lead = d.size(64);
+        let [prefix, dprefix] = &[(); 2].map(|()| d.t(&[batch, 2, lead, width]));
+        let keys = if d.flag() { Keys::Tokens { dqkv } } else { Keys::Prefix { prefix, dprefix } };
+        d.plan(&AttentionBackwardKey { qkv, dy: &d.t(&[rows, width]), lse, delta, keys, batch, tokens, heads })
     }),
     ("attention_backward_query", |d| {
         let (batch, tokens, heads, dim) = (d.size(40), d.size(500), d.size(12), d.quads(128));
@@ -190,7 +204,10 @@ const KERNELS: &[(&str, One)] = &[
         let [qkv, dqkv] = &[(); 2].map(|()| d.t(&[rows, 3 * width]));
         let [lse, delta] = &[(); 2].map(|()| d.t(&[heads * rows]));
         let [out, dy] = &[(); 2].map(|()| d.t(&[rows, width]));
-        d.plan(&AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv, batch, tokens, heads })
+        let lead = d.size(64);
+        let prefix = &d.t(&[batch, 2, lead, width]);
+        let prefix = d.flag().then_some(prefix);
+        d.plan(&AttentionBackwardQuery { qkv, prefix, out, dy, lse, delta, dqkv, batch, tokens, heads })
     }),
     ("cg_direction", |d| {
         let (rows, m) = (d.size(3000), d.size(1000));
@@ -207,6 +224,10 @@ const KERNELS: &[(&str, One)] = &[
         let m = start + size;
         d.plan(&CholeskyBlock { g: &d.t(&[m, m]), info: &d.t(&[2]), start, size, first: 0 })
     }),
+    ("clip_factor", |d| {
+        let n = d.size(1 << 20);
+        d.plan(&ClipFactor { partials: &d.t(&[n]), n, most: 1.0, clip: &d.t(&[2]) })
+    }),
     ("column_sum", |d| {
         let (rows, cols, normalised) = (d.size(2000), d.size(10_000), d.flag());
         let (x, z, stats) = (d.t(&[rows, cols]), d.t(&[rows, cols]), d.t(&[rows, 2]));
@@ -216,6 +237,12 @@ const KERNELS: &[(&str, One)] = &[
     ("column_unit", |d| {
         let (rows, cols) = (d.size(100), d.size(100_000));
         d.plan(&ColumnUnit { x: &d.t(&[rows, cols]), start: 0, rows, units: &d.t(&[2, cols]) })
+    }),
+    ("copy_block", |d| {
+        let (rows, cols, accumulate) = (d.size(5000), d.size(1000), d.flag());
+        let (x, out) = (d.t(&[rows, cols]), d.t(&[rows, cols + 3]));
+        let (x, out) = (Mat::of(&x), Mat::at(&out, 3, cols + 3));
+        d.plan(&CopyBlock { x, out, rows, cols, factor: 0.5, accumulate })
     }),
     ("cross_entropy", |d| {
         let (rows, cols) = (d.size(3000), d.size(1000));
@@ -317,11 +344,11 @@ const KERNELS: &[(&str, One)] = &[
         let layers = 1 + usize::from(d.flag());
         let (rows, d1, d2, modules, noise) = (d.size(5000), d.quads(1024), d.size(1024), d.size(5), d.size(3) - 1);
         let layout = PhiLayout::new(d2, layers).expect("layout");
-        let [x, y] = &[(); 2].map(|()| d.t(&[rows, d1]));
+        let [x, residual, y] = &[(); 3].map(|()| d.t(&[rows, d1]));
         let (proj, phi, omega) = (d.t(&[2, d1 * layout.e]), d.t(&[modules, layout.len()]), d.t(&[modules]));
         let mean = d.t(&[layout.e + 1, layout.e]);
         let (proj, phi, omega, mean, noise) = (&proj, &phi, &omega, (layers == 1).then_some(&mean), NOISES[noise].1);
-        d.plan(&NoiseMix { x, proj, phi, omega, mean, y, layout, modules, noise })
+        d.plan(&NoiseMix { x, residual, proj, phi, omega, mean, y, layout, modules, noise })
     }),
     ("noise_mix_backward", |d| {
         let (layers, newest) = (1 + usize::from(d.flag()), d.flag());
@@ -335,8 +362,8 @@ const KERNELS: &[(&str, One)] = &[
         let operands = d.t(&[rows, noise_mix_backward::operand_cols(layout)]);
         let domega = d.t(&[n, modules]);
         let newest = newest.then_some(NewestOutputs { operands: &operands, domega: &domega });
-        let (proj, phi, omega, noise) = (&proj, &phi, &omega, NOISES[noise].1);
-        d.plan(&NoiseMixBackward { x, proj, phi, omega, dy, dx, newest, layout, modules, noise })
+        let (proj, phi, omega, residual, noise) = (&proj, &phi, &omega, d.flag(), NOISES[noise].1);
+        d.plan(&NoiseMixBackward { x, proj, phi, omega, dy, dx, newest, residual, layout, modules, noise })
     }),
     ("pair_product", |d| {
         let (rows, height, width, transposed) = (d.size(3000), d.size(1000), d.size(1000), d.flag());
@@ -359,11 +386,26 @@ const KERNELS: &[(&str, One)] = &[
         let stream = Stream { seed: 1, layer: 2, task: 3, step: 4, first_row: 0 };
         d.plan(&PhiloxNormal { out: &d.of(dtype, &[rows, d2.next_multiple_of(4)]), d2, stream })
     }),
+    ("quarter_turn", |d| {
+        let (b, c, side) = (d.size(30), d.size(3), d.size(300));
+        let [x, out] = &[(); 2].map(|()| d.t(&[b, c, side, side]));
+        d.plan(&QuarterTurn { x, turns: &d.of(DType::U32, &[b]), out })
+    }),
     ("rotary", |d| {
         let (batch, prefix, patches, heads, dim) = (d.size(40), d.size(6), d.size(500), d.size(12), d.quads(128));
         let (tokens, inverse) = (prefix + patches, d.flag());
         let (x, table) = (&d.t(&[batch * tokens, 3 * heads * dim]), &d.t(&[patches, dim]));
         d.plan(&Rotary { x, table, batch, tokens, heads, inverse })
+    }),
+    ("row_unit", |d| {
+        let (rows, cols, kept) = (d.size(20_000), d.size(1500), d.flag());
+        let ([x, y], norms) = (&[(); 2].map(|()| d.t(&[rows, cols])), &d.t(&[rows]));
+        d.plan(&RowUnit { x, y, norms: kept.then_some(norms) })
+    }),
+    ("row_unit_backward", |d| {
+        let (rows, cols, accumulate) = (d.size(20_000), d.size(1500), d.flag());
+        let ([y, dy, dx], norms) = (&[(); 3].map(|()| d.t(&[rows, cols])), &d.t(&[rows]));
+        d.plan(&RowUnitBackward { y, norms, dy, dx, accumulate })
     }),
     ("scale_columns", |d| {
         let (rows, cols) = (d.size(3000), d.size(1000));
@@ -378,12 +420,21 @@ const KERNELS: &[(&str, One)] = &[
     }),
     ("sgd", |d| {
         let n = d.size(1 << 20);
-        let [param, grad, velocity] = &[n + 7, n, n].map(|n| d.t(&[n]));
-        d.plan(&Sgd { param, offset: 7, grad, velocity, lr: 0.1, momentum: 0.9, weight_decay: 0.1 })
+        let [param, grad, velocity, factors] = &[n + 7, n, n, 2].map(|n| d.t(&[n]));
+        let clip = d.flag().then_some(factors);
+        d.plan(&Sgd { param, offset: 7, grad, clip, velocity, lr: 0.1, momentum: 0.9, weight_decay: 0.1 })
+    }),
+    ("square_sum", |d| {
+        let n = d.size(1 << 24);
+        d.plan(&SquareSum { x: &d.t(&[n]), partials: &d.t(&[3 + square_sum::partials(n)]), slot: 3 })
     }),
     ("stream_copy", |d| {
         let n = d.quads(1 << 22);
         d.plan(&StreamCopy { x: &d.t(&[n]), y: &d.t(&[n]) })
+    }),
+    ("tanh", |d| {
+        let n = d.size(1 << 24);
+        d.plan(&Tanh { x: &d.t(&[n]), y: &d.t(&[n]) })
     }),
     ("normalise", |d| {
         let (b, c, side) = (d.size(30), d.size(3), d.size(300));

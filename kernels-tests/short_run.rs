@@ -1,7 +1,7 @@
-//! The default runs of both profiles on a few classes, beside the f64 twins: the program's whole way on a device.
+//! The default runs of all profiles on a few classes, beside the f64 twins: the program's whole way on a device.
 
 use libtest_mimic::{Failed, Trial};
-use minoise::config::{Config, EvalNoise, OptimizerKind, Profile};
+use minoise::config::{Config, EvalNoise, OptimizerKind, Profile, Robust};
 use minoise::data::{Dataset, Images, icons};
 use minoise::device::{Device, Options, Selector};
 use minoise::protocol::{Metrics, Session, Watch, run};
@@ -37,7 +37,8 @@ fn dataset() -> Result<Dataset> {
 }
 
 fn settings(profile: Profile) -> Config {
-    Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, ..Config::of(profile) }
+    let robust = Robust { adapt_epochs: 1, ..Robust::default() };
+    Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, robust, ..Config::of(profile) }
 }
 
 /// Accuracy over all tasks and what was predicted.
@@ -106,6 +107,8 @@ fn footprints(selector: &Selector) -> Result<(), Failed> {
     let paper = || settings(Profile::Paper);
     for config in [
         settings(Profile::Official),
+        settings(Profile::Robust),
+        Config { noise: false, buffer_size: 512, ..settings(Profile::Robust) },
         Config { noise: false, fit_batch: 16, ..paper() },
         Config { eval_noise: EvalNoise::Sample, ..paper() },
         Config { keep_class_statistics: true, buffer_size: 512, ..paper() },
@@ -133,7 +136,7 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
             trials.push(Trial::test(name, move || within_memory(&selector, batch_size, share)));
         }
         trials.push(Trial::test(format!("short runs take what is planned [{label}]"), move || footprints(&selector)));
-        for profile in [Profile::Paper, Profile::Official] {
+        for profile in [Profile::Paper, Profile::Official, Profile::Robust] {
             let (device, oracle) = (device.clone(), oracle.clone());
             let name = format!("short run of {} [{label}]", format!("{profile:?}").to_lowercase());
             trials.push(Trial::test(name, move || as_the_twins(&device, &oracle, profile)));

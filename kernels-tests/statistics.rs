@@ -4,7 +4,7 @@
 use libtest_mimic::{Failed, Trial};
 use minoise::Error;
 use minoise::device::Device;
-use minoise::model::head::{MAX_FEATURES, Statistics};
+use minoise::model::head::{Drift, MAX_FEATURES, Statistics};
 use pollster::block_on;
 
 use crate::harness::numbers;
@@ -263,6 +263,31 @@ fn forgetting(device: &Device) -> Result<(), Failed> {
     if refused { Ok(()) } else { Err("what cannot be forgotten or joined is refused".into()) }
 }
 
+/// Features that became twice what they were: compensated statistics give half the classifier, and those of the new features
+/// can be added to them.
+fn compensation(device: &Device, m: usize) -> Result<(), Failed> {
+    let features = Features::new(m);
+    let mut statistics = features.whole(device)?;
+    let want = solve(device, &statistics, GAMMA)?;
+    let before: Vec<f64> = features.p.iter().map(|&x| x.into()).collect();
+    let after: Vec<f64> = before.iter().map(|x| 2.0 * x).collect();
+    // The ridge of the map, far below that of W, hides as little of the change.
+    let mut drift = Drift::new(m, SAMPLES, 1e-9)?;
+    for (before, after) in before.chunks(100 * m).zip(after.chunks(100 * m)) {
+        drift.add(before, after)?;
+    }
+    block_on(statistics.compensate(&drift.finish()?))?;
+    let doubled = |w: &[f64]| -> Vec<f64> { w.iter().map(|w| 2.0 * w).collect() };
+    same("compensated", &doubled(&solve(device, &statistics, 4.0 * GAMMA)?), &want)?;
+    let new = Features { m, p: features.p.iter().map(|x| 2.0 * x).collect(), labels: features.labels };
+    new.add(device, &mut statistics, &(0..SAMPLES).collect::<Vec<_>>(), 100, |y| y)?;
+    same("and added to", &doubled(&solve(device, &statistics, 8.0 * GAMMA)?), &want)?;
+    match Drift::new(m + 1, 1, 0.1)?.finish() {
+        Err(Error::Shape { .. }) => Ok(()),
+        other => Err(format!("without samples there is no map: {other:?}").into()),
+    }
+}
+
 /// The score against its definition: `RSS = |Y - P W|^2` from the data, `dof = tr G (G + gamma I)^-1` by Gauss-Jordan.
 fn scores(device: &Device, m: usize) -> Result<(), Failed> {
     let features = Features::new(m);
@@ -310,7 +335,7 @@ fn scores(device: &Device, m: usize) -> Result<(), Failed> {
         }
     }
     let (chosen, mean) =
-        (block_on(statistics.choose_gamma())?, (0..m).map(|k| gram[k * m + k]).sum::<f64>() / m as f64);
+        (block_on(statistics.choose_gamma(None))?, (0..m).map(|k| gram[k * m + k]).sum::<f64>() / m as f64);
     let decades = (0..=5).map(|k| 10f64.powi(mean.log10().floor() as i32 - k));
     let least = block_on(statistics.gcv(chosen))?;
     for gamma in decades {
@@ -329,11 +354,11 @@ fn golden_gamma(device: &Device, name: &str) -> Result<(), Failed> {
     let mut statistics = Statistics::new(device, golden.shape("p")?[1])?;
     statistics.widen(golden.shape("W")?[1])?;
     block_on(statistics.add(device, &device.upload(golden.get("p")?, golden.shape("p")?)?, &labels))?;
-    let gamma = block_on(statistics.choose_gamma())?;
+    let gamma = block_on(statistics.choose_gamma(None))?;
     let w = solve(device, &statistics, gamma)?;
     let p = golden.get("p")?.iter().map(|&x| x as f32).collect();
     Features { m: statistics.features(), p, labels }.judge(&w, gamma)?;
-    let empty = block_on(Statistics::new(device, 5)?.choose_gamma());
+    let empty = block_on(Statistics::new(device, 5)?.choose_gamma(None));
     if matches!(empty, Err(Error::Config(_))) {
         Ok(())
     } else {
@@ -356,6 +381,11 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         trials.push(Trial::test(format!("statistics condition 1e10 [{label}]"), move || ill_conditioned(&two)));
         let one = device.clone();
         trials.push(Trial::test(format!("statistics forget [{label}]"), move || forgetting(&one)));
+        for m in [37, 257, 601] {
+            let one = device.clone();
+            let name = format!("statistics m{m} compensation [{label}]");
+            trials.push(Trial::test(name, move || compensation(&one, m)));
+        }
         for m in [1, 37, 301] {
             let one = device.clone();
             trials.push(Trial::test(format!("statistics m{m} choice of gamma [{label}]"), move || scores(&one, m)));

@@ -1,11 +1,13 @@
 // out[i] = sum_j softmax_j(scale q_i . k_j) v_j, scale = 1 / sqrt(head dim), for every head of every image;
 // lse[i] = log sum_j exp(scale q_i . k_j). The softmax is online: a running maximum and sum of each query.
 //   qkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out [batch * tokens, d1],
-//   d1 = heads * 4 * D4; lse [batch * heads * tokens].
+//   d1 = heads * 4 * D4; lse [batch * heads * tokens]; with a PREFIX its rows [batch, 2, prefix, d1] are keys and values
+//   in front of the tokens'.
 // A workgroup makes HEIGHT queries of one head and meets 4 COLS keys at a time; a thread makes OWN x 4 scores and
 // OWN x DN quads of out. Weights of COLS keys at a time pass through workgroup memory (see lib/score_tile.wgsl).
 // Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
-import package::lib::attention::{block_of, out_at, params, qkv, qkv_at, score_at};
+import package::lib::attention::{Block, block_of, count, out_at, params, qkv, qkv_at, score_at};
+@if(PREFIX) import package::lib::attention::{key_quad};
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{
     HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_max, row_sum, row_tile,
@@ -13,8 +15,8 @@ import package::lib::score_tile::{
 };
 import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<f32>>; // [batch * tokens, d1]
-@if(LSE) @group(0) @binding(3) var<storage, read_write> lse: array<f32>; // [batch * heads * tokens]
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>; // [batch * tokens, d1]
+@if(LSE) @group(0) @binding(4) var<storage, read_write> lse: array<f32>; // [batch * heads * tokens]
 
 const WG: u32 = ROWS * COLS;
 // Below every score, yet its differences to scores stay finite.
@@ -30,17 +32,23 @@ fn load(base: u32, token: u32, c: u32) -> vec4<f32> {
     return qkv[base + min(token, params.tokens - 1u) * 3u * params.heads * D4 + c];
 }
 
+// The same of a key (part 0) or value.
+@if(PREFIX) fn load_key(block: Block, key: u32, part: u32, c: u32) -> vec4<f32> {
+    if PADDED && c >= D4 { return vec4<f32>(0.0); }
+    return key_quad(block, key, part, c);
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block = block_of(linear_group(group, groups), HEIGHT);
+    let block = block_of(linear_group(group, groups), HEIGHT, params.tokens);
     if block.image >= params.batch { return; }
     let q_base = qkv_at(block, 0u, 0u);
-    let k_base = qkv_at(block, 0u, 1u);
-    let v_base = qkv_at(block, 0u, 2u);
+    @if(!PREFIX) let k_base = qkv_at(block, 0u, 1u);
+    @if(!PREFIX) let v_base = qkv_at(block, 0u, 2u);
     let row = lane / COLS;
     let col = lane % COLS;
 
@@ -52,7 +60,7 @@ fn main(
     for (var i = lane; i < RN * ROWS; i += WG) { highest[i] = vec4<f32>(LOWEST); }
     var now = 0u;
 
-    for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
+    for (var tile = 0u; tile < count(true); tile += 4u * COLS) {
         var s: array<vec4<f32>, OWN>;
         for (var i = 0u; i < OWN; i++) { s[i] = vec4<f32>(0.0); }
         for (var d = 0u; d < D4; d += DEPTH) {
@@ -66,14 +74,16 @@ fn main(
             for (var t = 0u; t < 4u * DEPTH; t += ROWS) {
                 let i = t * COLS + lane;
                 if in_chunk(i) {
-                    col_tile[i % DEPTH * 4u * COLS + i / DEPTH] = load(k_base, tile + i / DEPTH, d + i % DEPTH);
+                    let at = i % DEPTH * 4u * COLS + i / DEPTH;
+                    @if(!PREFIX) { col_tile[at] = load(k_base, tile + i / DEPTH, d + i % DEPTH); }
+                    @if(PREFIX) { col_tile[at] = load_key(block, tile + i / DEPTH, 0u, d + i % DEPTH); }
                 }
             }
             workgroupBarrier();
             add_scores(&s, row, col);
         }
 
-        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
+        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(count(true));
         for (var i = 0u; i < OWN; i++) { s[i] = select(vec4<f32>(LOWEST), params.scale * s[i], valid); }
         for (var q = 0u; q < RN; q++) {
             let b = transpose(mat4x4<f32>(s[4u * q], s[4u * q + 1u], s[4u * q + 2u], s[4u * q + 3u]));
@@ -94,12 +104,14 @@ fn main(
         }
         now = 1u - now;
 
-        for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
+        for (var j = 0u; j < 4u && tile + j * COLS < count(true); j++) {
             workgroupBarrier();
             for (var t = 0u; t < COLS * DN; t += ROWS) {
                 let i = t * COLS + lane;
                 if in_slice(i) {
-                    col_tile[i] = load(v_base, tile + j * COLS + i / (COLS * DN), i % (COLS * DN));
+                    let key = tile + j * COLS + i / (COLS * DN);
+                    @if(!PREFIX) { col_tile[i] = load(v_base, key, i % (COLS * DN)); }
+                    @if(PREFIX) { col_tile[i] = load_key(block, key, 1u, i % (COLS * DN)); }
                 }
             }
             for (var q = 0u; q < RN; q++) {

@@ -1,20 +1,20 @@
 // delta[i] = dy_i . out_i; dq_i = scale sum_j ds_ij k_j, ds_ij = p_ij (dy_i . v_j - delta_i),
 // p_ij = exp(scale q_i . k_j - lse_i), scale = 1 / sqrt(head dim), for every head of every image.
 //   qkv, dqkv [batch * tokens, 3 * d1], columns q | k | v, heads one after the other inside each; out, dy
-//   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]. Only the q columns of dqkv are
-//   written.
+//   [batch * tokens, d1], d1 = heads * 4 * D4; lse, delta [batch * heads * tokens]; with a PREFIX its rows
+//   [batch, 2, prefix, d1] are keys and values in front of the tokens'. Only the q columns of dqkv are written.
 // A workgroup makes HEIGHT queries of one head and meets 4 COLS keys at a time; a thread makes OWN x 4 of p and ds, and
 // OWN x DN quads of dq. ds of COLS keys at a time passes through workgroup memory (see lib/score_tile.wgsl).
 // Edges: tokens beyond the last repeat it; as queries they are not stored, as keys they have weight 0.
-import package::lib::attention::{block_of, out_at, params, qkv_at, score_at};
+import package::lib::attention::{block_of, count, out_at, params, qkv_at, score_at};
 import package::lib::attention_backward::{WG, combine, dy, lse, multiply};
 import package::lib::math::{linear_group};
 import package::lib::score_tile::{HEIGHT, OWN, row_sum, weight_tile};
 import package::plan::{COLS, D4, DN, RN, ROWS};
 
-@group(0) @binding(4) var<storage, read> out: array<vec4<f32>>; // [batch * tokens, d1]
-@group(0) @binding(5) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
-@group(0) @binding(6) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
+@group(0) @binding(5) var<storage, read> out: array<vec4<f32>>; // [batch * tokens, d1]
+@group(0) @binding(6) var<storage, read_write> delta: array<f32>; // [batch * heads * tokens]
+@group(0) @binding(7) var<storage, read_write> dqkv: array<vec4<f32>>; // [batch * tokens, 3 * d1]
 
 // delta and lse of each query: the registers of a thread are full.
 var<workgroup> row_delta: array<vec4<f32>, RN * ROWS>; // [RN][ROWS]
@@ -26,7 +26,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let block = block_of(linear_group(group, groups), HEIGHT);
+    let block = block_of(linear_group(group, groups), HEIGHT, params.tokens);
     if block.image >= params.batch { return; }
     let row = lane / COLS;
     let col = lane % COLS;
@@ -53,8 +53,8 @@ fn main(
         if col == 0u { row_delta[q * ROWS + row] = sum; }
     }
 
-    for (var tile = 0u; tile < params.tokens; tile += 4u * COLS) {
-        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.tokens);
+    for (var tile = 0u; tile < count(true); tile += 4u * COLS) {
+        let valid = vec4<u32>(tile + col) + COLS * vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(count(true));
         var ds: array<vec4<f32>, OWN>;
         // First p from q and k, then ds from dy and v.
         for (var part = 0u; part < 2u; part++) {

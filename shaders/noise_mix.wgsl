@@ -1,4 +1,4 @@
-// y = x + (sum_i omega_i z_i) U,  z_i = mu_i + eps_i s_i,  h = x D
+// y = residual + (sum_i omega_i z_i) U,  z_i = mu_i + eps_i s_i,  h = x D;  residual may be x itself.
 //   TWO:  mu_i = gelu(h W1mu + b1mu) W2mu + b2mu, s_i likewise;  else s_i = h W2sigma + b2sigma with SAMPLE, and all that
 //   no random number multiplies comes as one map, sum_i omega_i mu_i = h M + b.
 //   eps_i: 0 with MEAN, normal numbers with SAMPLE, else 1.
@@ -12,7 +12,8 @@ import package::lib::noise_mean::{FIRST};
 @if(SAMPLE) import package::lib::noise_layer::noise;
 import package::plan::{ROWS, PER_THREAD, UNITS, WG};
 
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
 var<workgroup> h_tile: array<vec4<f32>, ROWS * UNITS>; // [ROWS][e]
 @if(TWO) var<workgroup> g_tile: array<vec4<f32>, ROWS * UNITS>; // [ROWS][e], of mu, then of sigma, at the end the mixture
@@ -94,7 +95,7 @@ fn main(
     workgroupBarrier();
     for (var c = col; c < inner; c += UNITS) {
         var acc: array<vec4<f32>, PER_THREAD>;
-        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = x[min(row0 + r, last) * inner + c]; }
+        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = residual[min(row0 + r, last) * inner + c]; }
         for (var k = 0u; k < units; k++) {
             let w = proj_rows((4u * units + 4u * k) * inner + c, inner);
             for (var r = 0u; r < PER_THREAD; r++) {

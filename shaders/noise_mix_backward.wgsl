@@ -1,4 +1,4 @@
-// dx = dy + dh D^T,  dz = dy U^T,  per module i:
+// dx = dh D^T (dy + dh D^T where x is also the residual),  dz = dy U^T,  per module i:
 //   TWO:  u = h W1 + b1, g = gelu(u), dg = [dz | dz eps] W2^T, du = omega_i dg gelu'(u), dh += du W1^T
 //   else: g = h, dg as above, dh += omega_i dg
 //   domega[group][i] = sum over the group's rows of <dg, g> + <dz, b2mu> + <dz eps, b2sigma>
@@ -145,7 +145,10 @@ fn main(
     workgroupBarrier();
     for (var c = col; c < inner; c += UNITS) {
         var acc: array<vec4<f32>, PER_THREAD>;
-        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + r, last) * inner + c]; }
+        for (var r = 0u; r < PER_THREAD; r++) { acc[r] = vec4<f32>(0.0); }
+        if params.residual != 0u {
+            for (var r = 0u; r < PER_THREAD; r++) { acc[r] = dy[min(row0 + r, last) * inner + c]; }
+        }
         for (var k = 0u; k < units; k++) {
             let w = transpose(proj_rows(4u * c * units + k, units));
             for (var r = 0u; r < PER_THREAD; r++) { acc[r] = multiply_add(grad_tile[(first + r) * units + k], w, acc[r]); }

@@ -195,7 +195,12 @@ fn main(
     for (var c = 0u; c < inner; c += QUADS) {
         for (var q = 0u; q < QUADS; q++) {
             col[q] = min(c + q, inner - 1u);
-            for (var r = 0u; r < ROWS; r++) { acc[r][q] = dy[row[r] * inner + col[q]]; }
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = vec4<f32>(0.0); }
+        }
+        if params.residual != 0u {
+            for (var q = 0u; q < QUADS; q++) {
+                for (var r = 0u; r < ROWS; r++) { acc[r][q] = dy[row[r] * inner + col[q]]; }
+            }
         }
         for (var k = 0u; k < UNITS; k++) {
             var a: array<vec4<f32>, ROWS>;

@@ -10,7 +10,8 @@ import package::lib::noise_mean::{FIRST};
 @if(SAMPLE) import package::lib::noise_layer::noise;
 import package::plan::{ROWS, QUADS, WG, UNITS};
 
-@group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(5) var<storage, read> residual: array<vec4<f32>>; // [rows, d1]
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>; // [rows, d1]
 
 var<workgroup> g_tile: array<vec4<f32>, WG * ROWS * UNITS>; // [row][e], g with TWO; in the end the mixture
 
@@ -145,7 +146,7 @@ fn main(
     for (var c = 0u; c < inner; c += QUADS) {
         for (var q = 0u; q < QUADS; q++) {
             col[q] = min(c + q, inner - 1u);
-            for (var r = 0u; r < ROWS; r++) { acc[r][q] = x[row[r] * inner + col[q]]; }
+            for (var r = 0u; r < ROWS; r++) { acc[r][q] = residual[row[r] * inner + col[q]]; }
         }
         for (var k = 0u; k < UNITS; k++) {
             var a: array<vec4<f32>, ROWS>;

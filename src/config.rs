@@ -1,6 +1,7 @@
 //! The settings of a run: defaults, a TOML file, and single settings on top.
 
 mod choices;
+mod methods;
 mod sizes;
 mod validate;
 
@@ -9,17 +10,24 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::data::Settings;
+use crate::data::{FASHION, Fit, Settings};
 use crate::{Error, Result};
 
-pub use choices::{EvalNoise, Gamma, Mixture, OptimizerKind, Pipeline, Profile, Refit};
+pub use choices::{EvalNoise, Gamma, Method, Mixture, OptimizerKind, Pipeline, Profile, Refit};
+pub use methods::{Acil, DsAl, FeCam, RanPac, Robust};
 pub use sizes::Sizes;
 pub use validate::MAX_NOISE_HIDDEN;
+
+/// Where the setting `data` brings defaults of its own: `init_classes` and `increment` (unless there are `tasks`), and `fit`.
+const OF_DATA: &[(&str, usize, Fit)] = &[(FASHION, 2, Fit::Pad)];
 
 /// Every setting of a run. The default is the default run on the embedded icons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// Which algorithm runs.
+    /// Which method learns.
+    #[serde(default)]
+    pub method: Method,
+    /// Which algorithm of MiN runs.
     pub profile: Profile,
     /// Whether there is noise at all; without, the analytic classifier stands on the frozen backbone.
     pub noise: bool,
@@ -39,6 +47,21 @@ pub struct Config {
     pub eval_noise: EvalNoise,
     /// Whether the analytic logits pass gradient to the features.
     pub grad_through_analytic: bool,
+    /// What profile `robust` adds, each as `robust.KEY`.
+    #[serde(default)]
+    pub robust: Robust,
+    /// What method `ranpac` has of its own, each as `ranpac.KEY`; so for the others.
+    #[serde(default)]
+    pub ranpac: RanPac,
+    /// What method `fecam` has.
+    #[serde(default)]
+    pub fecam: FeCam,
+    /// What method `acil` has.
+    #[serde(default)]
+    pub acil: Acil,
+    /// What method `dsal` has.
+    #[serde(default)]
+    pub dsal: DsAl,
     /// The number of random features, `m`.
     pub buffer_size: usize,
     /// Ridge added to the Gram matrix: a number, or `"auto"` to choose it at every solve.
@@ -64,9 +87,9 @@ pub struct Config {
     pub init_epochs: usize,
     /// Analytic passes over augmented data (profile `official`).
     pub fit_epochs: usize,
-    /// Classes of task 0.
+    /// Classes of task 0; 10 unless set, with `data = "fashion"` 2.
     pub init_classes: usize,
-    /// Classes of each later task.
+    /// Classes of each later task; 10 unless set, with `data = "fashion"` 2.
     pub increment: usize,
     /// Classes of every task, such as `[30, 20, 20]`; instead of `init_classes` and `increment` if not empty.
     #[serde(default)]
@@ -78,7 +101,8 @@ pub struct Config {
     pub class_order: String,
     /// Seed of everything else.
     pub seed: u64,
-    /// `icons` (embedded), a directory or a list of images, see [`load`](crate::data::load).
+    /// `icons` or `fashion` (embedded), a directory or a list of images, see [`load`](crate::data::load). With `fashion`,
+    /// whose images are 28 x 28, `fit` is `pad` unless set.
     pub data: String,
     /// What concerns the images.
     #[serde(flatten)]
@@ -112,13 +136,21 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The default settings of a profile.
+    /// The default settings of a method; of MiN, those of its first profile.
+    pub fn of_method(method: Method) -> Self {
+        Self { method, ..Self::of(Profile::Paper) }
+    }
+
+    /// The default settings of MiN in a profile.
     pub fn of(profile: Profile) -> Self {
         let (phi_layers, lr, epochs) = match profile {
             Profile::Paper => (2, 0.1, 4),
             Profile::Official => (1, 0.01, 5),
+            Profile::Robust => (2, 0.03, 4),
         };
+        let gamma = if profile == Profile::Robust { Gamma::Auto } else { Gamma::Value(10.0) };
         Self {
+            method: Method::Min,
             profile,
             noise: true,
             noise_hidden: 48,
@@ -129,8 +161,13 @@ impl Config {
             refit: Refit::Replace,
             eval_noise: EvalNoise::Mean,
             grad_through_analytic: true,
+            robust: Robust::default(),
+            ranpac: RanPac::default(),
+            fecam: FeCam::default(),
+            acil: Acil::default(),
+            dsal: DsAl::default(),
             buffer_size: 2048,
-            gamma: Gamma::Value(10.0),
+            gamma,
             keep_class_statistics: false,
             optimizer: OptimizerKind::Sgd,
             lr,
@@ -158,23 +195,40 @@ impl Config {
         }
     }
 
+    /// The defaults that settings like these start from.
+    fn defaults(&self) -> Self {
+        if self.method == Method::Min { Self::of(self.profile) } else { Self::of_method(self.method) }
+    }
+
     /// The settings of a run: the defaults of the profile, then the TOML `file`, then each `key=value` of `sets`.
-    /// `profile` overrides the file's. A value is read as TOML, and as text where it is not TOML.
+    /// `profile` overrides the file's. A value is read as TOML, and as text where it is not TOML. What is not given may
+    /// depend on what is: `init_epochs` on `epochs`; `init_classes`, `increment` and `fit` on `data`.
     ///
     /// # Errors
     /// [`Error::Io`] if the file cannot be read; [`Error::Config`] naming the key if it is unknown, of the wrong type or
     /// refused by [`validate`](Self::validate), and if `profile` contradicts `sets`.
     pub fn load(profile: Option<Profile>, file: Option<&Path>, sets: &[String]) -> Result<Self> {
+        Self::load_method(None, profile, file, sets)
+    }
+
+    /// The same where `method` overrides the file's as well.
+    ///
+    /// # Errors
+    /// Those of [`load`](Self::load), for `method` as for `profile`.
+    pub fn load_method(
+        method: Option<Method>,
+        profile: Option<Profile>,
+        file: Option<&Path>,
+        sets: &[String],
+    ) -> Result<Self> {
         let mut given = file.map(read).transpose()?.unwrap_or_default();
         let sets = sets.iter().map(|set| parse_set(set)).collect::<Result<Table>>()?;
-        if let Some(profile) = profile {
-            let value = to_value(profile)?;
-            if let Some(other) = sets.get("profile").filter(|&other| *other != value) {
-                return Err(Error::Config(format!(
-                    "`profile` is given twice: --profile {value} and --set profile={other}"
-                )));
+        for (key, flag) in [("method", method.map(to_value)), ("profile", profile.map(to_value))] {
+            let Some(value) = flag.transpose()? else { continue };
+            if let Some(other) = sets.get(key).filter(|&other| *other != value) {
+                return Err(Error::Config(format!("`{key}` is given twice: --{key} {value} and --set {key}={other}")));
             }
-            given.insert("profile".into(), value);
+            given.insert(key.into(), value);
         }
         given.extend(sets);
         Self::from_table(given)
@@ -215,9 +269,13 @@ impl Config {
     }
 
     fn from_table(given: Table) -> Result<Self> {
+        let given = flat(given);
         let mut config = Self::default();
         if let Some(profile) = given.get("profile") {
             config = Self::of(config.with("profile", profile)?.profile);
+        }
+        if let Some(method) = given.get("method") {
+            config = config.with("method", method)?.defaults();
         }
         for (key, value) in &given {
             config = config.with(key, value)?;
@@ -225,13 +283,25 @@ impl Config {
         if !given.contains_key("init_epochs") {
             config.init_epochs = config.epochs;
         }
+        if let Some(&(_, classes, fit)) = OF_DATA.iter().find(|(data, ..)| *data == config.data) {
+            let sized = !config.tasks.as_slice().is_empty();
+            if !sized && !given.contains_key("init_classes") {
+                config.init_classes = classes;
+            }
+            if !sized && !given.contains_key("increment") {
+                config.increment = classes;
+            }
+            if !given.contains_key("fit") {
+                config.images.fit = fit;
+            }
+        }
         config.validate()?;
         Ok(config)
     }
 
     /// The same settings but for one.
     fn with(&self, key: &str, value: &Value) -> Result<Self> {
-        let mut table = Table::try_from(self).map_err(|e| Error::Config(e.to_string()))?;
+        let mut table = flat(Table::try_from(self).map_err(|e| Error::Config(e.to_string()))?);
         if !table.contains_key(key) {
             let known: Vec<&str> = table.keys().map(String::as_str).collect();
             let distance = |name: &&&str| strsim::damerau_levenshtein(name, key);
@@ -242,8 +312,35 @@ impl Config {
             )));
         }
         table.insert(key.into(), value.clone());
-        table.try_into().map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
+        nested(table).try_into().map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
     }
+}
+
+/// Keys of tables as `table.key`.
+fn flat(given: Table) -> Table {
+    let mut all = Table::new();
+    for (name, value) in given {
+        match value {
+            Value::Table(table) => all.extend(table.into_iter().map(|(key, value)| (format!("{name}.{key}"), value))),
+            value => drop(all.insert(name, value)),
+        }
+    }
+    all
+}
+
+/// The inverse of [`flat`].
+fn nested(flat: Table) -> Table {
+    let mut all = Table::new();
+    for (key, value) in flat {
+        match key.split_once('.') {
+            None => drop(all.insert(key, value)),
+            Some((table, key)) => {
+                let table = all.entry(table).or_insert_with(|| Value::Table(Table::new()));
+                table.as_table_mut().map(|table| table.insert(key.into(), value));
+            }
+        }
+    }
+    all
 }
 
 fn read(file: &Path) -> Result<Table> {
@@ -262,8 +359,8 @@ fn parse_set(set: &str) -> Result<(String, Value)> {
     Ok((key.into(), value.parse().unwrap_or_else(|_| Value::String(value.into()))))
 }
 
-fn to_value(profile: Profile) -> Result<Value> {
-    Value::try_from(profile).map_err(|e| Error::Config(e.to_string()))
+fn to_value(choice: impl Serialize) -> Result<Value> {
+    Value::try_from(choice).map_err(|e| Error::Config(e.to_string()))
 }
 
 #[cfg(test)]

@@ -97,6 +97,7 @@ impl Sizes {
             vit: Vit::load(device, self.config(), self.backbone()?, false)?,
             noise,
             random: Random::new().tensor(device, &[dim, FEATURES], (dim as f32).sqrt().recip())?,
+            anchor: None,
         })
     }
 

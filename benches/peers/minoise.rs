@@ -94,7 +94,7 @@ fn attention(device: &Device, [b, h, n, d]: [usize; 4]) -> Result<Ready> {
     }
     let (qkv, out) = (device.upload(&qkv, &[b * n, 3 * h * d])?, device.reals(&[b * n, h * d])?);
     Ok(ready(device, &out.clone(), move |d| {
-        d.run(&Attention { qkv: &qkv, out: &out, lse: None, batch: b, tokens: n, heads: h })
+        d.run(&Attention { qkv: &qkv, prefix: None, out: &out, lse: None, batch: b, tokens: n, heads: h })
     }))
 }
 
@@ -120,7 +120,7 @@ fn noise(device: &Device, modules: usize) -> Result<Ready> {
     let forward = Rc::new(move |d: &Device| {
         let noise = Noise::Sample { seed: 1, layer: 0, step: 0, first_row: 0 };
         let layer = NoiseLayer { proj: &proj, phi: &phi, omega: &omega, layout, modules, noise };
-        layer.forward(d, &x, Path::Fused).expect("a pass")
+        layer.forward(d, &x, &x, Path::Fused).expect("a pass")
     });
     let checked = forward.clone();
     Ok(Ready {
@@ -197,7 +197,7 @@ impl Vit {
         let logits = linear(&mut tape, &c, [&head, &bias], None, Activation::None)?;
         let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, self.labels.len()))?;
         let gradients = tape.backward(&root)?;
-        self.optimizer.step(&gradients)?;
+        self.optimizer.step(&gradients, 1.0)?;
         device.flush()
     }
 }

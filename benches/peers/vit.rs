@@ -117,7 +117,7 @@ impl Training {
         }
         let labels: Vec<u32> = (0..BATCH).map(|i| (7 * i % CLASSES) as u32).collect();
         Ok(Self {
-            network: Network { device: device.clone(), vit, noise, random },
+            network: Network { device: device.clone(), vit, noise, random, anchor: None },
             heads,
             images: images(device, TRAINED[2])?,
             labels: device.upload_u32(&labels, &[BATCH])?,
@@ -132,13 +132,13 @@ impl Training {
         let drawn = Drawn { seed: 1, step: 0, first_row: 0 };
         let behind = Behind::Layers { noise: sampled, drawn, recompute: false };
         let f = self.network.features(&mut tape, &self.images, behind)?;
-        let p = self.network.random_features(&mut tape, &f)?;
+        let p = self.network.random_features(&mut tape, &f, None)?;
         let [main, aux] = self.heads.each_ref().map(|head| tape.var(head));
         let main = tape.linear(&p, Linear { transposed: true, ..Linear::new(&main) })?;
         let logits = tape.linear(&p, Linear { transposed: true, residual: Some(&main), ..Linear::new(&aux) })?;
         let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, BATCH))?;
         let gradients = tape.backward(&root)?;
-        self.optimizer.step(&gradients)?;
+        self.optimizer.step(&gradients, 1.0)?;
         device.flush()
     }
 }

@@ -4,6 +4,7 @@
 #[path = "../readers/files.rs"]
 mod files;
 
+mod compare;
 mod data;
 mod hub;
 mod learned;

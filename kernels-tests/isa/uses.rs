@@ -7,10 +7,13 @@ use minoise::algorithms::tiles::Tiles;
 use minoise::config::{Gamma, Mixture, Pipeline, Refit};
 use minoise::device::{Captured, DType, Device, Varied, WithPlan};
 use minoise::kernels::activation_backward::ActivationBackward;
+use minoise::kernels::adamw::AdamW;
 use minoise::kernels::attention::Attention;
-use minoise::kernels::attention_backward_key::AttentionBackwardKey;
+use minoise::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
+use minoise::kernels::clip_factor::ClipFactor;
 use minoise::kernels::column_unit::ColumnUnit;
+use minoise::kernels::copy_block::CopyBlock;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
@@ -20,8 +23,14 @@ use minoise::kernels::gram::{Gram, SAMPLES};
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::normalise::Normalise;
 use minoise::kernels::pack_halves::PackHalves;
+use minoise::kernels::quarter_turn::QuarterTurn;
 use minoise::kernels::rotary::Rotary;
+use minoise::kernels::row_unit::RowUnit;
+use minoise::kernels::row_unit_backward::RowUnitBackward;
+use minoise::kernels::sgd::Sgd;
+use minoise::kernels::square_sum::{self, SquareSum};
 use minoise::kernels::stream_copy::StreamCopy;
+use minoise::kernels::tanh::Tanh;
 use minoise::kernels::unpack_halves::UnpackHalves;
 use minoise::method::{Core, Init, Learner, Min, Observer, Official, Paper, Phase, Samples, Settings, Task, predict};
 use minoise::model::network::Network;
@@ -92,7 +101,10 @@ pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>>
     let more = [
         ("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>),
         ("heads", heads),
+        ("prefixes", prefixes),
         ("families", families),
+        ("parts", parts),
+        ("clipping", clipping),
         ("analytic", analytic),
         ("measured", measured),
     ];
@@ -108,11 +120,35 @@ fn heads(device: &Device) -> Result<Vec<Captured>> {
             let (qkv, dqkv) = (&device.zeros(&[rows, 3 * width])?, &device.zeros(&[rows, 3 * width])?);
             let (out, dy) = (&device.zeros(&[rows, width])?, &device.zeros(&[rows, width])?);
             let (lse, delta) = (&device.zeros(&[batch * heads * tokens])?, &device.zeros(&[batch * heads * tokens])?);
-            device.run(&Attention { qkv, out, lse: Some(lse), batch, tokens, heads })?;
-            let query = AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv, batch, tokens, heads };
+            device.run(&Attention { qkv, prefix: None, out, lse: Some(lse), batch, tokens, heads })?;
+            let query = AttentionBackwardQuery { qkv, prefix: None, out, dy, lse, delta, dqkv, batch, tokens, heads };
             device.run(&query)?;
-            let key = AttentionBackwardKey { qkv, dy, lse, delta, dqkv, batch, tokens, heads };
-            device.run(&key)?;
+            let keys = Keys::Tokens { dqkv };
+            device.run(&AttentionBackwardKey { qkv, dy, lse, delta, keys, batch, tokens, heads })?;
+        }
+        Ok(())
+    })
+}
+
+/// Attention behind prompts of usual lengths, in the embedded backbone and in a ViT-B: predicted and trained.
+fn prefixes(device: &Device) -> Result<Vec<Captured>> {
+    device.capture(|| {
+        for ([batch, tokens, heads, dim], lead) in
+            [[256, 17, 3, 32], [8, 197, 12, 64]].into_iter().flat_map(|sizes| [5, 20].map(|lead| (sizes, lead)))
+        {
+            let (rows, width) = (batch * tokens, heads * dim);
+            let (qkv, dqkv) = (&device.zeros(&[rows, 3 * width])?, &device.zeros(&[rows, 3 * width])?);
+            let (out, dy) = (&device.zeros(&[rows, width])?, &device.zeros(&[rows, width])?);
+            let (lse, delta) = (&device.zeros(&[batch * heads * tokens])?, &device.zeros(&[batch * heads * tokens])?);
+            let rows = [batch, 2, lead, width];
+            let (prefix, dprefix) = (&device.zeros(&rows)?, &device.zeros(&rows)?);
+            let keys = Keys::Prefix { prefix, dprefix };
+            device.run(&AttentionBackwardKey { qkv, dy, lse, delta, keys, batch, tokens, heads })?;
+            let prefix = Some(prefix);
+            for lse in [None, Some(lse)] {
+                device.run(&Attention { qkv, prefix, out, lse, batch, tokens, heads })?;
+            }
+            device.run(&AttentionBackwardQuery { qkv, prefix, out, dy, lse, delta, dqkv, batch, tokens, heads })?;
         }
         Ok(())
     })
@@ -144,6 +180,41 @@ fn families(device: &Device) -> Result<Vec<Captured>> {
         let (activation, bias) = (Activation::QuickGelu, Some(Mat::of(w)));
         device.run(&Gemm { activation, bias, pre: Some(dh), ..Gemm::new(Layout::NN, x, w, h)? })?;
         device.run(&ActivationBackward { activation, saved: h, dy: dh, dx: &device.zeros(&[rows, hidden])? })
+    })
+}
+
+/// Turned images, blocks of tokens, rows of length one both ways, and a bent product.
+fn parts(device: &Device) -> Result<Vec<Captured>> {
+    let (batch, rows, cols) = (8, 8 * 197, 768);
+    device.capture(|| {
+        let (images, turned) = (&device.zeros(&[batch, 3, 224, 224])?, &device.zeros(&[batch, 3, 224, 224])?);
+        device.run(&QuarterTurn { x: images, turns: &device.empty(&[batch], DType::U32)?, out: turned })?;
+        let (x, y, norms) = (&device.zeros(&[rows, cols])?, &device.zeros(&[rows, cols])?, &device.zeros(&[rows])?);
+        let (from, to) = (Mat::of(x), Mat::of(y));
+        device.run(&CopyBlock { x: from, out: to, rows, cols, factor: 1.0, accumulate: true })?;
+        device.run(&RowUnit { x, y, norms: None })?;
+        device.run(&RowUnit { x, y, norms: Some(norms) })?;
+        device.run(&Tanh { x, y })?;
+        let (dy, dx) = (&device.zeros(&[rows, cols])?, &device.zeros(&[rows, cols])?);
+        device.run(&RowUnitBackward { y, norms, dy, dx, accumulate: true })
+    })
+}
+
+/// Gradients clipped by their norm, and both updates with them.
+fn clipping(device: &Device) -> Result<Vec<Captured>> {
+    let n = 768 * 3072;
+    let sums = square_sum::partials(n);
+    let (param, grad) = (&device.zeros(&[n])?, &device.zeros(&[n])?);
+    let (m, v) = (&device.zeros(&[n])?, &device.zeros(&[n])?);
+    let (partials, clip) = (&device.zeros(&[sums])?, &device.zeros(&[2])?);
+    let (lr, momentum, weight_decay) = (0.1, 0.9, 5e-4);
+    device.capture(|| {
+        device.run(&SquareSum { x: grad, partials, slot: 0 })?;
+        device.run(&ClipFactor { partials, n: sums, most: 1.0, clip })?;
+        let clip = Some(clip);
+        device.run(&Sgd { param, offset: 0, grad, clip, velocity: m, lr, momentum, weight_decay })?;
+        let (beta1, beta2, eps) = (0.9, 0.999, 1e-8);
+        device.run(&AdamW { param, offset: 0, grad, clip, m, v, lr, beta1, beta2, eps, weight_decay, step: 1 })
     })
 }
 
@@ -208,7 +279,7 @@ impl Use {
         let samples = self.samples();
         let schedule = vec![(0..self.batch).collect(), (self.batch..samples.len()).collect()];
         let before = if self.official { 0 } else { TASKS - 1 };
-        let task = Task { index: before, samples, classes: TASKS * CLASSES, schedule };
+        let task = Task { index: before, samples, first_class: 0, classes: TASKS * CLASSES, schedule };
         for _ in 0..before {
             network.noise.add_module(|_| Ok(vec![0.0; row]))?;
         }
@@ -217,7 +288,7 @@ impl Use {
         core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
         let rule = if self.other { ADAMW } else { SGD };
         if self.official {
-            return captured(device, Min::new(core, Official { rule, fit_epochs: 1 }, init), &task, 2);
+            return captured(device, Min::new(core, Official { rule, epochs: [1; 2], fit_epochs: 1 }, init), &task, 2);
         }
         let settings = Settings {
             noise: true,
@@ -227,6 +298,7 @@ impl Use {
             grad_through_analytic: true,
             temperature: 1.0,
             rule,
+            epochs: [1; 2],
             seed: 0,
         };
         captured(device, Min::new(core, Paper(settings), init), &task, 1)
@@ -255,6 +327,7 @@ impl Use {
             vit: Vit::load(device, config, zeros(&config)?, self.other)?,
             noise,
             random: device.zeros(&[d1, FEATURES])?,
+            anchor: None,
         })
     }
 

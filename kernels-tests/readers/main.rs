@@ -234,7 +234,7 @@ fn statistics() {
         assert!(archive.to_string().contains("samples"));
         let gamma = match archive.config.gamma {
             Gamma::Value(gamma) => gamma,
-            Gamma::Auto => pollster::block_on(archive.statistics.choose_gamma()).unwrap_or(1.0),
+            Gamma::Auto => pollster::block_on(archive.statistics.choose_gamma(None)).unwrap_or(1.0),
         };
         // That these numbers have no solution is no fault of the reader.
         let _ = pollster::block_on(archive.statistics.solve(&device, gamma, &mut |_| ()));

@@ -1,27 +1,35 @@
 // What the two backward kernels of attention share beside: products of a tile and sums of them, for workgroups that own
 // rows of keys (`keys`) and meet queries, or the other way round.
 // Queries come with q (part 0) and dy (part 1), keys with k and v.
-import package::lib::attention::{Block, out_at, params, qkv, qkv_at};
+import package::lib::attention::{Block, count, out_at, params, qkv, qkv_at};
+@if(PREFIX) import package::lib::attention::{key_quad};
 import package::lib::score_tile::{
     HEIGHT, OWN, PADDED, add_scores, add_weighted, col_tile, front, in_chunk, in_rows, in_slice, row_tile, weight_tile,
 };
 import package::plan::{COLS, D4, DEPTH, DN, RN, ROWS};
 
-@group(0) @binding(2) var<storage, read> dy: array<vec4<f32>>; // [batch * tokens, d1]
-@group(0) @binding(3) var<storage, read> lse: array<f32>; // [batch * heads * tokens]
+@group(0) @binding(3) var<storage, read> dy: array<vec4<f32>>; // [batch * tokens, d1]
+@group(0) @binding(4) var<storage, read> lse: array<f32>; // [batch * heads * tokens]
 
 const WG: u32 = ROWS * COLS;
 
-// Quad c of a part of a token; 0 behind the head's columns.
-fn load(keys: bool, part: u32, block: Block, token: u32, c: u32) -> vec4<f32> {
+// How many keys have a gradient: with a PREFIX its rows alone.
+fn owned() -> u32 {
+    @if(PREFIX) { return params.prefix; }
+    @if(!PREFIX) { return params.tokens; }
+}
+
+// Quad c of a part of a row; 0 behind the head's columns.
+fn load(keys: bool, part: u32, block: Block, row: u32, c: u32) -> vec4<f32> {
     if PADDED && c >= D4 { return vec4<f32>(0.0); }
-    let inside = min(token, params.tokens - 1u);
-    if keys { return qkv[qkv_at(block, inside, 1u + part) + c]; }
+    @if(PREFIX) if keys { return key_quad(block, row, part, c); }
+    let inside = min(row, params.tokens - 1u);
+    @if(!PREFIX) if keys { return qkv[qkv_at(block, inside, 1u + part) + c]; }
     if part == 0u { return qkv[qkv_at(block, inside, 0u) + c]; }
     return dy[out_at(block, inside) + c];
 }
 
-// s = the products of a part of the block's tokens and of those from `tile` on.
+// s = the products of a part of the block's rows and of those from `tile` on.
 fn multiply(s: ptr<function, array<vec4<f32>, OWN>>, keys: bool, part: u32, block: Block, tile: u32, lane: u32) {
     for (var i = 0u; i < OWN; i++) { (*s)[i] = vec4<f32>(0.0); }
     for (var d = 0u; d < D4; d += DEPTH) {
@@ -43,10 +51,10 @@ fn multiply(s: ptr<function, array<vec4<f32>, OWN>>, keys: bool, part: u32, bloc
     }
 }
 
-// acc += weights x a part of the tokens from `tile` on.
+// acc += weights x a part of the rows from `tile` on.
 fn combine(acc: ptr<function, array<vec4<f32>, OWN * DN>>, weights: ptr<function, array<vec4<f32>, OWN>>,
         keys: bool, part: u32, block: Block, tile: u32, lane: u32) {
-    for (var j = 0u; j < 4u && tile + j * COLS < params.tokens; j++) {
+    for (var j = 0u; j < 4u && tile + j * COLS < count(!keys); j++) {
         workgroupBarrier();
         for (var t = 0u; t < COLS * DN; t += ROWS) {
             let i = t * COLS + lane;

@@ -10,6 +10,7 @@ struct Params {
     upper: u32,
     step: u32,
     first_row: u32,
+    residual: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -45,7 +45,7 @@ pub struct Gradients {
 }
 
 /// One noise layer with its parameters:
-/// `y = x + (sum_i omega_i (mu_i(h) + eps_i sigma_i(h))) U`, `h = x D`.
+/// `y = residual + (sum_i omega_i (mu_i(h) + eps_i sigma_i(h))) U`, `h = x D`, where residual may be x itself.
 ///
 /// # Shapes
 /// proj: D [d1, e], then U [e, d1]; phi [>= modules, P], see [`PhiLayout`]; omega [>= modules].
@@ -106,25 +106,30 @@ impl NoiseLayer<'_> {
         }
     }
 
-    /// `y` for tokens `x` [rows, d1].
+    /// `y` for tokens `x` and `residual` [rows, d1], which may be one tensor.
     ///
     /// # Errors
     /// [`Error::Shape`], [`Error::Unsupported`] where d1 is not a multiple of 4, and what the device refuses.
-    pub fn forward(&self, device: &Device, x: &Tensor, path: Path) -> Result<Tensor> {
+    pub fn forward(&self, device: &Device, x: &Tensor, residual: &Tensor, path: Path) -> Result<Tensor> {
         self.check(x)?;
+        if residual.shape() != x.shape() {
+            return Err(Error::shape("noise", "residual", x.shape(), residual.shape()));
+        }
         let y = device.reals(x.shape())?;
         let Self { proj, phi, omega, layout, modules, noise } = *self;
         match path {
             Path::Fused => {
                 let mean = (layout.layers == 1).then(|| self.mean_map(device)).transpose()?;
-                device.run(&NoiseMix { x, proj, phi, omega, mean: mean.as_ref(), y: &y, layout, modules, noise })?;
+                let mean = mean.as_ref();
+                device.run(&NoiseMix { x, residual, proj, phi, omega, mean, y: &y, layout, modules, noise })?;
             }
-            Path::Unfused => self.forward_unfused(device, x, &y)?,
+            Path::Unfused => self.forward_unfused(device, x, residual, &y)?,
         }
         Ok(y)
     }
 
-    /// Gradients for `dy` [rows, d1]; those of the newest module and of omega if `want_params`.
+    /// Gradients for `dy` [rows, d1]; those of the newest module and of omega if `want_params`. With `residual`, x is also what
+    /// the mixture was added to, and dy a part of dx; otherwise dy is the gradient of the residual alone.
     ///
     /// # Errors
     /// As [`NoiseLayer::forward`].
@@ -133,6 +138,7 @@ impl NoiseLayer<'_> {
         device: &Device,
         x: &Tensor,
         dy: &Tensor,
+        residual: bool,
         path: Path,
         want_params: bool,
     ) -> Result<Gradients> {
@@ -141,9 +147,9 @@ impl NoiseLayer<'_> {
             return Err(Error::shape("noise", "dy", x.shape(), dy.shape()));
         }
         match path {
-            Path::Fused if !self.affine() => self.backward_fused(device, x, dy, want_params),
-            Path::Unfused if self.layout.layers == 2 => self.backward_unfused(device, x, dy, want_params),
-            _ => self.backward_one_layer(device, x, dy, want_params),
+            Path::Fused if !self.affine() => self.backward_fused(device, x, dy, residual, want_params),
+            Path::Unfused if self.layout.layers == 2 => self.backward_unfused(device, x, dy, residual, want_params),
+            _ => self.backward_one_layer(device, x, dy, residual, want_params),
         }
     }
 
@@ -167,11 +173,19 @@ impl NoiseLayer<'_> {
         Ok(())
     }
 
-    fn backward_fused(&self, device: &Device, x: &Tensor, dy: &Tensor, want_params: bool) -> Result<Gradients> {
+    fn backward_fused(
+        &self,
+        device: &Device,
+        x: &Tensor,
+        dy: &Tensor,
+        residual: bool,
+        want_params: bool,
+    ) -> Result<Gradients> {
         let Self { proj, phi, omega, layout, modules, noise } = *self;
         let (rows, ld) = (x.rows(), operand_cols(layout));
         let dx = device.reals(x.shape())?;
-        let mut kernel = NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: None, layout, modules, noise };
+        let mut kernel =
+            NoiseMixBackward { x, proj, phi, omega, dy, dx: &dx, newest: None, residual, layout, modules, noise };
         if !want_params {
             device.run(&kernel)?;
             return Ok(Gradients { dx, phi: None, domega: None });

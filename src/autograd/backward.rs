@@ -8,10 +8,11 @@ use crate::algorithms::noise::NoiseLayer;
 use crate::device::{Device, Tensor};
 use crate::kernels::activation_backward::ActivationBackward;
 use crate::kernels::add::Add;
-use crate::kernels::attention_backward_key::AttentionBackwardKey;
+use crate::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 use crate::kernels::column_sum::ColumnSum;
-use crate::kernels::gemm::{Activation, Gemm, Layout};
+use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use crate::kernels::glu_backward::GluBackward;
 use crate::kernels::layernorm_backward::LayerNormBackward;
 use crate::kernels::mixture_backward::MixtureBackward;
@@ -161,15 +162,17 @@ impl Tape {
                         device.run(&LayerNormBackward { accumulate, ..norm })?;
                     }
                 }
-                // P = softmax(q k^T / sqrt d), delta = sum dy o:
-                // dS = P (dy v^T - delta) / sqrt d;  dq = dS k;  dk = dS^T q;  dv = P^T dy   (P recomputed from lse)
-                Node::Attention { qkv, inputs, out, lse, batch, tokens, heads } => {
+                // K = [PK; k], V = [PV; v], P = softmax(q K^T / sqrt d), delta = sum dy o:
+                // dS = P (dy V^T - delta) / sqrt d;  dq = dS K;  dK = dS^T q;  dV = P^T dy   (P recomputed from lse)
+                Node::Attention { qkv, prefix, inputs, out, lse, batch, tokens, heads } => {
                     let (inputs, out) = (inputs.value(&device)?, out.value(&device)?);
                     let dqkv = device.reals(&qkv.shape)?;
                     let delta = device.reals(lse.shape())?;
                     let (qkv_t, lse, delta, dy) = (&inputs, &lse, &delta, &dy);
+                    // Also where nothing but the prefix is tracked: its gradient needs delta.
                     device.run(&AttentionBackwardQuery {
                         qkv: qkv_t,
+                        prefix: prefix.as_ref().map(|prefix| &prefix.value),
                         out: &out,
                         dy,
                         lse,
@@ -179,42 +182,48 @@ impl Tape {
                         tokens,
                         heads,
                     })?;
-                    let dqkv_t = &dqkv;
-                    device.run(&AttentionBackwardKey {
-                        qkv: qkv_t,
-                        dy,
-                        lse,
-                        delta,
-                        dqkv: dqkv_t,
-                        batch,
-                        tokens,
-                        heads,
-                    })?;
-                    pending.give(qkv.node, &dqkv)?;
+                    let keys = Keys::Tokens { dqkv: &dqkv };
+                    let key = AttentionBackwardKey { qkv: qkv_t, dy, lse, delta, keys, batch, tokens, heads };
+                    if qkv.node.is_some() {
+                        device.run(&key)?;
+                        pending.give(qkv.node, &dqkv)?;
+                    }
+                    if let Some(prefix) = prefix.as_ref().filter(|prefix| prefix.node.is_some()) {
+                        let dprefix = device.reals(prefix.value.shape())?;
+                        let keys = Keys::Prefix { prefix: &prefix.value, dprefix: &dprefix };
+                        device.run(&AttentionBackwardKey { keys, ..key })?;
+                        pending.give(prefix.node, &dprefix)?;
+                    }
                 }
-                // y = x + (sum_i omega_i z_i) U: see algorithms::noise for the rules inside.
+                // y = r + (sum_i omega_i z_i(x)) U:  dr = dy; see algorithms::noise for the rules inside, and for r = x.
                 // omega = softmax(a): da_i = omega_i (domega_i - sum_j omega_j domega_j)
                 Node::Noise(n) => {
-                    let layer = NoiseLayer {
-                        proj: &n.proj,
-                        phi: &n.phi.value,
-                        omega: &n.omega,
-                        layout: n.layout,
-                        modules: n.modules,
-                        noise: n.noise,
-                    };
-                    let want = n.phi.node.is_some() || n.logits.is_some();
-                    let x = n.input.value(&device)?;
-                    let path = n.path.unwrap_or_else(|| layer.path(&device, &x, true));
-                    let grads = layer.backward(&device, &x, &dy, path, want)?;
-                    pending.give(n.x.node, &grads.dx)?;
-                    if let Some(phi) = &grads.phi {
-                        pending.give(n.phi.node, phi)?;
+                    if let Some(input) = &n.input {
+                        let layer = NoiseLayer {
+                            proj: &n.proj,
+                            phi: &n.phi.value,
+                            omega: &n.omega,
+                            layout: n.layout,
+                            modules: n.modules,
+                            noise: n.noise,
+                        };
+                        let want = n.phi.node.is_some() || n.logits.is_some();
+                        let x = input.value(&device)?;
+                        let path = n.path.unwrap_or_else(|| layer.path(&device, &x, true));
+                        let grads = layer.backward(&device, &x, &dy, n.residual.is_none(), path, want)?;
+                        pending.give(n.x.node, &grads.dx)?;
+                        if let Some(phi) = &grads.phi {
+                            pending.give(n.phi.node, phi)?;
+                        }
+                        if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
+                            let da = device.reals(logits.value.shape())?;
+                            device.run(&MixtureBackward { partials: domega, omega: &n.omega, out: &da, layer: 0 })?;
+                            pending.give(logits.node, &da)?;
+                        }
                     }
-                    if let (Some(logits), Some(domega)) = (&n.logits, &grads.domega) {
-                        let da = device.reals(logits.value.shape())?;
-                        device.run(&MixtureBackward { partials: domega, omega: &n.omega, out: &da, layer: 0 })?;
-                        pending.give(logits.node, &da)?;
+                    if let Some(residual) = &n.residual {
+                        // Last, as above.
+                        pending.give(residual.node, &dy)?;
                     }
                 }
                 // y = R x with R orthogonal: dx = R^T dy, in place, since nobody else holds the gradient of a result.
@@ -227,6 +236,18 @@ impl Tape {
                     let (input, du) = (input.value(&device)?, device.reals(&u.shape)?);
                     device.run(&GluBackward { gate, u: &input, dy: &dy, du: &du })?;
                     pending.give(u.node, &du)?;
+                }
+                // y = [x_0 | x_1 | ..]: every part has its columns of dy.
+                Node::Concat { parts } => {
+                    let (rows, ld, mut at) = (dy.rows(), dy.cols(), 0);
+                    for part in parts {
+                        let cols = part.shape.last().copied().unwrap_or_default();
+                        if let Some((dx, accumulate)) = pending.sink(part)? {
+                            let (x, out) = (Mat::at(&dy, at, ld), Mat::of(&dx));
+                            device.run(&CopyBlock { x, out, rows, cols, factor: 1.0, accumulate })?;
+                        }
+                        at += cols;
+                    }
                 }
                 // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.
                 Node::TokenMean { x, range } => {

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::tape::{Kept, Node, NoiseNode, Place, Segment, Tape, Var};
-use crate::Result;
 use crate::algorithms::noise::{NoiseLayer, Path};
 use crate::device::{DType, Tensor};
 use crate::kernels::attention::Attention;
+use crate::kernels::copy_block::CopyBlock;
 use crate::kernels::cross_entropy::CrossEntropy;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use crate::kernels::glu::{Gate, Glu};
@@ -15,6 +15,7 @@ use crate::kernels::mixture::MixtureSoftmax;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::kernels::rotary::Rotary;
 use crate::kernels::token_mean::TokenMean;
+use crate::{Error, Result};
 
 /// Operands of [`Tape::linear`].
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +37,8 @@ impl<'a> Linear<'a> {
 /// Operands of [`Tape::noise`].
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseOp<'a> {
+    /// What the mixture is added to, if not x itself.
+    pub residual: Option<&'a Var>,
     pub proj: &'a Tensor,
     /// [capacity, P]; its gradient is that of the newest module, `[P]`.
     pub phi: &'a Tensor,
@@ -143,15 +146,38 @@ impl Tape {
 
     /// Multi-head self-attention of `qkv` [batch * tokens, 3 d1] -> [batch * tokens, d1].
     pub fn attention(&mut self, qkv: &Var, batch: usize, tokens: usize, heads: usize) -> Result<Var> {
+        self.prefixed_attention(qkv, None, batch, tokens, heads)
+    }
+
+    /// The same with a prefix [batch, 2, rows, d1] for each image, keys (index 0) and values of any number of rows in front
+    /// of those of the tokens: `softmax(q [PK; k]^T / sqrt d) [PV; v]`. Queries and tokens stay as they are; either operand
+    /// may be tracked without the other.
+    pub fn prefixed_attention(
+        &mut self,
+        qkv: &Var,
+        prefix: Option<&Var>,
+        batch: usize,
+        tokens: usize,
+        heads: usize,
+    ) -> Result<Var> {
         let out = self.device.reals(&[batch * tokens, qkv.value.cols() / 3])?;
-        let tracked = qkv.node.is_some();
+        let tracked = qkv.node.is_some() || prefix.is_some_and(|prefix| prefix.node.is_some());
         let lse = if tracked { Some(self.device.reals(&[batch * heads * tokens])?) } else { None };
-        self.device.run(&Attention { qkv: &qkv.value, out: &out, lse: lse.as_ref(), batch, tokens, heads })?;
+        self.device.run(&Attention {
+            qkv: &qkv.value,
+            prefix: prefix.map(|prefix| &prefix.value),
+            out: &out,
+            lse: lse.as_ref(),
+            batch,
+            tokens,
+            heads,
+        })?;
         let kept = if tracked { Some((self.keep(&qkv.value)?, self.keep(&out)?)) } else { None };
         Ok(self.result(out, tracked, || {
             let (inputs, out) = kept.expect("kept for a tracked branch");
             Node::Attention {
                 qkv: qkv.into(),
+                prefix: prefix.cloned(),
                 inputs,
                 out,
                 lse: lse.expect("saved for a tracked branch"),
@@ -162,7 +188,7 @@ impl Tape {
         }))
     }
 
-    /// The noise layer `y = x + (sum_i omega_i z_i) U` behind a block.
+    /// The noise layer `y = residual + (sum_i omega_i z_i) U` behind a block; z_i are functions of x.
     pub fn noise(&mut self, x: &Var, op: NoiseOp<'_>) -> Result<Var> {
         let (omega, logits) = match op.weights {
             Weights::Fixed(omega) => (omega.clone(), None),
@@ -181,14 +207,17 @@ impl Tape {
             noise: op.noise,
         };
         let path = op.path.unwrap_or_else(|| layer.path(&self.device, &x.value, false));
-        let out = layer.forward(&self.device, &x.value, path)?;
+        let residual = op.residual.unwrap_or(x);
+        let out = layer.forward(&self.device, &x.value, &residual.value, path)?;
         let phi = self.var(op.phi);
-        let tracked = [Some(x), Some(&phi), logits.as_ref()].into_iter().flatten().any(|v| v.node.is_some());
-        let input = if tracked { Some(self.keep(&x.value)?) } else { None };
+        let upstream = [Some(x), Some(&phi), logits.as_ref()].into_iter().flatten().any(|v| v.node.is_some());
+        let input = if upstream { Some(self.keep(&x.value)?) } else { None };
+        let tracked = upstream || residual.node.is_some();
         Ok(self.result(out, tracked, || {
             Node::Noise(Box::new(NoiseNode {
                 x: x.into(),
-                input: input.expect("kept for a tracked branch"),
+                input,
+                residual: op.residual.map(Place::from),
                 phi,
                 logits,
                 proj: op.proj.clone(),
@@ -216,6 +245,26 @@ impl Tape {
         let input = if u.node.is_some() { Some(self.keep(&u.value)?) } else { None };
         let node = || Node::Glu { gate, u: u.into(), input: input.expect("kept for a tracked branch") };
         Ok(self.result(out, u.node.is_some(), node))
+    }
+
+    /// `[x_0 | x_1 | ..]`, matrices [rows, cols_i] side by side.
+    pub fn concat(&mut self, parts: &[&Var]) -> Result<Var> {
+        let rows = parts.first().map_or(0, |part| part.value.rows());
+        let cols: usize = parts.iter().map(|part| part.value.cols()).sum();
+        let out = self.device.reals(&[rows, cols])?;
+        let mut at = 0;
+        for part in parts {
+            if part.value.rows() != rows {
+                return Err(Error::shape("concat", "parts", rows, part.value.rows()));
+            }
+            let width = part.value.cols();
+            let (x, to) = (Mat::of(&part.value), Mat::at(&out, at, cols));
+            self.device.run(&CopyBlock { x, out: to, rows, cols: width, factor: 1.0, accumulate: false })?;
+            at += width;
+        }
+        let tracked = parts.iter().any(|part| part.node.is_some());
+        let node = || Node::Concat { parts: parts.iter().map(|&part| part.into()).collect() };
+        Ok(self.result(out, tracked, node))
     }
 
     /// The class token (token 0) of `x` [batch, tokens, d1] -> [batch, d1].

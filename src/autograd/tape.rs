@@ -119,6 +119,7 @@ pub(super) enum Node {
     },
     Attention {
         qkv: Place,
+        prefix: Option<Var>,
         inputs: Kept,
         out: Kept,
         lse: Tensor,
@@ -130,6 +131,9 @@ pub(super) enum Node {
     TokenMean {
         x: Place,
         range: Range<usize>,
+    },
+    Concat {
+        parts: Vec<Place>,
     },
     Rotary {
         qkv: Place,
@@ -152,7 +156,10 @@ pub(super) enum Node {
 #[derive(Debug)]
 pub(super) struct NoiseNode {
     pub x: Place,
-    pub input: Kept,
+    /// What x is, where the mixture is tracked.
+    pub input: Option<Kept>,
+    /// What the mixture is added to, if not x itself.
+    pub residual: Option<Place>,
     pub phi: Var,
     /// Logits of the mixture weights, where these are learned.
     pub logits: Option<Var>,

@@ -14,7 +14,7 @@ use crate::protocol::{Metrics, Progress, Session, Watch};
 use crate::{Error, Result, report};
 
 /// Exit code of a run that was interrupted, as shells have it for Ctrl-C.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Standard output; a reader who leaves does not end a run that is saved.
 struct Output {
@@ -62,48 +62,89 @@ pub(super) struct Keep<'a> {
     pub every: Duration,
 }
 
+/// Whether Ctrl-C was heard.
+pub(super) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens from now on; once in a process. The second Ctrl-C does what the first would have done without this.
+    pub fn listen() -> Result<Self> {
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let heard = interrupted.clone();
+        let listens = ctrlc::set_handler(move || {
+            if heard.swap(true, Ordering::Relaxed) {
+                std::process::exit(i32::from(INTERRUPTED));
+            }
+        });
+        listens.map_err(|e| Error::Unsupported(format!("no handler for Ctrl-C: {e}")))?;
+        Ok(Self(interrupted))
+    }
+}
+
+/// Where a session is after a step.
+pub(super) enum Now {
+    Further,
+    Over,
+    /// It was interrupted, and saved if it is kept.
+    Stopped,
+}
+
+/// The steps of a session, and its saves between them.
+pub(super) struct Steps<'a> {
+    keep: Option<&'a Keep<'a>>,
+    interrupt: &'a Interrupt,
+    saved: Instant,
+}
+
+impl<'a> Steps<'a> {
+    pub fn new(keep: Option<&'a Keep<'a>>, interrupt: &'a Interrupt) -> Self {
+        Self { keep, interrupt, saved: Instant::now() }
+    }
+
+    /// One step further; what is due is saved.
+    pub fn go_on(&mut self, session: &mut Session, watch: &mut dyn Watch) -> Result<Now> {
+        let progress = block_on(session.step(watch))?;
+        let stopped = self.interrupt.0.load(Ordering::Relaxed);
+        if let Some(keep) = self.keep {
+            let due = match progress {
+                Progress::Step => stopped || self.saved.elapsed() >= keep.every,
+                Progress::Stage | Progress::Task => true,
+                Progress::Done => false,
+            };
+            if due {
+                block_on(session.save(keep.dir))?;
+                self.saved = Instant::now();
+            }
+            if matches!(progress, Progress::Task | Progress::Done) {
+                session.results().write(keep.dir)?;
+            }
+        }
+        Ok(match progress {
+            Progress::Done => Now::Over,
+            _ if stopped => Now::Stopped,
+            _ => Now::Further,
+        })
+    }
+}
+
 /// Takes the session to its end, or to an interruption.
 pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'_>>) -> Result<ExitCode> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    let heard = interrupted.clone();
-    // The second Ctrl-C does what the first would have done without this.
-    let listens = ctrlc::set_handler(move || {
-        if heard.swap(true, Ordering::Relaxed) {
-            std::process::exit(i32::from(INTERRUPTED));
-        }
-    });
-    listens.map_err(|e| Error::Unsupported(format!("no handler for Ctrl-C: {e}")))?;
+    let interrupt = Interrupt::listen()?;
     let mut out = Output { saved: keep.is_some(), closed: false };
     intro.iter().try_for_each(|text| out.line(text))?;
     out.line(&planned(&session))?;
     session.notes().iter().for_each(|note| eprintln!("note: {}", super::one_line(note)));
     out.line(&report::header())?;
     let mut table = Table { bars: Bars::new(), row: None };
-    let mut saved = Instant::now();
+    let mut steps = Steps::new(keep, &interrupt);
     loop {
-        let progress = block_on(session.step(&mut table))?;
-        let stopped = interrupted.load(Ordering::Relaxed);
-        if let Some(keep) = keep {
-            let due = match progress {
-                Progress::Step => stopped || saved.elapsed() >= keep.every,
-                Progress::Stage | Progress::Task => true,
-                Progress::Done => false,
-            };
-            if due {
-                block_on(session.save(keep.dir))?;
-                saved = Instant::now();
-            }
-            if matches!(progress, Progress::Task | Progress::Done) {
-                session.results().write(keep.dir)?;
-            }
-        }
+        let now = steps.go_on(&mut session, &mut table)?;
         if let Some(row) = table.row.take() {
             out.line(&row)?;
         }
-        match progress {
-            Progress::Done => break,
-            _ if stopped => return stop(keep),
-            _ => {}
+        match now {
+            Now::Further => {}
+            Now::Over => break,
+            Now::Stopped => return stop(keep),
         }
     }
     summary(&session, keep, &mut out)?;

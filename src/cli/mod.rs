@@ -1,6 +1,8 @@
 //! The command line: one file per subcommand.
 
+mod ablate;
 mod add;
+mod compare;
 mod data;
 mod drive;
 mod eval;
@@ -22,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::Result;
-use crate::config::{Gamma, Profile, Sizes};
+use crate::config::{Gamma, Method, Profile, Sizes};
 
 /// Class-incremental learning with a mixture of noise, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -36,6 +38,10 @@ struct Cli {
 enum Command {
     /// Learn all tasks and print the accuracy after each.
     Run(RunArgs),
+    /// Compare methods on the same data, backbone and seeds.
+    Compare(CompareArgs),
+    /// Compare a profile with what is left of it without its parts.
+    Ablate(AblateArgs),
     /// Teach a model the classes of further data.
     Add(AddArgs),
     /// Tell which classes images are of.
@@ -68,6 +74,8 @@ struct RunArgs {
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     #[arg(long)]
+    method: Option<Method>,
+    #[arg(long)]
     profile: Option<Profile>,
     /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
     #[arg(long, value_name = "DEVICE")]
@@ -81,7 +89,7 @@ struct RunArgs {
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
     /// Go on with the run in this directory.
-    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "profile", "seed", "memory", "out", "set"])]
+    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "method", "profile", "seed", "memory", "out", "set"])]
     resume: Option<PathBuf>,
     /// Minutes between two saves within a step of a task, besides those after every step; 5 unless given.
     #[arg(long, value_name = "MINUTES", requires = "kept", value_parser = minutes)]
@@ -89,6 +97,54 @@ struct RunArgs {
     /// One setting; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+}
+
+/// What comparisons have in common.
+#[derive(Debug, clap::Args)]
+struct ComparedArgs {
+    /// Runs of every row: those of the seeds 0 to N-1.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Directory for all runs and comparison.json, .md and .csv; what is there of the same runs is gone on with.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// TOML file of settings; every row takes those that it understands.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Data as for the setting `data`.
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// The backbone, as for the setting `weights`.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// One setting, for the rows that understand it; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct CompareArgs {
+    /// The methods, such as floor,paper,robust; differences are to `floor`, if it is among them.
+    #[arg(long, value_name = "A,B,...", required = true, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Learning rates tried for each method that has one, on training images held out: 0, or 3 (a third, one and three times
+    /// the one that there is).
+    #[arg(long, value_name = "N", default_value = "0", value_parser = compare::trials)]
+    trials: usize,
+    #[command(flatten)]
+    shared: ComparedArgs,
+}
+
+#[derive(Debug, clap::Args)]
+struct AblateArgs {
+    /// What is taken apart: paper or robust; the default profile unless given.
+    #[arg(long)]
+    profile: Option<Profile>,
+    #[command(flatten)]
+    shared: ComparedArgs,
 }
 
 /// Settings of the data, which a model that is there can be given anew.
@@ -315,6 +371,8 @@ struct TuneArgs {
 pub fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Run(args) => run::run(args),
+        Command::Compare(args) => compare::compare(args),
+        Command::Ablate(args) => ablate::ablate(args),
         Command::Add(args) => add::add(args),
         Command::Predict(args) => predict::predict(args),
         Command::Eval(args) => eval::eval(args),

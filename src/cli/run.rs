@@ -29,7 +29,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
         intro.push(format!("resumed: {done} of {tasks} tasks are done"));
         return drive(session, &intro, Some(&Keep { dir, every }));
     }
-    let mut config = Config::load(args.profile, args.config.as_deref(), &args.set)?;
+    let mut config = Config::load_method(args.method, args.profile, args.config.as_deref(), &args.set)?;
     config.seed = args.seed.unwrap_or(config.seed);
     config.memory_mib = args.memory.unwrap_or(config.memory_mib);
     config.validate()?;

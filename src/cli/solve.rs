@@ -26,7 +26,7 @@ pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     line(&format!("file:     {archive}"))?;
     let (gamma, how) = match archive.config.gamma {
         Gamma::Value(gamma) => (gamma, ""),
-        Gamma::Auto => (block_on(archive.statistics.choose_gamma())?, " (by generalised cross-validation)"),
+        Gamma::Auto => (block_on(archive.statistics.choose_gamma(None))?, " (by generalised cross-validation)"),
     };
     let bar = Progress::new().bar("solve", archive.statistics.features() as u64);
     let solution = block_on(archive.statistics.solve(&device, gamma, &mut |n| bar.inc(n as u64)))?;

@@ -3,7 +3,35 @@
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-/// Which algorithm runs.
+/// Which method learns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "cli", derive(clap::ValueEnum), value(rename_all = "lower"))]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// The mixture of noise, in one of its profiles.
+    #[default]
+    Min,
+    /// The cosine to the mean feature of each class (arXiv 2303.07338).
+    SimpleCil,
+    /// The distance to the mean normalised feature of each class.
+    Ncm,
+    /// A ridge on many random features, chosen at every task (arXiv 2307.02251), without adapters.
+    RanPac,
+    /// The Mahalanobis distance to each class, by its own covariance (arXiv 2309.14062).
+    FeCam,
+    /// The analytic classifier on random features (arXiv 2205.14922).
+    Acil,
+    /// The same with a second stream that learns what the first leaves (arXiv 2403.17503).
+    DsAl,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 7] =
+        [Self::Min, Self::SimpleCil, Self::Ncm, Self::RanPac, Self::FeCam, Self::Acil, Self::DsAl];
+}
+
+/// Which algorithm of MiN runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "snake_case")]
@@ -12,6 +40,8 @@ pub enum Profile {
     Paper,
     /// Bug-for-bug with the authors' public code.
     Official,
+    /// The method anchored to its floor, the analytic classifier on the frozen backbone.
+    Robust,
 }
 
 /// How the noise modules of the tasks are weighted.

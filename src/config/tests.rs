@@ -104,7 +104,7 @@ fn settings_that_the_profile_ignores_are_refused() {
 #[test]
 fn settings_of_images_are_keys_like_others() {
     let config = load(None, "holdout = 0.1", &["fit=pad", "tasks=30,20,20", "image_size=98"]).unwrap();
-    assert_eq!((config.images.holdout, config.images.fit, config.images.image_size), (0.1, crate::data::Fit::Pad, 98));
+    assert_eq!((config.images.holdout, config.images.fit, config.images.image_size), (0.1, Fit::Pad, 98));
     assert_eq!(config.tasks.as_slice(), [30, 20, 20]);
     assert_eq!(load(None, "tasks = [5, 5]", &[]).unwrap().tasks.as_slice(), [5, 5]);
     let json = serde_json::to_string(&config).unwrap();
@@ -129,11 +129,39 @@ fn settings_of_images_are_keys_like_others() {
     assert_eq!(serde_json::from_value::<Config>(old).unwrap(), Config::default());
 }
 
+/// Tasks and padding of the embedded fashion are defaults: what is given goes before them.
+#[test]
+fn data_have_defaults_of_their_own() {
+    let of = |file: &str, sets: &[&str]| {
+        let config = load(None, file, sets).unwrap();
+        (config.init_classes, config.increment, config.images.fit)
+    };
+    assert_eq!(of("", &["data=fashion"]), (2, 2, Fit::Pad));
+    assert_eq!(of("data = 'fashion'\nprofile = 'official'", &[]), (2, 2, Fit::Pad));
+    assert_eq!(of("data = 'fashion'", &["data=icons"]), (10, 10, Fit::Crop));
+    assert_eq!(of("", &["data=some/fashion"]), (10, 10, Fit::Crop));
+    assert_eq!(of("fit = 'crop'", &["data=fashion"]), (2, 2, Fit::Crop));
+    assert_eq!(of("", &["data=fashion", "init_classes=6"]), (6, 2, Fit::Pad));
+    assert_eq!(of("increment = 1", &["data=fashion"]), (2, 1, Fit::Pad));
+    let config = load(None, "", &["data=fashion", "tasks=4,3,3"]).unwrap();
+    assert_eq!((config.tasks.as_slice(), config.images.fit), (&[4, 3, 3][..], Fit::Pad));
+    refused(&["data=fashion", "tasks=5,5", "init_classes=2"], &["`init_classes`", "`tasks`"]);
+    // Only this much differs from the default run, and it comes back from a file, for other data as well.
+    let fashion = load(None, "", &["data=fashion"]).unwrap();
+    let mut same = Config { data: "fashion".into(), init_classes: 2, increment: 2, ..Config::default() };
+    same.images.fit = Fit::Pad;
+    assert_eq!(fashion, same);
+    for config in [fashion, Config { data: "fashion".into(), ..Config::default() }] {
+        let value = serde_json::to_value(&config).unwrap();
+        assert_eq!(Config::from_json(value).unwrap(), config);
+    }
+}
+
 #[test]
 fn unknown_keys_get_a_hint() {
     refused(&["gama=1"], &["`gama` is unknown", "did you mean `gamma`?", "batch_size", "weights"]);
     let text = load(None, "[train]\nlr = 1", &[]).unwrap_err().to_string();
-    assert!(text.contains("`train` is unknown"), "{text}");
+    assert!(text.contains("`train.lr` is unknown"), "{text}");
 }
 
 #[test]
@@ -166,7 +194,8 @@ fn impossible_values_are_named() {
     refused(&["momentum=1"], &["`momentum`"]);
     refused(&["weight_decay=-0.1"], &["`weight_decay`"]);
     refused(&["phi_layers=3"], &["`phi_layers` must be 1 or 2, got 3"]);
-    refused(&["data="], &["`data`"]);
+    refused(&["data="], &["`data`", "\"fashion\""]);
+    refused(&["weights="], &["`weights`", "\"icons\" or a path"]);
 }
 
 #[test]

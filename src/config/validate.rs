@@ -2,7 +2,7 @@
 
 use toml::Table;
 
-use super::{Config, Gamma, Pipeline, Profile, Refit};
+use super::{Config, Gamma, Method, Pipeline, Profile, Refit, flat, to_value};
 use crate::{Error, Result};
 
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
@@ -18,28 +18,37 @@ pub(super) const MAX_BUFFER: usize = 1 << 15;
 const MAX_MEMORY: usize = 1 << 30;
 
 /// The most epochs of a task, whose batches are all drawn before the first.
-const MAX_EPOCHS: usize = 10_000;
+pub(super) const MAX_EPOCHS: usize = 10_000;
 
-/// What profile `official` has fixed, and what means nothing without noise.
-const OF_PAPER: &[&str] =
-    &["phi_layers", "temperature", "mixture", "pipeline", "refit", "eval_noise", "grad_through_analytic"];
+/// What profiles `official` and `robust` have fixed, and what means nothing without noise.
+const OF_STEPS: &[&str] = &["pipeline", "refit", "eval_noise"];
+
+/// What else profile `official` has fixed, and what means nothing without noise.
+const OF_MIXTURE: &[&str] = &["phi_layers", "temperature", "mixture", "grad_through_analytic"];
 
 /// What else means nothing without noise.
-const OF_NOISE: &[&str] = &[
-    "noise_hidden",
-    "optimizer",
-    "lr",
-    "momentum",
-    "weight_decay",
-    "batch_size",
-    "epochs",
-    "init_epochs",
-    "fused_noise",
-    "f16_activations",
+const OF_NOISE: &[&str] = &["noise_hidden", "lr", "epochs", "init_epochs", "fused_noise"];
+
+/// What means nothing where nothing is trained.
+const OF_TRAINING: &[&str] = &["optimizer", "momentum", "weight_decay", "batch_size", "f16_activations"];
+
+/// Profile `robust` and the rivals keep features of a task's images, which must therefore stay the same.
+const OF_AUGMENTATION: &[&str] = &["augment"];
+
+/// What else belongs to MiN.
+const OF_MIN: &[&str] = &["profile", "noise", "fit_epochs", "buffer_size", "gamma", "keep_class_statistics"];
+
+/// Tables of settings, and the methods that they are of; profiles look after that of MiN themselves.
+const TABLES: &[(&str, Method)] = &[
+    ("robust", Method::Min),
+    ("ranpac", Method::RanPac),
+    ("fecam", Method::FeCam),
+    ("acil", Method::Acil),
+    ("dsal", Method::DsAl),
 ];
 
 impl Config {
-    /// Checks every value by itself and against the profile.
+    /// Checks every value by itself and against method and profile.
     ///
     /// # Errors
     /// [`Error::Config`] naming the first setting at fault and what it may be.
@@ -76,11 +85,18 @@ impl Config {
             "\"replace\" with pipeline = \"two_step\", which has no first fit",
         )?;
         check((1..=2).contains(&self.phi_layers), "phi_layers", self.phi_layers, "1 or 2")?;
-        for (key, value) in [("data", &self.data), ("weights", &self.weights)] {
-            check(!value.is_empty(), key, "\"\"", "\"icons\" or a path")?;
+        for (key, value, embedded) in
+            [("data", &self.data, "\"icons\", \"fashion\""), ("weights", &self.weights, "\"icons\"")]
+        {
+            check(!value.is_empty(), key, "\"\"", &format!("{embedded} or a path"))?;
         }
         self.images.validate()?;
-        let default = Self::of(self.profile);
+        self.robust.validate()?;
+        self.ranpac.validate()?;
+        self.fecam.validate()?;
+        self.acil.validate()?;
+        self.dsal.validate()?;
+        let default = self.defaults();
         for (key, changed, beside, given) in [
             ("init_classes", self.init_classes != default.init_classes, "tasks", !self.tasks.as_slice().is_empty()),
             ("increment", self.increment != default.increment, "tasks", !self.tasks.as_slice().is_empty()),
@@ -90,24 +106,65 @@ impl Config {
                 return Err(Error::Config(format!("`{key}` has no meaning beside `{beside}`; leave one of them out")));
             }
         }
-        self.check_profile()
+        self.check_method()
+    }
+
+    /// Refuses settings that the method would ignore.
+    fn check_method(&self) -> Result<()> {
+        let place = format!("in method {}", to_value(self.method)?.as_str().unwrap_or_default());
+        for (table, _) in TABLES.iter().filter(|(_, method)| *method != self.method) {
+            self.ignored_table(table, &place)?;
+        }
+        if self.method == Method::Min {
+            return self.check_profile();
+        }
+        let of_min = [OF_MIN, OF_STEPS, OF_MIXTURE, OF_NOISE, OF_TRAINING, OF_AUGMENTATION].concat();
+        // The order of its images is all that DS-AL has of training.
+        let batches = self.method == Method::DsAl;
+        let of_min: Vec<&str> = of_min.into_iter().filter(|&key| !(batches && key == "batch_size")).collect();
+        self.ignored(&of_min, &place)
     }
 
     /// Refuses settings that the profile would ignore.
     fn check_profile(&self) -> Result<()> {
+        let place = format!("in profile {}", to_value(self.profile)?.as_str().unwrap_or_default());
+        let without = [OF_STEPS, OF_MIXTURE, OF_NOISE].concat();
         match self.profile {
             Profile::Paper => {
-                self.ignored(&["fit_epochs"], "in profile paper")?;
-                let of_noise = if self.noise { Vec::new() } else { [OF_PAPER, OF_NOISE].concat() };
-                self.ignored(&of_noise, "with noise = false")
+                self.ignored(&["fit_epochs"], &place)?;
+                let of_noise = if self.noise { Vec::new() } else { [&without, OF_TRAINING].concat() };
+                self.ignored(&of_noise, "with noise = false")?;
             }
-            Profile::Official => self.ignored(&[&["noise"], OF_PAPER].concat(), "in profile official"),
+            Profile::Official => self.ignored(&[&["noise"], OF_STEPS, OF_MIXTURE].concat(), &place)?,
+            Profile::Robust => {
+                self.ignored(&[&["fit_epochs"], OF_STEPS, OF_AUGMENTATION].concat(), &place)?;
+                let robust = &self.robust;
+                if !self.noise {
+                    let of_noise = ["robust.scale_free", "robust.calibrate", "robust.compensation"];
+                    self.ignored(&[&without, &of_noise[..]].concat(), "with noise = false")?;
+                }
+                if robust.adapt_epochs == 0 {
+                    self.ignored(&["robust.adapt_lr"], "with robust.adapt_epochs = 0")?;
+                    if !self.noise {
+                        self.ignored(&[OF_TRAINING, &["robust.rotation"]].concat(), "where nothing is trained")?;
+                    }
+                }
+                return Ok(());
+            }
         }
+        self.ignored_table("robust", &place)
     }
 
-    /// Refuses those of `keys` that are not as the profile has them.
+    /// Refuses a table of settings that is not as it is by default.
+    fn ignored_table(&self, table: &str, place: &str) -> Result<()> {
+        let all = flat(Table::try_from(self).unwrap_or_default());
+        let inside = |key: &&str| key.split_once('.').is_some_and(|(name, _)| name == table);
+        self.ignored(&all.keys().map(String::as_str).filter(inside).collect::<Vec<_>>(), place)
+    }
+
+    /// Refuses those of `keys` that are not as method and profile have them.
     fn ignored(&self, keys: &[&str], place: &str) -> Result<()> {
-        let tables = [self, &Self::of(self.profile)].map(|c| Table::try_from(c).unwrap_or_default());
+        let tables = [self, &self.defaults()].map(|c| flat(Table::try_from(c).unwrap_or_default()));
         for key in keys {
             let [got, only] = [&tables[0], &tables[1]].map(|table| table.get(*key));
             if let (Some(got), Some(only)) = (got, only)
@@ -122,6 +179,6 @@ impl Config {
     }
 }
 
-fn check(holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) -> Result<()> {
+pub(super) fn check(holds: bool, key: &str, got: impl std::fmt::Display, expected: &str) -> Result<()> {
     if holds { Ok(()) } else { Err(Error::Config(format!("`{key}` must be {expected}, got {got}"))) }
 }

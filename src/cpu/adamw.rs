@@ -9,6 +9,7 @@ use crate::kernels::adamw::AdamW;
 impl Twin for AdamW<'_> {
     fn twin<R: Real>(&self, io: Io<'_, R>) {
         let grad = io.real(0);
+        let clip = self.clip.map_or(R::of(1.0), |_| io.real(1)[0]);
         let [param, first, second] = io.outs();
         let param = &mut param[self.offset..][..grad.len()];
         let f = self.factors();
@@ -20,8 +21,9 @@ impl Twin for AdamW<'_> {
         state.zip(grad.par_chunks(CHUNK)).for_each(|((param, (first, second)), grad)| {
             vectorise!({
                 for ((p, (m, v)), g) in param.iter_mut().zip(first.iter_mut().zip(second)).zip(grad) {
-                    *m = beta1 * *m + rest1 * *g;
-                    *v = beta2 * *v + rest2 * *g * *g;
+                    let g = clip * *g;
+                    *m = beta1 * *m + rest1 * g;
+                    *v = beta2 * *v + rest2 * g * g;
                     *p = keep * *p - rate * *m / (spread * Real::sqrt(*v) + eps);
                 }
             });

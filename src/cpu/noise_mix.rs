@@ -31,7 +31,8 @@ impl Twin for NoiseMix<'_> {
         let (x, proj) = (io.real(0), io.real(1));
         let (phi, omega, next) = if self.passes() > 0 { (io.real(2), io.real(3), 4) } else { (&[][..], &[][..], 2) };
         let (d1, e) = (self.x.cols(), self.layout.e);
-        let mean = self.mean.map(|_| io.real(next).split_at(e * e));
+        let residual = io.real(next);
+        let mean = self.mean.map(|_| io.real(next + 1).split_at(e * e));
         let [y] = io.outs();
         let (down, up) = proj.split_at(d1 * e);
         let zeros = |n: usize| vec![R::of(0.0); n];
@@ -56,7 +57,8 @@ impl Twin for NoiseMix<'_> {
                 sum
             }
         };
-        y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).enumerate().for_each_init(scratch, |t, (i, (y, x))| {
+        let jobs = y.par_chunks_mut(job * d1).zip(x.par_chunks(job * d1)).zip(residual.par_chunks(job * d1));
+        jobs.enumerate().for_each_init(scratch, |t, (i, ((y, x), residual))| {
             let rows = x.len() / d1;
             let h = matrix_mut(&mut t.h, rows, e, e);
             product(h, Accum::Replace, matrix(x, rows, d1, d1), matrix(down, d1, e, e), one);
@@ -68,7 +70,7 @@ impl Twin for NoiseMix<'_> {
             for module in 0..self.passes() {
                 add_module(self, t, &phi[module * self.layout.len()..], omega[module], module, i * job, rows);
             }
-            y.copy_from_slice(x);
+            y.copy_from_slice(residual);
             product(matrix_mut(y, rows, d1, d1), Accum::Add, matrix(&t.z, rows, e, e), matrix(up, e, d1, d1), one);
         });
     }

@@ -147,8 +147,13 @@ impl Twin for NoiseMixBackward<'_> {
                     newest.as_mut(),
                 );
             }
-            dx.copy_from_slice(dy);
-            product(matrix_mut(dx, rows, d1, d1), Accum::Add, matrix(&t.dh, rows, e, e), down.transpose(), one);
+            let accum = if self.residual {
+                dx.copy_from_slice(dy);
+                Accum::Add
+            } else {
+                Accum::Replace
+            };
+            product(matrix_mut(dx, rows, d1, d1), accum, matrix(&t.dh, rows, e, e), down.transpose(), one);
         });
     }
 }

@@ -3,8 +3,8 @@
 mod cache;
 mod check;
 mod cifar;
+mod embedded;
 mod folder;
-mod icons;
 mod idx;
 mod loader;
 mod manifest;
@@ -20,7 +20,7 @@ mod view;
 pub use cache::Budget;
 pub use check::{ClassCount, Duplicates, Report, SizeCount, Unreadable, check};
 pub use cifar::{parse_binary, parse_python};
-pub use icons::icons;
+pub use embedded::icons;
 pub use idx::{IdxImages, parse_images, parse_labels};
 pub use loader::{Batch, Loader, Stream};
 pub use picture::{Picture, decode, decode_size};
@@ -36,8 +36,12 @@ use sha2::{Digest, Sha256};
 
 use crate::{Error, Result};
 
-/// The name of the embedded data set, as given to [`load`].
+/// The name of the embedded icons, as given to [`load`].
 pub const ICONS: &str = "icons";
+
+/// The name of the embedded share of Fashion-MNIST, as given to [`load`]: 200 training and 200 test images of each of its
+/// 10 classes, grey, 28 x 28.
+pub const FASHION: &str = "fashion";
 
 /// Labelled images, or some of them.
 #[derive(Debug, Clone)]
@@ -165,8 +169,9 @@ struct Parts {
     test: Option<Images>,
 }
 
-/// Loads the data set of the setting `data`: [`ICONS`] (embedded); a directory of CIFAR-10 or CIFAR-100 (binary or python),
-/// of IDX files (the MNIST family), or of image files in a folder for each class; a CSV or JSONL file that lists images.
+/// Loads the data set of the setting `data`: [`ICONS`] or [`FASHION`] (embedded); a directory of CIFAR-10 or CIFAR-100
+/// (binary or python), of IDX files (the MNIST family), or of image files in a folder for each class; a CSV or JSONL file
+/// that lists images.
 ///
 /// # Errors
 /// [`Error::Data`] if a file is missing, malformed or does not fit the others, or a class has no image in a split;
@@ -200,14 +205,15 @@ pub fn load(data: &str, settings: &Settings) -> Result<Dataset> {
 /// What is found at `data`, and its name.
 fn parts(data: &str) -> Result<(String, Parts)> {
     let path = Path::new(data);
-    if data == ICONS {
-        return Ok((ICONS.into(), icons::read()?));
+    if let Some(parts) = embedded::read(data) {
+        return Ok((data.into(), parts?));
     }
     if path.is_file() && manifest::found(path) {
         return Ok((data.into(), manifest::read(path)?));
     }
     if !path.is_dir() {
-        let message = format!("no such directory or list of images (.csv, .jsonl); \"{ICONS}\" is embedded");
+        let message =
+            format!("no such directory or list of images (.csv, .jsonl); \"{ICONS}\" and \"{FASHION}\" are embedded");
         return Err(Error::Data { file: data.into(), message });
     }
     let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
@@ -269,6 +275,6 @@ mod tests {
     #[test]
     fn load_names_a_missing_directory() {
         let error = load("no/such/place", &Settings::default()).unwrap_err().to_string();
-        assert!(error.contains("no/such/place") && error.contains("icons"), "{error}");
+        assert!(error.contains("no/such/place") && error.contains("\"icons\" and \"fashion\""), "{error}");
     }
 }

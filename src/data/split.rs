@@ -120,7 +120,11 @@ fn every_class(name: &str, classes: &[String], images: &Images, what: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::icons;
+    use crate::data::{ICONS, embedded, icons};
+
+    fn read() -> Parts {
+        embedded::read(ICONS).unwrap().unwrap()
+    }
 
     #[test]
     fn shares_are_of_every_class_and_of_the_seed() {
@@ -130,7 +134,7 @@ mod tests {
             labels.iter().for_each(|&y| counts[y as usize] += 1);
             counts
         };
-        let with = |settings: Settings| divided("icons", icons::read().unwrap(), &settings).unwrap();
+        let with = |settings: Settings| divided(ICONS, read(), &settings).unwrap();
         let data = with(Settings { holdout: 0.25, test_per_class: 3, ..Settings::default() });
         let (all, train, out) = (count(&labels), count(&data.train.labels), count(&data.held_out.labels));
         for class in 0..100 {
@@ -152,8 +156,8 @@ mod tests {
     fn test_images_come_from_one_place() {
         let refused = |parts: Parts, settings: Settings| divided("data", parts, &settings).unwrap_err().to_string();
         let own = Settings { test_share: 0.5, ..Settings::default() };
-        assert!(refused(icons::read().unwrap(), own.clone()).contains("test images of its own"));
-        let without = || Parts { test: None, ..icons::read().unwrap() };
+        assert!(refused(read(), own.clone()).contains("test images of its own"));
+        let without = || Parts { test: None, ..read() };
         assert!(refused(without(), Settings::default()).contains("`test_share` must be above 0"));
         let data = divided("data", without(), &own).unwrap();
         assert_eq!(data.train.len() + data.test.len(), 4220);

@@ -1,7 +1,7 @@
 //! One step of Adam with decoupled weight decay.
 
 use super::add::elementwise;
-use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
 use crate::{Result, params};
 
 params! {
@@ -22,10 +22,11 @@ params! {
 
 /// For p in `param[offset..offset + n]` and step t, counted from 1:
 /// `m = beta1 m + (1 - beta1) g; v = beta2 v + (1 - beta2) g^2`,
-/// `p = (1 - lr weight_decay) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)`.
+/// `p = (1 - lr weight_decay) p - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + eps)`, with `g = grad`,
+/// or `clip[0] grad` where it is clipped.
 ///
 /// # Shapes
-/// grad, m and v hold n elements, param at least offset + n.
+/// grad, m and v hold n elements, param at least offset + n, clip at least 1.
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", algorithm 2, as in `torch.optim.AdamW`.
 #[derive(Clone, Copy, Debug)]
@@ -33,6 +34,8 @@ pub struct AdamW<'a> {
     pub param: &'a Tensor,
     pub offset: usize,
     pub grad: &'a Tensor,
+    /// What [`ClipFactor`](super::clip_factor::ClipFactor) made of all gradients.
+    pub clip: Option<&'a Tensor>,
     pub m: &'a Tensor,
     pub v: &'a Tensor,
     pub lr: f64,
@@ -91,10 +94,15 @@ impl Kernel for AdamW<'_> {
         let n = self.grad.len();
         let [grad, m, v] = [self.grad, self.m, self.v].map(|x| View::shaped(x, [n]));
         let param = View::span(self.param, self.offset, n);
-        Ok(vec![read(1, "grad", grad), write(2, "param", param), write(3, "first", m), write(4, "second", v)])
+        let mut all = vec![read(1, "grad", grad)];
+        all.extend(self.clip.map(|clip| read(2, "clip", View::span(clip, 0, 1))));
+        all.extend([write(3, "param", param), write(4, "first", m), write(5, "second", v)]);
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(elementwise("adamw", self.grad.len(), caps))
+        let mut plan = elementwise("adamw", self.grad.len(), caps);
+        plan.constants.push(("CLIPPED", Constant::Flag(self.clip.is_some())));
+        Ok(plan)
     }
 }

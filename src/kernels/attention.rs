@@ -4,22 +4,25 @@ use crate::device::{Caps, Constant, Form, Kernel, Operand, Plan, PlanKey, Tensor
 use crate::{Error, Result, params};
 
 params! {
-    /// Uniforms of the attention shaders; `scale` multiplies the scores.
-    pub struct AttentionParams { batch: u32, tokens: u32, heads: u32, scale: f32 }
+    /// Uniforms of the attention shaders; `scale` multiplies the scores, `prefix` counts the rows of an image's prefix.
+    pub struct AttentionParams { batch: u32, tokens: u32, heads: u32, scale: f32, prefix: u32 }
 }
 
 /// `out_i = sum_j softmax_j(q_i . k_j / sqrt(dh)) v_j` for every head of every image, with the row log-sum-exp that
-/// the backward pass needs.
+/// the backward pass needs. Keys and values of a prefix come in front of those of the tokens (prefix tuning, Li and Liang
+/// 2021, arXiv:2101.00190); it has no queries.
 ///
 /// Online softmax after Milakov and Gimelshein 2018 (arXiv:1805.02867) and FlashAttention-2 (Dao 2023,
 /// arXiv:2307.08691).
 ///
 /// # Shapes
 /// qkv [batch * tokens, 3 * heads * dh] with columns q | k | v, heads one after the other inside each;
+/// prefix [batch, 2, rows, heads * dh], the keys and values of any number of rows, heads as in qkv;
 /// out [batch * tokens, heads * dh]; lse [batch * heads * tokens].
 #[derive(Clone, Copy, Debug)]
 pub struct Attention<'a> {
     pub qkv: &'a Tensor,
+    pub prefix: Option<&'a Tensor>,
     pub out: &'a Tensor,
     pub lse: Option<&'a Tensor>,
     pub batch: usize,
@@ -29,7 +32,7 @@ pub struct Attention<'a> {
 
 impl<'a> Attention<'a> {
     pub(crate) fn sizes(&self) -> Sizes {
-        Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
+        Sizes::of(self.qkv, self.batch, self.tokens, self.heads).behind(self.prefix)
     }
 }
 
@@ -43,8 +46,12 @@ impl Kernel for Attention<'_> {
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {
         let sizes = self.sizes().checked(Self::NAME)?;
-        let mut all = vec![read(1, "qkv", sizes.qkv(self.qkv)), write(2, "out", sizes.merged(self.out))];
-        all.extend(self.lse.map(|lse| write(3, "lse", sizes.score_rows(lse))));
+        let mut all = vec![read(1, "qkv", sizes.qkv(self.qkv))];
+        if let Some(prefix) = self.prefix {
+            all.push(read(2, "prefix", sizes.prefix(Self::NAME, prefix)?));
+        }
+        all.push(write(3, "out", sizes.merged(self.out)));
+        all.extend(self.lse.map(|lse| write(4, "lse", sizes.score_rows(lse))));
         Ok(all)
     }
 
@@ -53,7 +60,7 @@ impl Kernel for Attention<'_> {
     }
 
     fn flops(&self) -> f64 {
-        4.0 * (self.out.len() * self.tokens) as f64
+        4.0 * (self.out.len() * self.sizes().keys()) as f64
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -65,7 +72,7 @@ impl Varied for Attention<'_> {
     varied_by_form!();
 
     fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
-        let (sizes, flags) = (self.sizes(), [("LSE", self.lse.is_some())]);
+        let (sizes, flags) = (self.sizes(), [("LSE", self.lse.is_some()), ("PREFIX", self.prefix.is_some())]);
         Some(match form {
             Form::Rows => sizes.rows_plan(caps, "attention_rows", &flags),
             Form::Tiles => {
@@ -114,6 +121,8 @@ pub(crate) struct Sizes {
     pub heads: usize,
     /// Columns of one head.
     pub dim: usize,
+    /// Keys of an image in front of those of its tokens.
+    pub prefix: usize,
 }
 
 impl Sizes {
@@ -134,6 +143,18 @@ impl Sizes {
         View::shaped(tensor, [self.rows(), 3 * self.width()])
     }
 
+    /// Keys and values of a prefix, or their gradients.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where it has no rows, or there are no tokens behind it.
+    pub fn prefix<'a>(&self, op: &'static str, tensor: &'a Tensor) -> Result<View<'a>> {
+        if self.batch > 0 && self.prefix.min(self.tokens) == 0 {
+            let got = format!("{} in front of {}", self.prefix, self.tokens);
+            return Err(Error::Shape { op, arg: "prefix", expected: "rows in front of tokens".into(), got });
+        }
+        Ok(View::shaped(tensor, [self.batch, 2, self.prefix, self.width()]))
+    }
+
     /// The heads of all tokens side by side.
     pub fn merged<'a>(&self, tensor: &'a Tensor) -> View<'a> {
         View::shaped(tensor, [self.rows(), self.width()])
@@ -145,12 +166,22 @@ impl Sizes {
     }
 
     pub fn of(qkv: &Tensor, batch: usize, tokens: usize, heads: usize) -> Self {
-        Self { batch, tokens, heads, dim: qkv.cols() / 3 / heads.max(1) }
+        Self { batch, tokens, heads, dim: qkv.cols() / 3 / heads.max(1), prefix: 0 }
+    }
+
+    /// The same behind a prefix.
+    pub fn behind(self, prefix: Option<&Tensor>) -> Self {
+        Self { prefix: prefix.map_or(0, |prefix| prefix.rows() / (2 * self.batch).max(1)), ..self }
     }
 
     /// Rows of qkv.
     pub fn rows(&self) -> usize {
         self.batch * self.tokens
+    }
+
+    /// Keys of an image.
+    pub fn keys(&self) -> usize {
+        self.prefix + self.tokens
     }
 
     /// Images, tokens, heads, and columns of a head.
@@ -160,7 +191,7 @@ impl Sizes {
 
     /// What a plan depends on.
     pub fn key(&self, flags: usize) -> PlanKey {
-        [self.batch, self.tokens, self.heads, self.dim, flags, 0]
+        [self.batch, self.tokens, self.heads, self.dim, flags, self.prefix]
     }
 
     /// Columns of q, k or v.
@@ -183,10 +214,11 @@ impl Sizes {
             tokens: self.tokens as u32,
             heads: self.heads as u32,
             scale: self.scale() as f32,
+            prefix: self.prefix as u32,
         }
     }
 
-    /// The plan of a kernel whose workgroups own a block of tokens and meet all tokens tile by tile; see
+    /// The plan of a kernel whose workgroups own a block of tokens and meet all tokens or keys tile by tile; see
     /// `lib/score_tile.wgsl`.
     pub fn plan(&self, caps: &Caps, shader: &'static str, work: Division, flags: &[(&'static str, bool)]) -> Plan {
         let quads = self.dim / 4;

@@ -10,11 +10,13 @@ use crate::device::{Caps, Form, Kernel, Operand, Plan, PlanKey, Tensor, Varied, 
 /// FlashAttention-2 (Dao 2023, arXiv:2307.08691, algorithm 2), with a dispatch of its own instead of atomic sums.
 ///
 /// # Shapes
-/// qkv and dqkv [batch * tokens, 3 * heads * dh], of which the q columns of dqkv are written and no others; out and
-/// dy [batch * tokens, heads * dh]; lse and delta (written) [batch * heads * tokens].
+/// qkv and dqkv [batch * tokens, 3 * heads * dh], of which the q columns of dqkv are written and no others; prefix
+/// [batch, 2, rows, heads * dh], keys and values in front of the tokens'; out and dy [batch * tokens, heads * dh]; lse and
+/// delta (written) [batch * heads * tokens].
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionBackwardQuery<'a> {
     pub qkv: &'a Tensor,
+    pub prefix: Option<&'a Tensor>,
     pub out: &'a Tensor,
     pub dy: &'a Tensor,
     pub lse: &'a Tensor,
@@ -27,7 +29,7 @@ pub struct AttentionBackwardQuery<'a> {
 
 impl AttentionBackwardQuery<'_> {
     pub(crate) fn sizes(&self) -> Sizes {
-        Sizes::of(self.qkv, self.batch, self.tokens, self.heads)
+        Sizes::of(self.qkv, self.batch, self.tokens, self.heads).behind(self.prefix)
     }
 }
 
@@ -41,14 +43,18 @@ impl Kernel for AttentionBackwardQuery<'_> {
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {
         let sizes = self.sizes().checked(Self::NAME)?;
-        Ok(vec![
-            read(1, "qkv", sizes.qkv(self.qkv)),
-            read(2, "dy", sizes.merged(self.dy)),
-            read(3, "lse", sizes.score_rows(self.lse)),
-            read(4, "out", sizes.merged(self.out)),
-            write(5, "delta", sizes.score_rows(self.delta)),
-            write(6, "dqkv", sizes.qkv(self.dqkv)),
-        ])
+        let mut all = vec![read(1, "qkv", sizes.qkv(self.qkv))];
+        if let Some(prefix) = self.prefix {
+            all.push(read(2, "prefix", sizes.prefix(Self::NAME, prefix)?));
+        }
+        all.extend([
+            read(3, "dy", sizes.merged(self.dy)),
+            read(4, "lse", sizes.score_rows(self.lse)),
+            read(5, "out", sizes.merged(self.out)),
+            write(6, "delta", sizes.score_rows(self.delta)),
+            write(7, "dqkv", sizes.qkv(self.dqkv)),
+        ]);
+        Ok(all)
     }
 
     fn key(&self) -> Option<PlanKey> {
@@ -56,7 +62,7 @@ impl Kernel for AttentionBackwardQuery<'_> {
     }
 
     fn flops(&self) -> f64 {
-        6.0 * (self.dy.len() * self.tokens) as f64
+        6.0 * (self.dy.len() * self.sizes().keys()) as f64
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
@@ -68,10 +74,10 @@ impl Varied for AttentionBackwardQuery<'_> {
     varied_by_form!();
 
     fn planned(&self, form: Form, caps: &Caps) -> Option<Plan> {
-        let sizes = self.sizes();
+        let (sizes, flags) = (self.sizes(), [("PREFIX", self.prefix.is_some())]);
         Some(match form {
-            Form::Rows => sizes.rows_plan(caps, "attention_backward_query_rows", &[]),
-            Form::Tiles => sizes.plan(caps, Self::NAME, Division::backward(&sizes, 1, 2), &[]),
+            Form::Rows => sizes.rows_plan(caps, "attention_backward_query_rows", &flags),
+            Form::Tiles => sizes.plan(caps, Self::NAME, Division::backward(&sizes, 1, 2), &flags),
         })
     }
 

@@ -51,6 +51,8 @@ params! {
         upper: u32,
         step: u32,
         first_row: u32,
+        /// Backward: whether x is also the residual.
+        residual: u32,
     }
 }
 
@@ -70,6 +72,7 @@ impl NoiseMixParams {
             upper,
             step,
             first_row: stream.first_row,
+            residual: 0,
         }
     }
 }
@@ -210,10 +213,11 @@ pub(super) fn product_steps(n: usize, k: usize) -> usize {
     n.div_ceil(QUADS) * (k + 1)
 }
 
-/// `y = x + (sum_i omega_i (mu_i(h) + eps_i s_i(h))) U`, `h = x D`, with nothing of size modules x tokens in memory.
+/// `y = residual + (sum_i omega_i (mu_i(h) + eps_i s_i(h))) U`, `h = x D`, with nothing of size modules x tokens in
+/// memory; the residual may be x itself.
 ///
 /// # Shapes
-/// x, y [rows, d1], d1 a multiple of 4; proj: D [d1, e], then U [e, d1]; phi [>= modules, P]; omega [>= modules];
+/// x, residual, y [rows, d1], d1 a multiple of 4; proj: D [d1, e], then U [e, d1]; phi [>= modules, P]; omega [>= modules];
 /// `mean` [e + 1, e], for one-layer maps: what [`super::mean_map::MeanMap`] makes of them.
 ///
 /// # Source
@@ -221,6 +225,7 @@ pub(super) fn product_steps(n: usize, k: usize) -> usize {
 #[derive(Clone, Copy, Debug)]
 pub struct NoiseMix<'a> {
     pub x: &'a Tensor,
+    pub residual: &'a Tensor,
     pub proj: &'a Tensor,
     pub phi: &'a Tensor,
     pub omega: &'a Tensor,
@@ -273,19 +278,20 @@ impl Kernel for NoiseMix<'_> {
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {
         let shape = self.layout.tokens(Self::NAME, self.x)?;
-        let (x, y) = (View::shaped(self.x, shape), View::shaped(self.y, shape));
+        let [x, residual, y] = [self.x, self.residual, self.y].map(|x| View::shaped(x, shape));
         let mut all = vec![read(1, "x", x), read(2, "proj", self.layout.projections(self.proj, shape[1]))];
         if self.passes() > 0 {
             all.push(read(3, "phi", self.layout.modules(self.phi, self.modules)));
             all.push(read(4, "omega", View::span(self.omega, 0, self.modules)));
         }
-        all.push(write(5, "y", y));
+        all.push(read(5, "residual", residual));
         if self.layout.layers == 1 {
             let Some(mean) = self.mean else {
                 return Err(Error::Unsupported("noise_mix: one-layer maps need their mean".into()));
             };
             all.push(read(6, "mean", self.layout.mean(mean)));
         }
+        all.push(write(7, "y", y));
         Ok(all)
     }
 

@@ -19,8 +19,10 @@ pub struct NewestOutputs<'a> {
 ///
 /// ```text
 /// dz = dy U^T,  dg_i = [dz | dz eps_i] W2_i^T,  du_i = omega_i dg_i gelu'(u_i),  dh = sum_i du_i W1_i^T,
-/// dx = dy + dh D^T,  <dz, z_i> = <dg_i, g_i> + <dz, b2mu_i> + <dz eps_i, b2sigma_i>
+/// dx = dh D^T,  <dz, z_i> = <dg_i, g_i> + <dz, b2mu_i> + <dz eps_i, b2sigma_i>
 /// ```
+///
+/// With `residual`, x is also what the mixture is added to: `dx = dy + dh D^T`.
 ///
 /// For the newest module it also writes the operands of the gradients of its weights,
 /// `h | g_mu | g_sigma | du_mu | du_sigma | dmu | ds` (with one layer `h | dmu | ds`), where dmu = omega dz, ds = omega dz eps.
@@ -36,6 +38,7 @@ pub struct NoiseMixBackward<'a> {
     pub dy: &'a Tensor,
     pub dx: &'a Tensor,
     pub newest: Option<NewestOutputs<'a>>,
+    pub residual: bool,
     pub layout: PhiLayout,
     pub modules: usize,
     pub noise: Noise,
@@ -87,7 +90,8 @@ impl Kernel for NoiseMixBackward<'_> {
     type Params = NoiseMixParams;
 
     fn params(&self) -> NoiseMixParams {
-        NoiseMixParams::new(self.x, self.layout, self.modules, self.noise)
+        let residual = self.residual.into();
+        NoiseMixParams { residual, ..NoiseMixParams::new(self.x, self.layout, self.modules, self.noise) }
     }
 
     fn operands(&self) -> Result<Vec<Operand<'_>>> {

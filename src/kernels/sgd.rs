@@ -1,7 +1,7 @@
 //! One step of stochastic gradient descent with momentum.
 
 use super::add::elementwise;
-use crate::device::{Caps, Kernel, Operand, Plan, Tensor, View, read, write};
+use crate::device::{Caps, Constant, Kernel, Operand, Plan, Tensor, View, read, write};
 use crate::{Result, params};
 
 params! {
@@ -15,10 +15,11 @@ params! {
     }
 }
 
-/// `g = grad + weight_decay p; v = momentum v + g; p -= lr v` for p in `param[offset..offset + n]`.
+/// `g = grad + weight_decay p; v = momentum v + g; p -= lr v` for p in `param[offset..offset + n]`, with `clip[0] grad`
+/// for grad where it is clipped.
 ///
 /// # Shapes
-/// grad and velocity hold n elements, param at least offset + n.
+/// grad and velocity hold n elements, param at least offset + n, clip at least 1.
 ///
 /// Source: `torch.optim.SGD` without dampening and Nesterov; a velocity of zeros is its first step.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +27,8 @@ pub struct Sgd<'a> {
     pub param: &'a Tensor,
     pub offset: usize,
     pub grad: &'a Tensor,
+    /// What [`ClipFactor`](super::clip_factor::ClipFactor) made of all gradients.
+    pub clip: Option<&'a Tensor>,
     pub velocity: &'a Tensor,
     pub lr: f64,
     pub momentum: f64,
@@ -50,10 +53,15 @@ impl Kernel for Sgd<'_> {
         let n = self.grad.len();
         let [grad, velocity] = [self.grad, self.velocity].map(|x| View::shaped(x, [n]));
         let param = View::span(self.param, self.offset, n);
-        Ok(vec![read(1, "grad", grad), write(2, "param", param), write(3, "velocity", velocity)])
+        let mut all = vec![read(1, "grad", grad)];
+        all.extend(self.clip.map(|clip| read(2, "clip", View::span(clip, 0, 1))));
+        all.extend([write(3, "param", param), write(4, "velocity", velocity)]);
+        Ok(all)
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {
-        Ok(elementwise("sgd", self.grad.len(), caps))
+        let mut plan = elementwise("sgd", self.grad.len(), caps);
+        plan.constants.push(("CLIPPED", Constant::Flag(self.clip.is_some())));
+        Ok(plan)
     }
 }

@@ -4,7 +4,7 @@ use crate::autograd::Tape;
 use crate::config::Gamma;
 use crate::device::{Device, Tensor};
 use crate::method::pass::{Fit, Pass};
-use crate::method::{Observer, Phase, Samples, Solved, Task};
+use crate::method::{Moved, Observer, Phase, Samples, Solved, Task};
 use crate::model::fold::{self, Folded};
 use crate::model::head::{self, Statistics};
 use crate::model::network::{Behind, Drawn, Network, sampled};
@@ -70,6 +70,8 @@ pub struct Core {
     pub step: u32,
     /// The last solve.
     pub solved: Option<Solved>,
+    /// How far the noise of the last task moved features.
+    pub moved: Option<Moved>,
     pub(super) folded: Vec<Folded>,
     pub(super) fit_batch: usize,
     /// How a training batch is taken.
@@ -91,7 +93,7 @@ impl Core {
     /// [`Error::Config`] for a `fit_batch` of 0; allocation failures.
     pub fn new(network: Network, gamma: Gamma, fit_batch: usize, sample_seed: Option<u64>) -> Result<Self> {
         let device = network.device.clone();
-        let m = network.random.cols();
+        let m = network.m();
         if fit_batch == 0 {
             return Err(Error::Config("`fit_batch` must be at least 1, got 0".into()));
         }
@@ -102,6 +104,7 @@ impl Core {
             prototypes: Vec::new(),
             step: 0,
             solved: None,
+            moved: None,
             folded: Vec::new(),
             fit_batch,
             parts: Parts::default(),
@@ -154,18 +157,35 @@ impl Core {
         first: usize,
         fit: bool,
     ) -> Result<Option<Tensor>> {
-        let mut tape = Tape::new(self.device(), []);
-        let f = self.network.features(&mut tape, images, self.behind(first))?;
-        let p = if fit { Some(self.network.random_features(&mut tape, &f)?.value().clone()) } else { None };
-        self.network.add_features(f.value(), scale, prototype)?;
+        let (floor, f) = self.network.anchored(images, self.behind(first))?;
+        let p = if fit { Some(self.random_features(&f, floor.as_ref())?) } else { None };
+        self.network.add_features(&f, scale, prototype)?;
         Ok(p)
+    }
+
+    /// Features [B, d1] of images of a pass from image `first` on.
+    pub(super) fn features(&self, images: &Tensor, first: usize) -> Result<Tensor> {
+        let mut tape = Tape::new(self.device(), []);
+        Ok(self.network.features(&mut tape, images, self.behind(first))?.value().clone())
+    }
+
+    /// Random features [B, m] of features f [B, d1], beside those of the anchor, if there is one.
+    pub(super) fn random_features(&self, f: &Tensor, floor: Option<&Tensor>) -> Result<Tensor> {
+        let mut tape = Tape::new(self.device(), []);
+        let f = tape.var(f);
+        Ok(self.network.random_features(&mut tape, &f, floor)?.value().clone())
+    }
+
+    /// W^T times a number.
+    pub(super) fn scaled_weights(&self, factor: f64) -> Result<Tensor> {
+        if factor == 1.0 { Ok(self.weights.clone()) } else { head::scaled(self.device(), &self.weights, factor) }
     }
 
     /// Solves the statistics for the classifier.
     pub(super) async fn solve(&mut self, observer: &mut dyn Observer) -> Result<()> {
         let gamma = match self.gamma {
             Gamma::Value(gamma) => gamma,
-            Gamma::Auto => self.statistics.choose_gamma().await?,
+            Gamma::Auto => self.statistics.choose_gamma(self.solved.map(|s| s.gamma)).await?,
         };
         observer.begin(Phase::Analytic, &format!("solve, gamma {gamma}"), self.statistics.features());
         let solution = self.statistics.solve(self.device(), gamma, &mut |n| observer.advance(n)).await?;
@@ -180,11 +200,9 @@ impl Core {
     /// # Errors
     /// Device errors.
     pub fn scores(&self, images: &Tensor, first: usize) -> Result<Scores> {
-        let mut tape = Tape::new(self.device(), []);
-        let f = self.network.features(&mut tape, images, self.behind(first))?;
-        let p = self.network.random_features(&mut tape, &f)?;
-        let logits = head::logits(self.device(), p.value(), &self.weights)?;
-        Ok(Scores { features: f.value().clone(), logits })
+        let (floor, features) = self.network.anchored(images, self.behind(first))?;
+        let p = self.random_features(&features, floor.as_ref())?;
+        Ok(Scores { features, logits: head::logits(self.device(), &p, &self.weights)? })
     }
 
     /// All that was learned: the network, the statistics, the classifier, the prototypes.
@@ -200,6 +218,7 @@ impl Core {
         tree.put("prototypes", &[self.prototypes.len(), d1], &self.prototypes.concat());
         tree.set("step", &self.step)?;
         tree.set("solved", &self.solved.map(|s| (s.gamma, s.residual)))?;
+        tree.set("moved", &self.moved.map(|m| (m.drift, m.explained)))?;
         Ok(tree)
     }
 
@@ -208,7 +227,7 @@ impl Core {
     /// # Errors
     /// [`Error::Store`] where it does not fit the settings; device errors.
     pub(super) async fn restore(&mut self, mut tree: Tree) -> Result<()> {
-        let (device, m) = (self.device().clone(), self.network.random.cols());
+        let (device, m) = (self.device().clone(), self.network.m());
         self.network.restore(tree.prune("network"))?;
         let statistics = tree.prune("statistics");
         if !statistics.is_empty() {
@@ -224,6 +243,8 @@ impl Core {
         self.prototypes = prototypes.chunks(d1).map(<[f64]>::to_vec).collect();
         self.step = tree.get("step")?;
         self.solved = tree.get::<Option<(f64, f64)>>("solved")?.map(|(gamma, residual)| Solved { gamma, residual });
+        let moved = tree.find::<Option<(f64, Option<f64>)>>("moved")?.flatten();
+        self.moved = moved.map(|(drift, explained)| Moved { drift, explained });
         tree.finish()
     }
 }

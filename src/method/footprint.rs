@@ -17,6 +17,8 @@ pub struct Extent {
     /// Tasks learned in the end.
     pub tasks: usize,
     pub classes: usize,
+    /// Classes of the largest task.
+    pub task_classes: usize,
     /// Images of the largest training batch; 0 where nothing more is learned.
     pub batch: usize,
     /// Images of the longest pass.
@@ -29,7 +31,8 @@ impl Extent {
     /// The last task, of which nothing but its sizes counts.
     fn task(&self) -> Task {
         let schedule = vec![vec![0; self.batch]];
-        Task { index: self.tasks - 1, samples: self.samples.clone(), classes: self.classes, schedule }
+        let first_class = self.classes - self.task_classes;
+        Task { index: self.tasks - 1, samples: self.samples.clone(), first_class, classes: self.classes, schedule }
     }
 }
 
@@ -45,7 +48,7 @@ pub struct Footprint {
 }
 
 /// Sizes of parts: the whole, half of it, and so on.
-fn sizes(whole: usize) -> impl Iterator<Item = usize> {
+pub(super) fn sizes(whole: usize) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(whole), |&n| (n > 1).then(|| n.div_ceil(2)))
 }
 
@@ -56,7 +59,7 @@ fn ways(batch: usize, halves: bool) -> impl Iterator<Item = Parts> {
 }
 
 /// The first of `ways` that takes at most `limit` bytes, and what it takes.
-fn first_that_fits<T: Copy>(
+pub(super) fn first_that_fits<T: Copy>(
     ways: impl IntoIterator<Item = T>,
     limit: u64,
     what: &str,
@@ -84,7 +87,7 @@ fn first_that_fits<T: Copy>(
 impl Core {
     /// A copy with `modules`, on a device that plans as this one's and has nothing else on it.
     fn rehearsal(&self, classes: usize, modules: usize) -> Result<Self> {
-        let (planner, m) = (self.device().as_planner(), self.network.random.cols());
+        let (planner, m) = (self.device().as_planner(), self.network.m());
         let mut trial = Self::new(self.network.on(&planner), self.gamma, self.fit_batch, self.sample_seed)?;
         // Only their kind counts.
         trial.statistics =
@@ -103,7 +106,7 @@ impl Core {
         let prototype = planner.reals(&[trial.network.vit.architecture.sizes.dim])?;
         let images = extent.samples.stand_in(&planner, images)?;
         let held =
-            trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.random.cols()])?, extent.classes)?;
+            trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.m()])?, extent.classes)?;
         let p = trial.pass_batch(&images, &prototype, 1.0, 0, true)?;
         head::predicted(&planner, &trial.scores(&images, 0)?.logits)?;
         drop(held);
@@ -132,7 +135,7 @@ impl Core {
 impl<P: Procedure> Min<P> {
     /// See [`Learner::fit_memory`](crate::method::Learner::fit_memory).
     pub(super) fn fit(&mut self, extent: &Extent, limit: u64) -> Result<Footprint> {
-        let trains = extent.batch > 0 && self.procedure().ops(0).contains(&Op::Train);
+        let trains = extent.batch > 0 && self.procedure().ops(0).iter().any(|op| matches!(op, Op::Train(_)));
         let modules = if self.procedure().ops(0).contains(&Op::Expand) { extent.tasks } else { 0 };
         let mut bytes = self.core().network.bytes();
         if trains {
@@ -167,7 +170,7 @@ impl<P: Procedure> Min<P> {
     /// Bytes of a training step beside the network and with the statistics. The first task may train other parameters than
     /// the last.
     fn training_bytes(&self, extent: &Extent, parts: Parts) -> Result<u64> {
-        let (mut most, m) = (0, self.core().network.random.cols());
+        let (mut most, m) = (0, self.core().network.m());
         for modules in [0, extent.tasks - 1] {
             let mut trial = self.core().rehearsal(extent.classes, modules)?;
             trial.parts = parts;

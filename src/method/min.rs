@@ -1,12 +1,18 @@
 //! MiN as a learner: a task is a list of operations, which a profile makes and one place carries out.
 
+mod advance;
+mod state;
+
+use std::ops::Range;
+
 use crate::device::Tensor;
+use crate::method::features::{FeaturePass, Features};
 use crate::method::pass::{Fit, Pass};
 use crate::method::training::{Run, Training};
-use crate::method::{Core, Extent, Footprint, Init, Learner, Observer, Over, Phase, Point, Solved, Step, Task, Work};
+use crate::method::{Core, Extent, Footprint, Init, Learner, Moved, Observer, Over, Phase, Solved, Step, Task, Work};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
-use crate::model::noise::Noise;
+use crate::model::noise::{Layer, MixtureSource, Noise};
 use crate::model::vit::Vit;
 use crate::store::Tree;
 use crate::{Error, Result};
@@ -21,8 +27,36 @@ pub enum Prototype {
     Newest,
 }
 
-/// One operation of a task.
+/// What is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// The backbone's adaptation to the first task.
+    Backbone,
+    /// The newest module.
+    Noise,
+}
+
+/// Which images of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Share {
+    All,
+    /// Those that are not held out to calibrate by, of the seed of a run.
+    Rest { seed: u64 },
+}
+
+/// Features that are kept while a task is learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Of the untouched backbone, of images in so many quarter turns.
+    Floor { turns: usize },
+    /// Of the network before the noise is trained.
+    Before,
+    /// And after.
+    After,
+}
+
+/// One operation of a task.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// Keeps the statistics as they are.
     Keep,
@@ -40,9 +74,27 @@ pub enum Op {
     },
     /// Adds a module.
     Expand,
-    Train,
+    Train(Lesson),
     /// Folds the noise layers for inference.
     Fold,
+    /// Measures the scale of every block, by the first images of the task.
+    Scale,
+    /// A pass that keeps features.
+    Features(Keep),
+    /// Adds the random features of the newest features that are kept to the statistics.
+    Fit(Share),
+    /// Chooses the scale of the analytic logits by the images that are held out, with the statistics of the others and the
+    /// gamma of the last solve.
+    Calibrate { seed: u64 },
+    /// Carries the statistics of earlier tasks over to the new features, with a ridge relative to their mean square.
+    Compensate { ridge: f64 },
+}
+
+impl Op {
+    /// Whether it is a good moment to save after it.
+    fn is_stage(self) -> bool {
+        matches!(self, Self::Solve { .. } | Self::Train(_) | Self::Features(_))
+    }
 }
 
 /// What makes a profile of MiN.
@@ -56,11 +108,14 @@ pub trait Procedure: std::fmt::Debug {
     /// # Errors
     /// Allocation failures.
     fn expand(&self, core: &mut Core, init: &mut Init, observer: &mut dyn Observer) -> Result<()>;
-    /// The training of the newest module beside an auxiliary classifier `aux` [classes, m].
+    /// A training beside an auxiliary classifier `aux` [classes, m], of which those of the task are `classes`; `scale` is that
+    /// of the analytic logits.
     ///
     /// # Errors
     /// Allocation failures.
-    fn training(&self, core: &Core, aux: Tensor) -> Result<Training>;
+    fn training(&self, core: &Core, lesson: Lesson, classes: Range<usize>, scale: f64, aux: Tensor) -> Result<Training>;
+    /// Epochs of all training of a task.
+    fn epochs(&self, task: usize, lesson: Lesson) -> usize;
     /// Plans the training steps of a task on a copy of the core, for their memory and their pipelines.
     ///
     /// # Errors
@@ -84,11 +139,19 @@ struct Active {
     at: usize,
     under_way: UnderWay,
     kept: Option<Statistics>,
+    floor: Option<Features>,
+    before: Option<Features>,
+    after: Option<Features>,
+    /// Of the analytic logits.
+    scale: f64,
 }
 
 enum UnderWay {
     Nothing,
     Pass(Pass),
+    Features(FeaturePass),
+    /// Images whose random features are in the statistics.
+    Fit(usize),
     Training(Box<Run>),
 }
 
@@ -117,72 +180,34 @@ impl<P: Procedure> Min<P> {
         &mut self.core
     }
 
-    /// The training of operation [`Op::Train`], at its beginning.
-    fn training(&self, task: &Task) -> Result<Run> {
-        let aux = self.core.device().zeros(&[task.classes, self.core.network.random.cols()])?;
-        Run::new(self.core.device(), self.procedure.training(&self.core, aux)?)
+    /// The training of operation [`Op::Train`], at its beginning, with the part of the schedule that is its.
+    fn training(&self, active: &Active, lesson: Lesson) -> Result<Run> {
+        let (core, task) = (&self.core, &active.task);
+        let aux = core.device().zeros(&[task.classes, core.network.m()])?;
+        let classes = task.first_class..task.classes;
+        let training = self.procedure.training(core, lesson, classes, active.scale, aux)?;
+        Run::new(core.device(), training, self.lesson(task, lesson))
     }
 
-    /// Carries on with the operation under way; true where it is over.
-    async fn advance(&mut self, active: &mut Active, observer: &mut dyn Observer) -> Result<bool> {
-        let (core, task) = (&mut self.core, &active.task);
-        match active.ops[active.at] {
-            Op::Keep => active.kept = Some(core.statistics.fork().await?),
-            Op::Return => {
-                let kept = active.kept.take();
-                core.statistics = kept.ok_or_else(|| Error::Unsupported("no statistics were kept".into()))?;
-            }
-            Op::Pass { what, fit, epoch, prototype } => {
-                if let UnderWay::Nothing = active.under_way {
-                    active.under_way = UnderWay::Pass(Pass::new(core, what, fit, epoch)?);
-                }
-                let UnderWay::Pass(pass) = &mut active.under_way else { unreachable!("a pass is under way") };
-                let Some(found) = pass.step(core, &task.samples, observer).await? else { return Ok(false) };
-                match prototype {
-                    Prototype::Unused => {}
-                    Prototype::New => {
-                        observer.inspect(Point::PrototypeBefore(&found))?;
-                        core.prototypes.push(found);
-                    }
-                    Prototype::Newest => {
-                        core.prototypes.pop();
-                        core.prototypes.push(found);
-                    }
-                }
-            }
-            Op::Solve { first } => {
-                core.solve(observer).await?;
-                if first {
-                    observer.inspect(Point::StepOne(&core.weights))?;
-                }
-            }
-            Op::Expand => self.procedure.expand(core, &mut self.init, observer)?,
-            Op::Train => {
-                if let UnderWay::Nothing = active.under_way {
-                    active.under_way = UnderWay::Training(Box::new(self.training(task)?));
-                }
-                let UnderWay::Training(run) = &mut active.under_way else { unreachable!("training is under way") };
-                if !run.step(&mut self.core, task, observer).await? {
-                    return Ok(false);
-                }
-            }
-            Op::Fold => core.refold(P::FOLDED).await?,
-        }
-        active.under_way = UnderWay::Nothing;
-        Ok(true)
+    /// The batches of a training among those of the task.
+    fn lesson(&self, task: &Task, lesson: Lesson) -> Range<usize> {
+        let [first, second] = [Lesson::Backbone, Lesson::Noise].map(|lesson| self.procedure.epochs(task.index, lesson));
+        let batches = task.schedule.len();
+        let split = batches * first / (first + second).max(1);
+        if lesson == Lesson::Backbone { 0..split } else { split..batches }
     }
 
     async fn take_step(&mut self, observer: &mut dyn Observer) -> Result<Step> {
         let mut active = self.active.take().ok_or_else(|| Error::Unsupported("there is no task to learn".into()))?;
         let op = active.ops[active.at];
-        let phase = if op == Op::Train { Phase::Noise } else { Phase::Analytic };
+        let phase = if matches!(op, Op::Train(_)) { Phase::Noise } else { Phase::Analytic };
         if self.advance(&mut active, observer).await? {
             active.at += 1;
             if active.at == active.ops.len() {
                 return Ok(Step { phase, over: Over::Task });
             }
         }
-        let stage = matches!(op, Op::Solve { .. } | Op::Train) && matches!(active.under_way, UnderWay::Nothing);
+        let stage = op.is_stage() && matches!(active.under_way, UnderWay::Nothing);
         self.active = Some(active);
         Ok(Step { phase, over: if stage { Over::Stage } else { Over::Nothing } })
     }
@@ -191,68 +216,8 @@ impl<P: Procedure> Min<P> {
         task.check()?;
         self.core.statistics.widen(task.classes)?;
         let ops = self.procedure.ops(task.index);
-        Ok(Active { task, ops, at: 0, under_way: UnderWay::Nothing, kept: None })
-    }
-
-    async fn saved(&self) -> Result<Tree> {
-        let mut tree = Tree::new();
-        tree.graft("core", self.core.state().await?);
-        let Some(active) = &self.active else { return Ok(tree) };
-        let mut task = Tree::new();
-        task.set("operation", &active.at)?;
-        if let Some(kept) = &active.kept {
-            task.graft("kept", kept.state().await?);
-        }
-        match &active.under_way {
-            UnderWay::Nothing => {}
-            UnderWay::Pass(pass) => task.graft("pass", pass.state(&self.core).await?),
-            UnderWay::Training(run) => task.graft("training", run.state(&self.core).await?),
-        }
-        tree.graft("task", task);
-        Ok(tree)
-    }
-
-    async fn restored(&mut self, mut tree: Tree, task: Option<Task>) -> Result<()> {
-        self.core.restore(tree.prune("core")).await?;
-        if self.core.network.noise.modules > 0 {
-            self.core.refold(P::FOLDED).await?;
-        }
-        let mut inner = tree.prune("task");
-        tree.finish()?;
-        let Some(task) = task else {
-            self.active = None;
-            return inner.finish();
-        };
-        let mut active = self.activate(task)?;
-        active.at = inner.get("operation")?;
-        let Some(&op) = active.ops.get(active.at) else {
-            return Err(inner.error("its task has fewer operations than it says are done"));
-        };
-        let kept = inner.prune("kept");
-        if !kept.is_empty() {
-            let mut statistics = self.core.statistics.like()?;
-            statistics.restore(self.core.device(), kept).await?;
-            active.kept = Some(statistics);
-        }
-        let (pass, training) = (inner.prune("pass"), inner.prune("training"));
-        match op {
-            Op::Pass { what, fit, epoch, .. } if !pass.is_empty() => {
-                let mut started = Pass::new(&self.core, what, fit, epoch)?;
-                started.restore(&self.core, &active.task.samples, pass)?;
-                active.under_way = UnderWay::Pass(started);
-            }
-            Op::Train if !training.is_empty() => {
-                let mut run = self.training(&active.task)?;
-                run.restore(&self.core, &active.task, training)?;
-                active.under_way = UnderWay::Training(Box::new(run));
-            }
-            _ => {
-                pass.finish()?;
-                training.finish()?;
-            }
-        }
-        self.active = Some(active);
-        inner.finish()
+        let (floor, before, after) = (None, None, None);
+        Ok(Active { task, ops, at: 0, under_way: UnderWay::Nothing, kept: None, floor, before, after, scale: 1.0 })
     }
 }
 
@@ -282,8 +247,31 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         Ok(self.core.scores(images, first)?.logits)
     }
 
+    fn epochs(&self, task: usize) -> usize {
+        [Lesson::Backbone, Lesson::Noise].map(|lesson| self.procedure.epochs(task, lesson)).iter().sum()
+    }
+
     fn solved(&self) -> Option<Solved> {
         self.core.solved
+    }
+
+    fn moved(&self) -> Option<Moved> {
+        self.core.moved
+    }
+
+    fn trained(&self) -> u64 {
+        let (network, noise) = (&self.core.network, &self.core.network.noise);
+        let layout = &noise.layout;
+        let module = 2 * layout.layers * layout.d2 * (layout.d2 + 1);
+        let of_layer = |layer: &Layer| match &layer.mixture {
+            Some(MixtureSource::Logits(a)) => noise.modules * module + a.len(),
+            _ => noise.modules * module,
+        };
+        let modules: usize = noise.adapted().map(|(_, layer)| of_layer(layer)).sum();
+        // LayerNorms are trained with branches alone.
+        let adapts = noise.layers.iter().any(|layer| layer.branch.is_some());
+        let adapted: usize = if adapts { network.adaptation().iter().map(|part| part.len).sum() } else { 0 };
+        (modules + adapted) as u64
     }
 
     fn fingerprint(&self, images: String) -> Work<'_, Fingerprint> {

@@ -1,13 +1,25 @@
-//! Class-incremental methods behind one trait: MiN in its two profiles.
+//! Class-incremental methods behind one trait: MiN in its three profiles, and the rivals, one file each.
 
+mod acil;
+mod calibrate;
 mod core;
+mod dsal;
+mod features;
+mod fecam;
 mod footprint;
+mod frozen;
 mod min;
+mod ncm;
 mod official;
 mod paper;
 mod pass;
 mod predict;
+pub mod random;
+mod ranpac;
+mod ridge;
+mod robust;
 mod samples;
+mod simplecil;
 mod training;
 
 use std::pin::Pin;
@@ -20,13 +32,21 @@ use crate::store::Tree;
 use crate::{Error, Result};
 
 pub use self::core::{CLASSIFIER, Core, Init, Parts, STATISTICS, Scores, classifier_state};
+pub(crate) use acil::Acil;
+pub(crate) use dsal::DsAl;
+pub(crate) use fecam::FeCam;
 pub use footprint::{Extent, Footprint};
-pub use min::{Min, Op, Procedure, Prototype};
+pub(crate) use frozen::{Frozen, HEAD, HEAD_STATISTICS, Head};
+pub use min::{Keep, Lesson, Min, Op, Procedure, Prototype, Share};
+pub(crate) use ncm::Ncm;
 pub use official::Official;
 pub use paper::{Paper, Settings};
 pub use pass::Fit;
 pub use predict::{logits, predict};
+pub(crate) use ranpac::RanPac;
+pub use robust::Robust;
 pub use samples::{Batch, Pixels, Raw, Samples, Stream};
+pub(crate) use simplecil::SimpleCil;
 pub use training::{Main, Training};
 
 /// What an object-safe trait gives in place of an `async fn`.
@@ -38,6 +58,8 @@ pub struct Task {
     /// How many tasks came before.
     pub index: usize,
     pub samples: Samples,
+    /// Classes known before.
+    pub first_class: usize,
     /// Classes known once this task is learned.
     pub classes: usize,
     /// Batches of all training steps, as indices into `samples`.
@@ -46,7 +68,7 @@ pub struct Task {
 
 impl Task {
     /// # Errors
-    /// [`Error::Shape`] where there is no image, a label is not below the number of classes, or a batch is empty or names an
+    /// [`Error::Shape`] where there is no image, a label is not one of the task's classes, or a batch is empty or names an
     /// image that is not there.
     fn check(&self) -> Result<()> {
         let refuse = |arg, expected: String, got: String| Err(Error::Shape { op: "task", arg, expected, got });
@@ -54,8 +76,9 @@ impl Task {
         if n == 0 || self.samples.shape().contains(&0) {
             return refuse("samples", "not empty".into(), format!("{n} images of {:?}", self.samples.shape()));
         }
-        if let Some(y) = self.samples.labels.iter().find(|&&y| y as usize >= self.classes) {
-            return refuse("labels", format!("below {}", self.classes), y.to_string());
+        let classes = self.first_class..self.classes;
+        if let Some(y) = self.samples.labels.iter().find(|&&y| !classes.contains(&(y as usize))) {
+            return refuse("labels", format!("in {classes:?}"), y.to_string());
         }
         let whole = |batch: &&Vec<usize>| !batch.is_empty() && batch.iter().all(|&i| i < n);
         match self.schedule.iter().find(|batch| !whole(batch)) {
@@ -85,6 +108,10 @@ pub enum Point<'a> {
     FirstGradients { core: &'a Core, gradients: &'a Gradients, aux: &'a Tensor },
     /// Losses of all training steps.
     Losses(&'a [f64]),
+    /// Of a class in float64, [d, d] each: its covariance, and its correlations after shrinkage.
+    Spread { covariance: &'a [f64], correlation: &'a [f64] },
+    /// Loss of every ridge that is tried, the smallest ridge first.
+    RidgeLosses(&'a [f64]),
 }
 
 /// Receives progress and intermediate results.
@@ -127,6 +154,16 @@ pub struct Solved {
     pub residual: f64,
 }
 
+/// How far the training of a task moved the features of its images.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moved {
+    /// `|f_after - f_before|_F / |f_before|_F`.
+    pub drift: f64,
+    /// Share of the squared change of random features that the map which compensates old statistics foretells of images that
+    /// it was not fitted to; nothing where it is not asked for.
+    pub explained: Option<f64>,
+}
+
 /// A class-incremental learner. It learns a task in small steps, so that between any two of them its state can be saved, to
 /// go on from there in another process with the same bits on the same device.
 pub trait Learner: std::fmt::Debug {
@@ -141,6 +178,9 @@ pub trait Learner: std::fmt::Debug {
     /// # Errors
     /// [`Error::Limit`] where not even the smallest parts do.
     fn fit_memory(&mut self, extent: &Extent, limit: u64) -> Result<Footprint>;
+
+    /// Epochs of training of a task, for which its schedule has batches.
+    fn epochs(&self, task: usize) -> usize;
 
     /// Begins the next task.
     ///
@@ -175,6 +215,14 @@ pub trait Learner: std::fmt::Debug {
 
     /// The last solve, if there was one.
     fn solved(&self) -> Option<Solved>;
+
+    /// How far the last task moved features, where that is known.
+    fn moved(&self) -> Option<Moved>;
+
+    /// Numbers that gradients changed so far and that are kept; none where nothing is trained.
+    fn trained(&self) -> u64 {
+        0
+    }
 
     /// What makes the features that its classifier stands on; `images` says how images are seen.
     fn fingerprint(&self, images: String) -> Work<'_, Fingerprint>;

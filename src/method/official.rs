@@ -1,9 +1,11 @@
 //! MiN, profile `official` (SPEC section 6): the authors' public code, step for step.
 
+use std::ops::Range;
+
 use crate::Result;
 use crate::device::Tensor;
 use crate::method::core::cosine;
-use crate::method::min::{Op, Procedure, Prototype};
+use crate::method::min::{Lesson, Op, Procedure, Prototype};
 use crate::method::pass::Fit;
 use crate::method::training::{Main, Training};
 use crate::method::{Core, Init, Observer, Task};
@@ -18,6 +20,8 @@ const FIT_EPOCH: u32 = 1 << 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Official {
     pub rule: Rule,
+    /// Epochs of the first task, and of a later one.
+    pub epochs: [usize; 2],
     /// Analytic passes over (augmented) training data.
     pub fit_epochs: usize,
 }
@@ -40,7 +44,7 @@ impl Procedure for Official {
             ops.extend(&changed);
             ops.push(Op::Solve { first: true });
         }
-        ops.extend([Op::Expand, Op::Fold, prototype(Prototype::New), Op::Train, Op::Fold]);
+        ops.extend([Op::Expand, Op::Fold, prototype(Prototype::New), Op::Train(Lesson::Noise), Op::Fold]);
         ops.push(prototype(Prototype::Newest));
         if task == 0 {
             ops.extend(&changed);
@@ -68,9 +72,13 @@ impl Procedure for Official {
         core.network.noise.set_mixture(&omega, false)
     }
 
+    fn epochs(&self, task: usize, lesson: Lesson) -> usize {
+        if lesson == Lesson::Noise { self.epochs[task.min(1)] } else { 0 }
+    }
+
     /// Task 0 trains the auxiliary head with bias, the linear branches and all LayerNorms; later tasks the head and the
     /// newest module.
-    fn training(&self, core: &Core, aux: Tensor) -> Result<Training> {
+    fn training(&self, core: &Core, _: Lesson, _: Range<usize>, scale: f64, aux: Tensor) -> Result<Training> {
         let noise = &core.network.noise;
         let mut parameters = vec![Parameter::whole("aux", &aux)];
         let first = noise.modules == 1;
@@ -79,12 +87,7 @@ impl Procedure for Official {
             let bias = core.device().zeros(&[aux.rows()])?;
             parameters.push(Parameter::whole("aux.bias", &bias));
             aux_bias = Some(bias);
-            for (j, branch) in noise.layers.iter().enumerate().filter_map(|(j, l)| Some((j, l.branch.as_ref()?))) {
-                parameters.push(Parameter::whole(&format!("layers.{j}.branch.weight"), &branch.weight));
-                parameters.push(Parameter::whole(&format!("layers.{j}.branch.bias"), &branch.bias));
-            }
-            let norms = core.network.vit.norm_parameters();
-            parameters.extend(norms.into_iter().map(|(name, tensor)| Parameter::whole(&name, tensor)));
+            parameters.extend(core.network.adaptation());
         } else {
             let row = noise.layout.len();
             let newest = |(j, l): (usize, &crate::model::noise::Layer)| {
@@ -93,7 +96,17 @@ impl Procedure for Official {
             parameters.extend(noise.layers.iter().enumerate().map(newest));
         }
         let main = if first { Main::Absent } else { Main::Detached };
-        Ok(Training { parameters, aux, aux_bias, main, noise: plain, rule: self.rule, seed: 0 })
+        Ok(Training {
+            parameters,
+            aux,
+            aux_bias,
+            main,
+            classifier: core.scaled_weights(scale)?,
+            turned: None,
+            noise: plain,
+            rule: self.rule,
+            seed: 0,
+        })
     }
 
     fn plan(&self, core: &mut Core, task: &Task) -> Result<()> {
@@ -103,8 +116,8 @@ impl Procedure for Official {
             core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
             let omega = vec![1.0; core.network.noise.modules];
             core.network.noise.set_mixture(&omega, false)?;
-            let aux = core.device().zeros(&[task.classes, core.network.random.cols()])?;
-            self.training(core, aux)?.plan(core, task)?;
+            let aux = core.device().zeros(&[task.classes, core.network.m()])?;
+            self.training(core, Lesson::Noise, task.first_class..task.classes, 1.0, aux)?.plan(core, task)?;
         }
         Ok(())
     }

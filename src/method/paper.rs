@@ -1,10 +1,12 @@
 //! MiN, profile `paper` (SPEC section 5): analytic fit, noise expansion and mixture, analytic fit again.
 
+use std::ops::Range;
+
 use crate::Result;
 use crate::config::{Mixture, Pipeline, Refit};
 use crate::device::Tensor;
 use crate::method::core::cosine;
-use crate::method::min::{Op, Procedure, Prototype};
+use crate::method::min::{Lesson, Op, Procedure, Prototype};
 use crate::method::pass::Fit;
 use crate::method::training::{Main, Training};
 use crate::method::{Core, Init, Observer, Point, Task};
@@ -23,6 +25,8 @@ pub struct Settings {
     pub grad_through_analytic: bool,
     pub temperature: f64,
     pub rule: Rule,
+    /// Epochs of the first task, and of a later one.
+    pub epochs: [usize; 2],
     pub seed: u64,
 }
 
@@ -51,7 +55,7 @@ impl Procedure for Paper {
                 }
             }
         };
-        [&first[..], &[Op::Expand, Op::Train, Op::Fold], &refit(again, Prototype::Newest)].concat()
+        [&first[..], &[Op::Expand, Op::Train(Lesson::Noise), Op::Fold], &refit(again, Prototype::Newest)].concat()
     }
 
     fn expand(&self, core: &mut Core, init: &mut Init, observer: &mut dyn Observer) -> Result<()> {
@@ -69,12 +73,16 @@ impl Procedure for Paper {
         }
     }
 
+    fn epochs(&self, task: usize, lesson: Lesson) -> usize {
+        if lesson == Lesson::Noise && self.0.noise { self.0.epochs[task.min(1)] } else { 0 }
+    }
+
     /// Module t and the mixture weights.
-    fn training(&self, core: &Core, aux: Tensor) -> Result<Training> {
+    fn training(&self, core: &Core, _: Lesson, _: Range<usize>, scale: f64, aux: Tensor) -> Result<Training> {
         let (s, noise) = (&self.0, &core.network.noise);
         let row = noise.layout.len();
         let mut parameters = vec![Parameter::whole("aux", &aux)];
-        for (j, layer) in noise.layers.iter().enumerate() {
+        for (j, layer) in noise.adapted() {
             parameters.push(Parameter::part(&format!("layers.{j}.phi"), &layer.phi, (noise.modules - 1) * row, row));
             if let Some(MixtureSource::Logits(a)) = &layer.mixture {
                 parameters.push(Parameter::whole(&format!("layers.{j}.mixture"), a));
@@ -85,18 +93,35 @@ impl Procedure for Paper {
             (Pipeline::ThreeStep, true) => Main::Through,
             (Pipeline::ThreeStep, false) => Main::Detached,
         };
-        Ok(Training { parameters, aux, aux_bias: None, main, noise: sampled, rule: s.rule, seed: s.seed })
+        Ok(Training {
+            parameters,
+            aux,
+            aux_bias: None,
+            main,
+            classifier: core.scaled_weights(scale)?,
+            turned: None,
+            noise: sampled,
+            rule: s.rule,
+            seed: s.seed,
+        })
     }
 
     fn plan(&self, core: &mut Core, task: &Task) -> Result<()> {
         if !self.0.noise {
             return Ok(());
         }
-        let row = core.network.noise.layout.len();
-        core.network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-        let omega = vec![1.0; core.network.noise.modules];
-        core.network.noise.set_mixture(&omega, self.0.mixing == Mixture::Learned)?;
-        let aux = core.device().zeros(&[task.classes, core.network.random.cols()])?;
-        self.training(core, aux)?.plan(core, task)
+        self.rehearse_module(core)?;
+        let aux = core.device().zeros(&[task.classes, core.network.m()])?;
+        self.training(core, Lesson::Noise, task.first_class..task.classes, 1.0, aux)?.plan(core, task)
+    }
+}
+
+impl Paper {
+    /// Adds a module with nothing in particular in it, to plan with.
+    pub(super) fn rehearse_module(&self, core: &mut Core) -> Result<()> {
+        let noise = &mut core.network.noise;
+        let row = noise.layout.len();
+        noise.add_module(|_| Ok(vec![0.0; row]))?;
+        noise.set_mixture(&vec![1.0; noise.modules], self.0.mixing == Mixture::Learned)
     }
 }

@@ -2,11 +2,14 @@
 
 use std::ops::Range;
 
-use crate::autograd::{Gradients, Linear, Loss, Tape};
+use crate::autograd::{Gradients, Linear, Loss, Tape, Var};
 use crate::device::{DType, Device, Tensor};
+use crate::method::features::Features;
+use crate::method::random::turns;
 use crate::method::{Batch, Core, Observer, Phase, Point, Stream, Task};
 use crate::model::network::{Behind, Drawn};
 use crate::model::noise::Noise;
+use crate::model::pixels;
 use crate::model::optimizer::{Optimizer, Parameter, Rule};
 use crate::model::state::{overwrite, put};
 use crate::store::Tree;
@@ -25,6 +28,15 @@ pub enum Main {
     Through,
 }
 
+/// The pretext task beside the classes: by how many quarters an image of which class is turned.
+#[derive(Clone, Debug)]
+pub struct Turned {
+    /// Wr^T [4 c, m] for the c classes of the task, thrown away afterwards.
+    pub head: Tensor,
+    /// The first of them.
+    pub first_class: usize,
+}
+
 /// The set-up of one training run.
 pub struct Training {
     pub parameters: Vec<Parameter>,
@@ -32,29 +44,54 @@ pub struct Training {
     pub aux: Tensor,
     pub aux_bias: Option<Tensor>,
     pub main: Main,
+    /// W^T [classes, m] of the analytic classifier, times the scale of its logits.
+    pub classifier: Tensor,
+    pub turned: Option<Turned>,
     pub noise: fn(Drawn, u32) -> Noise,
     pub rule: Rule,
     pub seed: u64,
 }
 
+/// Some images of a batch on the device.
+struct Seen {
+    images: Tensor,
+    labels: Tensor,
+    /// Features of the untouched backbone, where the network is anchored to them.
+    floor: Option<Tensor>,
+}
+
+/// The same images as they are, and turned where that is to be told.
+struct Given {
+    plain: Seen,
+    turned: Option<Seen>,
+}
+
 impl Training {
-    /// Loss of one batch into `loss[slot]`, and the gradients, part by part: `upload` brings images and labels of a range of it.
+    /// Forward passes of a step.
+    fn passes(&self) -> u32 {
+        1 + u32::from(self.turned.is_some())
+    }
+
+    /// Loss of one batch into `loss[slot]`, and the gradients, part by part: `give` brings a range of it.
     fn gradients(
         &self,
         core: &Core,
         batch: usize,
-        upload: impl Fn(Range<usize>) -> Result<(Tensor, Tensor)>,
+        give: impl Fn(Range<usize>) -> Result<Given>,
         step: u32,
         (loss, slot): (&Tensor, usize),
     ) -> Result<Gradients> {
         let mut gradients = Gradients::default();
         let size = core.parts.images.min(batch).max(1);
         for start in (0..batch).step_by(size) {
-            let (images, labels) = upload(start..batch.min(start + size))?;
+            let given = give(start..batch.min(start + size))?;
             let first_row = (start * core.network.vit.architecture.tokens()) as u32;
-            let drawn = Drawn { seed: self.seed, step, first_row };
-            let loss = Loss { accumulate: start > 0, ..Loss::new(loss, slot, batch) };
-            gradients = self.part(core, (&images, &labels), drawn, loss, gradients)?;
+            let drawn = |pass| Drawn { seed: self.seed, step: step + pass, first_row };
+            let to = |accumulate| Loss { accumulate, ..Loss::new(loss, slot, batch) };
+            gradients = self.part(core, &given.plain, None, drawn(0), to(start > 0), gradients)?;
+            if let (Some(seen), Some(turned)) = (&given.turned, &self.turned) {
+                gradients = self.part(core, seen, Some(turned), drawn(1), to(true), gradients)?;
+            }
             core.device().flush()?;
         }
         Ok(gradients)
@@ -64,7 +101,8 @@ impl Training {
     fn part(
         &self,
         core: &Core,
-        (images, labels): (&Tensor, &Tensor),
+        seen: &Seen,
+        turned: Option<&Turned>,
         drawn: Drawn,
         loss: Loss<'_>,
         earlier: Gradients,
@@ -72,36 +110,59 @@ impl Training {
         let tracked = self.parameters.iter().map(|p| &p.tensor);
         let mut tape = Tape::new(core.device(), tracked).with_halves(core.parts.halves);
         let behind = Behind::Layers { noise: self.noise, drawn, recompute: core.parts.recompute };
-        let f = core.network.features(&mut tape, images, behind)?;
-        let p = core.network.random_features(&mut tape, &f)?;
+        let f = core.network.features(&mut tape, &seen.images, behind)?;
+        let p = core.network.random_features(&mut tape, &f, seen.floor.as_ref())?;
+        let logits = match turned {
+            Some(turned) => {
+                let head = tape.var(&turned.head);
+                tape.linear(&p, Linear { transposed: true, ..Linear::new(&head) })?
+            }
+            None => self.logits(&mut tape, &p)?,
+        };
+        let root = tape.cross_entropy(&logits, &seen.labels, loss)?;
+        tape.backward_onto(&root, earlier)
+    }
+
+    /// `s p W + p W_aux + b`.
+    fn logits(&self, tape: &mut Tape, p: &Var) -> Result<Var> {
         let main = match self.main {
             Main::Absent => None,
             kind => {
-                let w = tape.var(&core.weights);
+                let w = tape.var(&self.classifier);
                 let p = if kind == Main::Through { p.clone() } else { p.detach() };
                 Some(tape.linear(&p, Linear { transposed: true, ..Linear::new(&w) })?)
             }
         };
         let (aux, bias) = (tape.var(&self.aux), self.aux_bias.as_ref().map(|b| tape.var(b)));
         let op = Linear { transposed: true, bias: bias.as_ref(), residual: main.as_ref(), ..Linear::new(&aux) };
-        let logits = tape.linear(&p, op)?;
-        let root = tape.cross_entropy(&logits, labels, loss)?;
-        tape.backward_onto(&root, earlier)
+        tape.linear(p, op)
     }
 
     /// Plans one step on a batch of each size that the schedule has, and its update.
     pub fn plan(&self, core: &Core, task: &Task) -> Result<()> {
+        let device = core.device();
         let mut sizes: Vec<usize> = task.schedule.iter().map(Vec::len).collect();
         sizes.sort_unstable();
         sizes.dedup();
-        let loss = core.device().zeros(&[LOSS_READS])?;
-        let mut optimizer = Optimizer::new(core.device(), self.rule, self.parameters.clone())?;
+        let loss = device.zeros(&[LOSS_READS])?;
+        let mut optimizer = Optimizer::new(device, self.rule, self.parameters.clone())?;
         for size in sizes {
-            let upload = |range: Range<usize>| {
-                let images = task.samples.stand_in(core.device(), range.len())?;
-                Ok((images, core.device().empty(&[range.len()], DType::U32)?))
+            let give = |range: Range<usize>| {
+                let n = range.len();
+                let seen = |images: Tensor| {
+                    let labels = device.empty(&[n], DType::U32)?;
+                    let d1 = core.network.vit.architecture.sizes.dim;
+                    let floor = core.network.anchor.as_ref().map(|_| device.reals(&[n, d1])).transpose()?;
+                    Ok::<_, Error>(Seen { images, labels, floor })
+                };
+                let plain = seen(task.samples.stand_in(device, n)?)?;
+                let turned = match &self.turned {
+                    None => None,
+                    Some(_) => Some(seen(pixels::turned(device, &plain.images, &device.empty(&[n], DType::U32)?)?)?),
+                };
+                Ok(Given { plain, turned })
             };
-            optimizer.step(&self.gradients(core, size, upload, 0, (&loss, 0))?)?;
+            optimizer.step(&self.gradients(core, size, give, 0, (&loss, 0))?, 1.0)?;
         }
         Ok(())
     }
@@ -110,6 +171,8 @@ impl Training {
 /// A training that steps batch by batch.
 pub(super) struct Run {
     training: Training,
+    /// Its part of the batches of the task.
+    lesson: Range<usize>,
     optimizer: Optimizer,
     /// Losses that are not yet read.
     loss: Tensor,
@@ -127,19 +190,27 @@ pub(super) struct Run {
 impl Run {
     /// # Errors
     /// Allocation failures.
-    pub fn new(device: &Device, training: Training) -> Result<Self> {
+    pub fn new(device: &Device, training: Training, lesson: Range<usize>) -> Result<Self> {
         let optimizer = Optimizer::new(device, training.rule, training.parameters.clone())?;
         let loss = device.zeros(&[LOSS_READS])?;
-        Ok(Self { training, optimizer, loss, losses: Vec::new(), done: 0, seen: 0, epoch_start: 0, stream: None })
+        let losses = Vec::new();
+        Ok(Self { training, lesson, optimizer, loss, losses, done: 0, seen: 0, epoch_start: 0, stream: None })
     }
 
     /// One training step, one forward pass; true after the last.
     ///
     /// # Errors
     /// Device errors, those of whoever brings the images.
-    pub async fn step(&mut self, core: &mut Core, task: &Task, observer: &mut dyn Observer) -> Result<bool> {
+    pub async fn step(
+        &mut self,
+        core: &mut Core,
+        task: &Task,
+        floor: Option<&Features>,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
         let (device, n) = (core.device().clone(), task.samples.len());
-        let Some(idx) = task.schedule.get(self.done) else {
+        let schedule = &task.schedule[self.lesson.clone()];
+        let Some(idx) = schedule.get(self.done) else {
             observer.inspect(Point::Losses(&self.losses))?;
             return Ok(true);
         };
@@ -149,27 +220,47 @@ impl Run {
             observer.advance(self.seen % n);
         }
         if resumed {
-            self.stream = Some(task.samples.stream(batches(task).split_off(self.done))?);
+            self.stream = Some(task.samples.stream(batches(schedule, n).split_off(self.done))?);
         }
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the task".into()))??;
         let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
-        let part = |range: Range<usize>| {
-            let images = task.samples.upload(&device, &pixels, range.clone())?;
-            Ok((images, device.upload_u32(&labels[range.clone()], &[range.len()])?))
+        let turns = turns(self.training.seed, core.step, idx.len());
+        let give = |range: Range<usize>| {
+            let n = range.len();
+            let floor_of = |turns: &[u32]| floor.map(|f| f.upload(&device, &idx[range.clone()], turns)).transpose();
+            let plain = Seen {
+                images: task.samples.upload(&device, &pixels, range.clone())?,
+                labels: device.upload_u32(&labels[range.clone()], &[n])?,
+                floor: floor_of(&vec![0; n])?,
+            };
+            let turned = match &self.training.turned {
+                None => None,
+                Some(turned) => {
+                    let turns = &turns[range.clone()];
+                    let label = |(y, r): (&u32, &u32)| 4 * (y - turned.first_class as u32) + r;
+                    let labels: Vec<u32> = labels[range.clone()].iter().zip(turns).map(label).collect();
+                    Some(Seen {
+                        images: pixels::turned(&device, &plain.images, &device.upload_u32(turns, &[n])?)?,
+                        labels: device.upload_u32(&labels, &[n])?,
+                        floor: floor_of(turns)?,
+                    })
+                }
+            };
+            Ok(Given { plain, turned })
         };
         let slot = (&self.loss, self.done % LOSS_READS);
-        let gradients = self.training.gradients(core, idx.len(), part, core.step, slot)?;
+        let gradients = self.training.gradients(core, idx.len(), give, core.step, slot)?;
         if self.done == 0 {
             observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.training.aux })?;
         }
-        self.optimizer.step(&gradients)?;
+        self.optimizer.step(&gradients, 1.0)?;
         device.flush()?;
-        core.step += 1;
+        core.step += self.training.passes();
         self.done += 1;
         self.seen += idx.len();
         observer.advance(idx.len());
-        let over = self.done == task.schedule.len();
+        let over = self.done == schedule.len();
         let epoch_over = over || self.seen.is_multiple_of(n);
         if epoch_over || self.done.is_multiple_of(LOSS_READS) {
             self.losses = self.losses(&device).await?;
@@ -193,16 +284,24 @@ impl Run {
         Ok(losses)
     }
 
-    /// How far it is: `losses` of the steps done, `aux`, `aux.bias`, `optimizer`. What it trains in the network is there.
+    /// What is trained and thrown away afterwards.
+    fn heads(&self) -> Vec<(&'static str, &Tensor)> {
+        let Training { aux, aux_bias, turned, .. } = &self.training;
+        let mut heads = vec![("aux", aux)];
+        heads.extend(aux_bias.as_ref().map(|bias| ("aux.bias", bias)));
+        heads.extend(turned.as_ref().map(|turned| ("turned", &turned.head)));
+        heads
+    }
+
+    /// How far it is: `losses` of the steps done, the heads, `optimizer`. What it trains in the network is there.
     ///
     /// # Errors
     /// Device errors.
     pub async fn state(&self, core: &Core) -> Result<Tree> {
         let (device, mut tree) = (core.device(), Tree::new());
         tree.put("losses", &[self.done], &self.losses(device).await?);
-        put(&mut tree, "aux", device, &self.training.aux).await?;
-        if let Some(bias) = &self.training.aux_bias {
-            put(&mut tree, "aux.bias", device, bias).await?;
+        for (name, tensor) in self.heads() {
+            put(&mut tree, name, device, tensor).await?;
         }
         tree.graft("optimizer", self.optimizer.state().await?);
         Ok(tree)
@@ -216,7 +315,7 @@ impl Run {
         let device = core.device();
         (_, self.losses) = tree.take::<f64>("losses")?;
         self.done = self.losses.len();
-        let Some(done) = task.schedule.get(..self.done) else {
+        let Some(done) = task.schedule[self.lesson.clone()].get(..self.done) else {
             return Err(tree.error("its training has more steps than the settings ask for"));
         };
         let n = task.samples.len();
@@ -226,22 +325,21 @@ impl Run {
                 self.epoch_start = i + 1;
             }
         }
-        overwrite(&mut tree, "aux", device, &self.training.aux)?;
-        if let Some(bias) = &self.training.aux_bias {
-            overwrite(&mut tree, "aux.bias", device, bias)?;
+        for (name, tensor) in self.heads() {
+            overwrite(&mut tree, name, device, tensor)?;
         }
         self.optimizer.restore(tree.prune("optimizer"))?;
         tree.finish()
     }
 }
 
-/// The batches of the schedule, each in the epoch that it belongs to.
-fn batches(task: &Task) -> Vec<Batch> {
+/// The batches of a schedule for `n` images, each in the epoch that it belongs to.
+fn batches(schedule: &[Vec<usize>], n: usize) -> Vec<Batch> {
     let mut done = 0;
     let batch = |idx: &Vec<usize>| {
-        let epoch = (done / task.samples.len()) as u32;
+        let epoch = (done / n) as u32;
         done += idx.len();
         Batch { images: idx.clone(), epoch: Some(epoch) }
     };
-    task.schedule.iter().map(batch).collect()
+    schedule.iter().map(batch).collect()
 }

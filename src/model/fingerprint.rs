@@ -63,11 +63,13 @@ impl Network {
     /// Device errors.
     pub async fn fingerprint(&self, images: String) -> Result<Fingerprint> {
         let mut random = Hasher::default();
-        random.add("R", self.random.shape(), &self.device.read::<f64>(&self.random).await?);
+        for random_of in [Some(&self.random), self.anchor.as_ref().map(|anchor| &anchor.random)].into_iter().flatten() {
+            random.add("R", random_of.shape(), &self.device.read::<f64>(random_of).await?);
+        }
         let mut noise = String::from("none");
         if self.noise.modules > 0 {
             let mut hasher = Hasher::default();
-            for (j, layer) in self.noise.layers.iter().enumerate() {
+            for (j, layer) in self.noise.adapted() {
                 let (kind, mixture) = match &layer.mixture {
                     Some(MixtureSource::Logits(a)) => ("logits", Some(a)),
                     Some(MixtureSource::Weights(omega)) => ("weights", Some(omega)),
@@ -79,7 +81,7 @@ impl Network {
                     hasher.add(&format!("{j} {name}"), tensor.shape(), &self.device.read::<f64>(tensor).await?);
                 }
             }
-            for (name, tensor) in self.vit.norm_parameters() {
+            for (name, tensor) in self.vit.norm_parameters(self.noise.first) {
                 hasher.add(&name, tensor.shape(), &self.device.read::<f64>(tensor).await?);
             }
             noise = hasher.finish();

@@ -1,16 +1,21 @@
 //! Backbone, noise layers and random features as one function from images to random features.
 
-use crate::Result;
 use crate::autograd::{Linear, Segment, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::gemm::Activation;
+use crate::kernels::layernorm::LayerNorm;
 use crate::kernels::noise_mix::Noise;
 use crate::model::fold::Folded;
-use crate::model::noise::{MixtureSource, NoiseLayers};
+use crate::model::noise::{Branch, MixtureSource, NoiseLayers};
+use crate::model::optimizer::Parameter;
 use crate::model::state::{overwrite, put, upload};
 use crate::model::vit::Vit;
 use crate::store::Tree;
+use crate::{Error, Result};
+
+/// eps of the LayerNorm that measures scales: what it takes from a standard deviation is taken out again.
+const SCALE_EPS: f32 = 1e-6;
 
 /// What stands behind the blocks in one forward pass.
 #[derive(Clone, Copy, Debug)]
@@ -41,14 +46,24 @@ pub fn plain(_: Drawn, _: u32) -> Noise {
     Noise::Plain
 }
 
+/// The untouched backbone beside the adapted one.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    pub vit: Vit,
+    /// Ra [d1, m / 2].
+    pub random: Tensor,
+}
+
 /// The frozen network and its noise layers.
 #[derive(Clone, Debug)]
 pub struct Network {
     pub device: Device,
     pub vit: Vit,
     pub noise: NoiseLayers,
-    /// R [d1, m].
+    /// R [d1, m]; beside an anchor Rb [d1, m - m / 2].
     pub random: Tensor,
+    /// Where the first random features come from, if not from the network itself.
+    pub anchor: Option<Anchor>,
 }
 
 impl Network {
@@ -57,23 +72,67 @@ impl Network {
     /// # Errors
     /// Device errors.
     pub fn features(&self, tape: &mut Tape, images: &Tensor, behind: Behind<'_>) -> Result<Var> {
-        self.vit.features(tape, images, |tape, j, x| match behind {
+        self.vit.features(tape, images, |tape, j, x| self.behind(tape, j, &x, behind))
+    }
+
+    /// Block j and what stands behind it.
+    fn behind(&self, tape: &mut Tape, j: usize, x: &Var, behind: Behind<'_>) -> Result<Var> {
+        match behind {
             Behind::Folded(layers) => {
-                let x = self.vit.block(tape, j, &x)?;
+                let x = self.vit.block(tape, j, x)?;
                 layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x))
             }
-            Behind::Layers { noise, drawn, recompute: false } => self.block(tape, j, &x, noise(drawn, j as u32)),
+            Behind::Layers { noise, drawn, recompute: false } => self.block(tape, j, x, noise(drawn, j as u32)),
             Behind::Layers { noise, drawn, recompute: true } => {
                 let network = self.clone();
                 let segment = move |tape: &mut Tape, x: &Var| network.block(tape, j, x, noise(drawn, j as u32));
-                tape.recomputed(&x, Segment::new(segment))
+                tape.recomputed(x, Segment::new(segment))
             }
-        })
+        }
+    }
+
+    /// Features f0 [B, d1] of the anchor, if there is one, and f [B, d1] of the network, for images [B, C, H, W]. They share
+    /// the blocks before the first adapted one.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn anchored(&self, images: &Tensor, behind: Behind<'_>) -> Result<(Option<Tensor>, Tensor)> {
+        let (mut tape, mut fork) = (Tape::new(&self.device, []), None);
+        let f = self.vit.features(&mut tape, images, |tape, j, x| {
+            if j == self.noise.first {
+                fork = Some(x.clone());
+            }
+            self.behind(tape, j, &x, behind)
+        })?;
+        let floor = match (&self.anchor, fork) {
+            (Some(anchor), Some(x)) => {
+                let block = |tape: &mut Tape, j, x: Var| anchor.vit.block(tape, j, &x);
+                Some(anchor.vit.features_from(&mut tape, self.noise.first, x, block)?.value().clone())
+            }
+            _ => None,
+        };
+        Ok((floor, f.value().clone()))
+    }
+
+    /// Features f0 [B, d1] of the untouched backbone, for images [B, C, H, W].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn floor(&self, images: &Tensor) -> Result<Tensor> {
+        let vit = self.anchor.as_ref().map_or(&self.vit, |anchor| &anchor.vit);
+        Ok(vit.frozen(images)?.0)
+    }
+
+    /// The number of random features, m.
+    pub fn m(&self) -> usize {
+        self.random.cols() + self.anchor.as_ref().map_or(0, |anchor| anchor.random.cols())
     }
 
     /// Bytes of what is frozen on the device.
     pub fn bytes(&self) -> u64 {
-        self.vit.bytes() + self.noise.bytes() + self.random.bytes()
+        let norms = |vit: &Vit| vit.norm_parameters(self.noise.first).iter().map(|(_, t)| t.bytes()).sum::<u64>();
+        let anchor = self.anchor.as_ref().map_or(0, |anchor| anchor.random.bytes() + norms(&anchor.vit));
+        self.vit.bytes() + self.noise.bytes() + self.random.bytes() + anchor
     }
 
     /// Block j with its noise layer.
@@ -89,6 +148,7 @@ impl Network {
             vit: self.vit.on(device),
             noise: self.noise.on(device),
             random: self.random.clone(),
+            anchor: self.anchor.as_ref().map(|a| Anchor { vit: a.vit.on(device), random: a.random.clone() }),
         }
     }
 
@@ -111,29 +171,87 @@ impl Network {
         })
     }
 
-    /// Random features p = relu(f R) [B, m].
+    /// Random features p = relu(f R) [B, m]; beside an anchor `[relu(f0 Ra) | relu(f Rb)]`, with f0 = `floor`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where f0 is missing or of no use; device errors.
+    pub fn random_features(&self, tape: &mut Tape, f: &Var, floor: Option<&Tensor>) -> Result<Var> {
+        let relu = |tape: &mut Tape, f: &Var, random: &Tensor| {
+            let r = tape.var(random);
+            tape.linear(f, Linear { activation: Activation::Relu, ..Linear::new(&r) })
+        };
+        let own = relu(tape, f, &self.random)?;
+        match (&self.anchor, floor) {
+            (None, None) => Ok(own),
+            (Some(anchor), Some(floor)) => {
+                let floor = tape.var(floor);
+                let anchored = relu(tape, &floor, &anchor.random)?;
+                tape.concat(&[&anchored, &own])
+            }
+            (anchor, floor) => {
+                let told = |there: bool| if there { "features of an anchor" } else { "none" };
+                Err(Error::shape("random features", "f0", told(anchor.is_some()), told(floor.is_some())))
+            }
+        }
+    }
+
+    /// Branches and LayerNorms of the adapted blocks, to be trained.
+    pub fn adaptation(&self) -> Vec<Parameter> {
+        let branches = self.noise.adapted().filter_map(|(j, layer)| Some((j, layer.branch.as_ref()?)));
+        let parts = |(j, branch): (usize, &Branch)| {
+            let named = [("weight", &branch.weight), ("bias", &branch.bias)];
+            named.map(|(part, tensor)| Parameter::whole(&format!("layers.{j}.branch.{part}"), tensor))
+        };
+        let norms = self.vit.norm_parameters(self.noise.first);
+        let norms = norms.into_iter().map(|(name, tensor)| Parameter::whole(&name, tensor));
+        branches.flat_map(parts).chain(norms).collect()
+    }
+
+    /// Mean standard deviation of the tokens behind every block of the untouched backbone, over images [B, C, H, W].
     ///
     /// # Errors
     /// Device errors.
-    pub fn random_features(&self, tape: &mut Tape, f: &Var) -> Result<Var> {
-        let r = tape.var(&self.random);
-        tape.linear(f, Linear { activation: Activation::Relu, ..Linear::new(&r) })
+    pub async fn block_scales(&self, images: &Tensor) -> Result<Vec<f64>> {
+        let (vit, device) = (self.anchor.as_ref().map_or(&self.vit, |anchor| &anchor.vit), &self.device);
+        let d = vit.architecture.sizes.dim;
+        let (one, zero) = (device.upload(&vec![1.0; d], &[d])?, device.zeros(&[d])?);
+        let mut stats = Vec::new();
+        vit.features(&mut Tape::new(device, []), images, |tape, j, x| {
+            let x = vit.block(tape, j, &x)?;
+            let (out, of) = (device.reals(x.value().shape())?, device.reals(&[x.value().rows(), 2])?);
+            let norm = LayerNorm::new(x.value(), &one, &zero, &out, SCALE_EPS);
+            device.run(&LayerNorm { stats: Some(&of), ..norm })?;
+            stats.push(of);
+            Ok(x)
+        })?;
+        let mut scales = Vec::new();
+        for of in &stats {
+            let rows: Vec<f64> = device.read(of).await?;
+            // 1 / sqrt(var + eps), var with divisor d; a standard deviation has d - 1.
+            let unbiased = d as f64 / (d as f64 - 1.0).max(1.0);
+            let std = |row: &[f64]| ((1.0 / (row[1] * row[1]) - f64::from(SCALE_EPS)).max(0.0) * unbiased).sqrt();
+            scales.push(rows.chunks(2).map(std).sum::<f64>() / of.rows() as f64);
+        }
+        Ok(scales)
     }
 
-    /// What learning changed: `modules` and, if there are any, of every layer J `layers/J/phi` [modules, P], its mixture, and its branch; where
-    /// there are branches, the norms of the backbone are trained with them.
+    /// What learning changed: `modules`; of every adapted layer J, as far as there are any, `layers/J/phi` [modules, P], its
+    /// mixture, and its branch; where there are branches, the norms of the backbone are trained with them; `rms`, the scales
+    /// of blocks, once they are known.
     ///
     /// # Errors
     /// Device errors.
     pub async fn state(&self) -> Result<Tree> {
         let (device, mut tree) = (&self.device, Tree::new());
         tree.set("modules", &self.noise.modules)?;
-        if self.noise.modules == 0 {
-            return Ok(tree);
+        if !self.noise.rms.is_empty() {
+            tree.put("rms", &[self.noise.rms.len()], &self.noise.rms);
         }
-        for (j, layer) in self.noise.layers.iter().enumerate() {
+        for (j, layer) in self.noise.adapted() {
             let mut part = Tree::new();
-            put(&mut part, "phi", device, &layer.phi).await?;
+            if self.noise.modules > 0 {
+                put(&mut part, "phi", device, &layer.phi).await?;
+            }
             match &layer.mixture {
                 Some(MixtureSource::Logits(a)) => put(&mut part, "mixture.logits", device, a).await?,
                 Some(MixtureSource::Weights(omega)) => put(&mut part, "mixture.weights", device, omega).await?,
@@ -153,7 +271,7 @@ impl Network {
 
     fn trained_norms(&self) -> Vec<(String, &Tensor)> {
         let trained = self.noise.layers.iter().any(|layer| layer.branch.is_some());
-        if trained { self.vit.norm_parameters() } else { Vec::new() }
+        if trained { self.vit.norm_parameters(self.noise.first) } else { Vec::new() }
     }
 
     /// What [`Network::state`] gave, into a network of the same settings.
@@ -163,21 +281,25 @@ impl Network {
     pub fn restore(&mut self, mut tree: Tree) -> Result<()> {
         let device = &self.device;
         let modules: usize = tree.get("modules")?;
-        if modules == 0 {
-            return tree.finish();
+        if tree.has("rms") {
+            let rms = tree.take_shaped::<f64>("rms", &[self.noise.layers.len()])?;
+            self.noise.scale(&rms)?;
         }
         let row = self.noise.layout.len();
         for (name, tensor) in self.trained_norms() {
             overwrite(&mut tree, &format!("norms/{name}"), device, tensor)?;
         }
-        for (j, layer) in self.noise.layers.iter_mut().enumerate() {
+        let first = self.noise.first;
+        for (j, layer) in self.noise.layers.iter_mut().enumerate().skip(first) {
             let mut part = tree.prune(&format!("layers/{j}"));
-            layer.phi = upload(&mut part, "phi", device, &[modules, row])?;
-            layer.mixture = match (part.has("mixture.logits"), part.has("mixture.weights")) {
-                (true, _) => Some(MixtureSource::Logits(upload(&mut part, "mixture.logits", device, &[modules])?)),
-                (_, true) => Some(MixtureSource::Weights(upload(&mut part, "mixture.weights", device, &[modules])?)),
-                _ => return Err(part.error(format!("layer {j} has modules, but no mixture"))),
-            };
+            if modules > 0 {
+                layer.phi = upload(&mut part, "phi", device, &[modules, row])?;
+                layer.mixture = match (part.has("mixture.logits"), part.has("mixture.weights")) {
+                    (true, _) => Some(MixtureSource::Logits(upload(&mut part, "mixture.logits", device, &[modules])?)),
+                    (_, true) => Some(MixtureSource::Weights(upload(&mut part, "mixture.weights", device, &[modules])?)),
+                    _ => return Err(part.error(format!("layer {j} has modules, but no mixture"))),
+                };
+            }
             if let Some(branch) = &layer.branch {
                 overwrite(&mut part, "branch.weight", device, &branch.weight)?;
                 overwrite(&mut part, "branch.bias", device, &branch.bias)?;

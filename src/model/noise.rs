@@ -2,11 +2,16 @@
 
 use crate::Result;
 pub use crate::algorithms::noise::Path;
-use crate::autograd::{NoiseOp, Tape, Var, Weights};
+use crate::autograd::{Linear, NoiseOp, Tape, Var, Weights};
 use crate::device::{Device, Tensor};
+use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::gemm::Mat;
 pub use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::kernels::philox_normal::PhiloxNormal;
 pub use crate::kernels::philox_normal::Stream;
+
+/// eps of the LayerNorm through which modules see tokens.
+const UNIT_EPS: f32 = 1e-5;
 
 /// How mixture weights are made.
 #[derive(Clone, Debug)]
@@ -44,6 +49,12 @@ pub struct NoiseLayers {
     pub width: usize,
     pub modules: usize,
     pub layers: Vec<Layer>,
+    /// Only layers from this one on have modules and branches.
+    pub first: usize,
+    /// Standard deviation of the tokens behind each block, by which what the modules add is multiplied; none: by 1.
+    pub rms: Vec<f64>,
+    /// Scale 1 and shift 0 [d1], where modules see tokens through a LayerNorm.
+    pub(super) unit: Option<(Tensor, Tensor)>,
     /// The fused kernel or the chain it replaces; the faster one where nothing is said.
     pub path: Option<Path>,
 }
@@ -80,7 +91,62 @@ impl NoiseLayers {
                 branch,
             });
         }
-        Ok(Self { device: device.clone(), layout, width, modules: 0, layers, path: None })
+        Ok(Self {
+            device: device.clone(),
+            layout,
+            width,
+            modules: 0,
+            layers,
+            first: 0,
+            rms: Vec::new(),
+            unit: None,
+            path: None,
+        })
+    }
+
+    /// The same layers, of which only those from `first` on take part.
+    pub fn from(mut self, first: usize) -> Self {
+        self.first = first;
+        self.layers.iter_mut().take(first).for_each(|layer| layer.branch = None);
+        self
+    }
+
+    /// The same layers, whose modules see tokens through a LayerNorm without scale and shift.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn normalised(mut self) -> Result<Self> {
+        let unit = |x: f64| self.device.upload(&vec![x; self.width], &[self.width]);
+        self.unit = Some((unit(1.0)?, unit(0.0)?));
+        Ok(self)
+    }
+
+    /// Whether the layers may be anything but the identity.
+    pub fn changes(&self) -> bool {
+        self.modules > 0 || self.layers.iter().any(|layer| layer.branch.is_some())
+    }
+
+    /// The layers that take part, with their blocks.
+    pub fn adapted(&self) -> impl Iterator<Item = (usize, &Layer)> {
+        self.layers.iter().enumerate().skip(self.first)
+    }
+
+    /// Multiplies what the modules of every layer add by `rms[layer]`, once and for all: U <- rms U.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn scale(&mut self, rms: &[f64]) -> Result<()> {
+        let from = self.width * self.layout.e;
+        for (layer, &factor) in self.layers.iter_mut().zip(rms) {
+            let (rows, cols) = (self.layout.e, self.width);
+            let scaled = self.device.reals(&[2 * from])?;
+            self.device.copy(&layer.proj, 0, &scaled, 0, from)?;
+            let [x, out] = [&layer.proj, &scaled].map(|proj| Mat::at(proj, from, cols));
+            self.device.run(&CopyBlock { x, out, rows, cols, factor, accumulate: false })?;
+            layer.proj = scaled;
+        }
+        self.rms = rms.to_vec();
+        Ok(())
     }
 
     /// The same tensors, as `device` sees them: it may be one that only plans.
@@ -94,7 +160,7 @@ impl NoiseLayers {
     /// Allocation failures.
     pub fn add_module(&mut self, mut init: impl FnMut(usize) -> Result<Vec<f64>>) -> Result<()> {
         let (device, row) = (&self.device, self.layout.len());
-        for (j, layer) in self.layers.iter_mut().enumerate() {
+        for (j, layer) in self.layers.iter_mut().enumerate().skip(self.first) {
             let wide = device.reals(&[self.modules + 1, row])?;
             device.copy(&layer.phi, 0, &wide, 0, self.modules * row)?;
             let new = device.upload(&init(j)?, &[row])?;
@@ -111,7 +177,7 @@ impl NoiseLayers {
     /// Allocation failures.
     pub(crate) fn resize(&mut self, modules: usize) -> Result<()> {
         self.modules = modules;
-        for layer in &mut self.layers {
+        for layer in self.layers.iter_mut().skip(self.first) {
             layer.phi = self.device.reals(&[modules, self.layout.len()])?;
             let omega = if modules > 0 { Some(self.device.reals(&[modules])?) } else { None };
             layer.mixture = omega.map(MixtureSource::Weights);
@@ -130,7 +196,7 @@ impl NoiseLayers {
     /// # Errors
     /// Allocation failures.
     pub fn set_mixture(&mut self, values: &[f64], learned: bool) -> Result<()> {
-        for layer in &mut self.layers {
+        for layer in self.layers.iter_mut().skip(self.first) {
             let tensor = self.device.upload(values, &[values.len()])?;
             layer.mixture = Some(if learned { MixtureSource::Logits(tensor) } else { MixtureSource::Weights(tensor) });
         }
@@ -143,33 +209,34 @@ impl NoiseLayers {
     /// Device errors.
     pub fn apply(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
         let layer = &self.layers[j];
-        let Some(mixture) = &layer.mixture else { return Ok(x.clone()) };
-        let weights = match mixture {
-            MixtureSource::Logits(a) => Weights::Softmax(a),
-            MixtureSource::Weights(omega) => Weights::Fixed(omega),
+        let y = match &layer.mixture {
+            None => x.clone(),
+            Some(mixture) => {
+                let weights = match mixture {
+                    MixtureSource::Logits(a) => Weights::Softmax(a),
+                    MixtureSource::Weights(omega) => Weights::Fixed(omega),
+                };
+                let op = NoiseOp {
+                    proj: &layer.proj,
+                    phi: &layer.phi,
+                    weights,
+                    layout: self.layout,
+                    modules: self.modules,
+                    noise,
+                    path: self.path,
+                    residual: self.unit.is_some().then_some(x),
+                };
+                {
+                    let seen = seen(tape, &self.unit, x)?;
+                    tape.noise(&seen, op)?
+                }
+            }
         };
-        let y = tape.noise(
-            x,
-            NoiseOp {
-                proj: &layer.proj,
-                phi: &layer.phi,
-                weights,
-                layout: self.layout,
-                modules: self.modules,
-                noise,
-                path: self.path,
-            },
-        )?;
         match &layer.branch {
             None => Ok(y),
             Some(branch) => {
                 let (weight, bias) = (tape.var(&branch.weight), tape.var(&branch.bias));
-                let op = crate::autograd::Linear {
-                    bias: Some(&bias),
-                    residual: Some(&y),
-                    ..crate::autograd::Linear::new(&weight)
-                };
-                tape.linear(x, op)
+                tape.linear(x, Linear { bias: Some(&bias), residual: Some(&y), ..Linear::new(&weight) })
             }
         }
     }
@@ -195,6 +262,17 @@ pub fn normals(device: &Device, layout: PhiLayout, rows: usize, stream: Stream) 
     let out = device.reals(&[rows, layout.e])?;
     device.run(&PhiloxNormal { out: &out, d2: layout.d2, stream })?;
     Ok(out)
+}
+
+/// The tokens as modules see them: through a LayerNorm with this scale and shift, if there is one.
+pub(super) fn seen(tape: &mut Tape, unit: &Option<(Tensor, Tensor)>, x: &Var) -> Result<Var> {
+    match unit {
+        None => Ok(x.clone()),
+        Some((gamma, beta)) => {
+            let (gamma, beta) = (tape.var(gamma), tape.var(beta));
+            tape.layer_norm(x, &gamma, &beta, UNIT_EPS)
+        }
+    }
 }
 
 /// `exp(a_i) / sum_j exp(a_j)`, on the host.

@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::device::{DType, Device, Tensor};
 use crate::kernels::normalise::Normalise;
+use crate::kernels::quarter_turn::QuarterTurn;
 
 /// Images [n, C, H, W] from bytes, of which `table` says what becomes of each in each channel.
 ///
@@ -32,5 +33,15 @@ pub fn stand_in(device: &Device, shape: [usize; 4], table: &[[f32; 256]]) -> Res
 fn lookup(device: &Device, bytes: &Tensor, shape: [usize; 4], table: &[[f32; 256]]) -> Result<Tensor> {
     let (table, out) = (device.upload(table.as_flattened(), &[table.len(), 256])?, device.reals(&shape)?);
     device.run(&Normalise { bytes, table: &table, out: &out })?;
+    Ok(out)
+}
+
+/// Images [n, C, S, S], each turned by as many quarters as `turns` says `[n]`.
+///
+/// # Errors
+/// [`crate::Error::Shape`] where they do not fit together, or images are not square; device errors.
+pub fn turned(device: &Device, images: &Tensor, turns: &Tensor) -> Result<Tensor> {
+    let out = device.reals(images.shape())?;
+    device.run(&QuarterTurn { x: images, turns, out: &out })?;
     Ok(out)
 }

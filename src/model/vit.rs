@@ -93,7 +93,7 @@ impl Vit {
     }
 
     /// The same tensors, as `device` sees them: it may be one that only plans.
-    pub(super) fn on(&self, device: &Device) -> Self {
+    pub fn on(&self, device: &Device) -> Self {
         Self { device: device.clone(), ..self.clone() }
     }
 
@@ -116,11 +116,11 @@ impl Vit {
         &self.device
     }
 
-    /// Scale and shift of the LayerNorms from the first block on: norm1 and norm2 of each, then those behind the last one,
-    /// named as in timm.
-    pub fn norm_parameters(&self) -> Vec<(String, &Tensor)> {
+    /// Scale and shift of the LayerNorms from block `first` on: norm1 and norm2 of each, then those behind the last one, named
+    /// as in timm.
+    pub fn norm_parameters(&self, first: usize) -> Vec<(String, &Tensor)> {
         let mut norms = Vec::new();
-        for (j, block) in self.parts.blocks.iter().enumerate() {
+        for (j, block) in self.parts.blocks.iter().enumerate().skip(first) {
             norms.push((format!("blocks.{j}.norm1"), &block.norm1));
             norms.push((format!("blocks.{j}.norm2"), &block.norm2));
         }
@@ -132,6 +132,26 @@ impl Vit {
         both.flatten().collect()
     }
 
+    /// The same backbone with LayerNorms of its own from block `first` on, which can be trained apart.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn with_own_norms(&self, first: usize) -> Result<Self> {
+        let mut vit = self.clone();
+        let own = |norm: &mut Norm| -> Result<()> {
+            for part in [&mut norm.weight, &mut norm.bias] {
+                let copy = self.device.reals(part.shape())?;
+                self.device.copy(part, 0, &copy, 0, part.len())?;
+                *part = copy;
+            }
+            Ok(())
+        };
+        let blocks = vit.parts.blocks.iter_mut().skip(first);
+        let norms = blocks.flat_map(|block| [&mut block.norm1, &mut block.norm2]);
+        norms.chain(&mut vit.parts.norm).chain(&mut vit.parts.fc_norm).try_for_each(own)?;
+        Ok(vit)
+    }
+
     /// Features [B, d1] of normalised images [B, C, H, W]; `block(tape, j, x)` makes of all tokens x [B * N, d1] what goes
     /// on to the next block: what [`Vit::block`] makes of them, and what else stands there.
     ///
@@ -141,8 +161,14 @@ impl Vit {
         &self,
         tape: &mut Tape,
         images: &Tensor,
-        mut block: impl FnMut(&mut Tape, usize, Var) -> Result<Var>,
+        block: impl FnMut(&mut Tape, usize, Var) -> Result<Var>,
     ) -> Result<Var> {
+        let x = self.embedded(tape, images)?;
+        self.features_from(tape, 0, x, block)
+    }
+
+    /// All tokens [B * N, d1] of images, as the first block takes them.
+    fn embedded(&self, tape: &mut Tape, images: &Tensor) -> Result<Var> {
         let (c, parts) = (&self.architecture.sizes, &self.parts);
         let &[batch, channels, height, width] = images.shape() else {
             return Err(Error::shape("vit", "images", "[B, C, H, W]", images.shape()));
@@ -158,7 +184,23 @@ impl Vit {
         if let Some(norm) = &parts.norm_pre {
             x = self.normed(tape, norm, &x)?;
         }
-        for j in 0..parts.blocks.len() {
+        Ok(x)
+    }
+
+    /// [`Vit::features`] of the tokens x [B * N, d1] in front of block `first`.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn features_from(
+        &self,
+        tape: &mut Tape,
+        first: usize,
+        mut x: Var,
+        mut block: impl FnMut(&mut Tape, usize, Var) -> Result<Var>,
+    ) -> Result<Var> {
+        let (parts, tokens) = (&self.parts, self.architecture.tokens());
+        let batch = x.value().rows() / tokens;
+        for j in first..parts.blocks.len() {
             x = block(tape, j, x)?;
         }
         match self.architecture.style.pooling {

@@ -1,15 +1,21 @@
 //! From settings to a learner: weights, frozen random matrices and initial modules, all from the run's seed.
 
-use rand::{RngExt, SeedableRng};
+use std::f64::consts::TAU;
+use std::ops::Range;
+
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
-use crate::config::{Config, EvalNoise, OptimizerKind, Profile};
+use crate::config::{Config, EvalNoise, Method, OptimizerKind, Profile};
 use crate::device::Device;
-use crate::method::{Core, Init, Learner, Min, Official, Paper, Settings};
+use crate::method::random::{Purpose, rng};
+use crate::method::{
+    Acil, Core, DsAl, FeCam, Frozen, Head, Init, Learner, Min, Ncm, Official, Paper, RanPac, Robust, Settings, SimpleCil,
+};
 use crate::model::facts::Facts;
 use crate::model::head::Statistics;
-use crate::model::network::Network;
+use crate::model::network::{Anchor, Network};
 use crate::model::noise::{NoiseLayers, Path, PhiLayout};
 use crate::model::optimizer::Rule;
 use crate::model::vit::{Architecture, Vit};
@@ -18,28 +24,22 @@ use crate::model::weights::Weights;
 /// The embedded backbone: 679,200 parameters, see `weights/README.md`.
 const ICONS: &[u8] = include_bytes!("../../weights/vit-icons.safetensors");
 
-/// Independent streams of the run's seed.
-#[derive(Clone, Copy)]
-pub(super) enum Purpose {
-    Frozen,
-    Module { task: usize, layer: usize },
-    Schedule { task: usize },
-}
-
-pub(super) fn rng(seed: u64, purpose: Purpose) -> ChaCha8Rng {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(match purpose {
-        Purpose::Frozen => 0,
-        Purpose::Module { task, layer } => 1 << 40 | (task as u64) << 16 | layer as u64,
-        Purpose::Schedule { task } => 2 << 40 | task as u64,
-    });
-    rng
-}
-
 /// `n` numbers, uniform in +-1 / sqrt(fan) (Kaiming uniform with a = sqrt 5).
 pub(super) fn uniform(rng: &mut ChaCha8Rng, n: usize, fan: usize) -> Vec<f64> {
     let bound = 1.0 / (fan as f32).sqrt();
     (0..n).map(|_| f64::from(rng.random_range(-bound..bound))).collect()
+}
+
+/// `n` numbers of the standard normal distribution (Box and Muller).
+fn normal(rng: &mut ChaCha8Rng, n: usize) -> Vec<f64> {
+    let pair = |_| {
+        let (radius, angle) = ((-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt(), TAU * rng.random::<f64>());
+        // Numbers that are the same in either precision.
+        [angle.cos(), angle.sin()].map(|x| f64::from((radius * x) as f32))
+    };
+    let mut numbers: Vec<f64> = (0..n.div_ceil(2)).flat_map(pair).collect();
+    numbers.truncate(n);
+    numbers
 }
 
 /// The update rule that the settings name.
@@ -62,11 +62,16 @@ pub(super) fn backbone(weights: &str, arch: &str) -> Result<(Weights, Facts)> {
     Ok((weights, told))
 }
 
-/// Backbone, noise layers without modules, random features, empty statistics.
-pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
+/// The backbone, and its architecture before it is loaded.
+fn architecture(config: &Config) -> Result<(Architecture, Weights)> {
     let (weights, told) = backbone(&config.weights, &config.arch)?;
     let size = config.images.image_size;
-    let architecture = Architecture::of(&weights, told, (size > 0).then_some(size))?;
+    Ok((Architecture::of(&weights, told, (size > 0).then_some(size))?, weights))
+}
+
+/// Backbone, noise layers without modules, random features, empty statistics.
+pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
+    let (architecture, weights) = architecture(config)?;
     let vit = architecture.sizes;
     let (d1, d2, m) = (vit.dim, config.noise_hidden, config.buffer_size);
     let mut frozen = rng(config.seed, Purpose::Frozen);
@@ -74,12 +79,17 @@ pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
     let mut projection = |_| (uniform(&mut frozen, d1 * d2, d2), uniform(&mut frozen, d2 * d1, d1));
     let projections: Vec<_> = (0..vit.depth).map(&mut projection).collect();
     let layout = PhiLayout::new(d2, config.phi_layers)?;
-    let official = config.profile == Profile::Official;
-    let mut network = Network {
-        device: device.clone(),
-        vit: Vit::load(device, architecture, weights, config.f16_weights)?,
-        noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
-        random: device.upload(&random, &[d1, m])?,
+    let branches = match config.profile {
+        Profile::Paper => false,
+        Profile::Official => true,
+        Profile::Robust => config.robust.adapt_epochs > 0,
+    };
+    let vit = Vit::load(device, architecture, weights, config.f16_weights)?;
+    let noise = NoiseLayers::new(device, layout, d1, &projections, branches)?;
+    let mut network = if config.profile == Profile::Robust {
+        robust(config, vit, noise, &random)?
+    } else {
+        Network { device: device.clone(), vit, noise, random: device.upload(&random, &[d1, m])?, anchor: None }
     };
     network.noise.path = (!config.fused_noise).then_some(Path::Unfused);
     let sample_seed = (config.eval_noise == EvalNoise::Sample).then_some(config.seed);
@@ -89,6 +99,30 @@ pub(super) fn core(config: &Config, device: &Device) -> Result<Core> {
         core.statistics = Statistics::by_class(m)?;
     }
     Ok(core)
+}
+
+/// Blocks from which on half of a backbone is adapted instead of all.
+const DEEP: usize = 12;
+
+/// The network of profile `robust`, from R [d1, m].
+fn robust(config: &Config, vit: Vit, noise: NoiseLayers, random: &[f64]) -> Result<Network> {
+    let (device, depth, m) = (vit.device().clone(), vit.architecture.sizes.depth, config.buffer_size);
+    let mut noise = noise.from(if depth < DEEP { 0 } else { depth / 2 });
+    if config.robust.scale_free {
+        noise = noise.normalised()?;
+    }
+    // Columns of R up to m / 2 are those of the anchor.
+    let anchored = if config.robust.anchor { m / 2 } else { 0 };
+    let columns = |range: Range<usize>| {
+        let part: Vec<f64> = random.chunks(m).flat_map(|row| &row[range.clone()]).copied().collect();
+        device.upload(&part, &[random.len() / m, range.len()])
+    };
+    let anchor = match config.robust.anchor {
+        false => None,
+        true => Some(Anchor { vit: vit.clone(), random: columns(0..anchored)? }),
+    };
+    let vit = vit.with_own_norms(noise.first)?;
+    Ok(Network { random: columns(anchored..m)?, device, vit, noise, anchor })
 }
 
 /// New modules: fc1 uniform, the rest zero, so that a module starts as the identity.
@@ -107,15 +141,61 @@ fn init(config: &Config) -> Result<Init> {
     }))
 }
 
-/// The learner of the profile that the settings name.
+/// The learner of the method that the settings name.
 pub(super) fn learner(config: &Config, device: &Device) -> Result<Box<dyn Learner>> {
+    let buffer = |d: usize, m: usize| uniform(&mut rng(config.seed, Purpose::Buffer), d * m, d);
+    match config.method {
+        Method::Min => min(config, device),
+        Method::SimpleCil => frozen(config, device, |d| SimpleCil::new(device, d)),
+        Method::Ncm => frozen(config, device, |d| Ncm::new(device, d)),
+        Method::RanPac => frozen(config, device, |d| {
+            let m = config.ranpac.projection;
+            RanPac::new(device, &normal(&mut rng(config.seed, Purpose::Projection), d * m), m)
+        }),
+        Method::FeCam => frozen(config, device, |d| Ok(FeCam::new(d, config.fecam.shrink))),
+        Method::Acil => frozen(config, device, |d| {
+            let m = config.acil.buffer_size;
+            Acil::new(device, &buffer(d, m), m, config.acil.gamma)
+        }),
+        Method::DsAl => frozen(config, device, |d| {
+            let of = config.dsal;
+            DsAl::new(device, &buffer(d, of.buffer_size), of.buffer_size, [of.gamma, of.gamma_comp], of.compensation)
+        }),
+    }
+}
+
+/// A head for features of d numbers on the frozen backbone.
+fn frozen<H: Head + 'static>(
+    config: &Config,
+    device: &Device,
+    head: impl FnOnce(usize) -> Result<H>,
+) -> Result<Box<dyn Learner>> {
+    let (architecture, weights) = architecture(config)?;
+    let head = head(architecture.sizes.dim)?;
+    let vit = Vit::load(device, architecture, weights, config.f16_weights)?;
+    Ok(Box::new(Frozen::new(vit, head, config.fit_batch)?))
+}
+
+/// The learner by MiN of the profile that the settings name.
+fn min(config: &Config, device: &Device) -> Result<Box<dyn Learner>> {
     let (core, init) = (core(config, device)?, init(config)?);
     Ok(match config.profile {
         Profile::Paper => Box::new(Min::new(core, paper(config), init)),
         Profile::Official => {
-            Box::new(Min::new(core, Official { rule: rule(config), fit_epochs: config.fit_epochs }, init))
+            let official = Official { rule: rule(config), epochs: epochs(config), fit_epochs: config.fit_epochs };
+            Box::new(Min::new(core, official, init))
+        }
+        Profile::Robust => {
+            let adaptation = rule(&Config { lr: config.robust.adapt_lr, ..config.clone() });
+            let (paper, parts, epochs) = (paper(config), config.robust, epochs(config));
+            Box::new(Min::new(core, Robust { paper, parts, adaptation, epochs }, init))
         }
     })
+}
+
+/// Epochs of the noise of the first task, and of a later one.
+fn epochs(config: &Config) -> [usize; 2] {
+    [config.init_epochs, config.epochs]
 }
 
 fn paper(config: &Config) -> Paper {
@@ -127,6 +207,133 @@ fn paper(config: &Config) -> Paper {
         grad_through_analytic: config.grad_through_analytic,
         temperature: config.temperature,
         rule: rule(config),
+        epochs: epochs(config),
         seed: config.seed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use pollster::block_on;
+
+    use super::*;
+    use crate::device::{Precision, Tensor};
+    use crate::method::{Observer, Over, Phase, Samples, Task};
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn begin(&mut self, _: Phase, _: &str, _: usize) {}
+        fn advance(&mut self, _: usize) {}
+        fn end(&mut self, _: Phase, _: Option<f64>) {}
+    }
+
+    /// Small, so that all of them learn in no time.
+    fn settings(method: Method) -> Config {
+        let mut config = Config { fit_batch: 5, ..Config::of_method(method) };
+        if method == Method::Min {
+            config.buffer_size = 32;
+        }
+        (config.ranpac.projection, config.acil.buffer_size, config.dsal.buffer_size) = (40, 32, 24);
+        config
+    }
+
+    /// Images of two classes a task, 6 of each.
+    fn task(learner: &dyn Learner, index: usize) -> Task {
+        let sizes = learner.backbone().architecture.sizes;
+        let shape = [sizes.channels, sizes.image, sizes.image];
+        let labels: Vec<u32> = (0..12).map(|i| (2 * index + i % 2) as u32).collect();
+        let mut rng = rng(index as u64, Purpose::Frozen);
+        let pixels = uniform(&mut rng, labels.len() * shape.iter().product::<usize>(), 1);
+        let samples = Samples::in_memory(shape, pixels.iter().map(|&x| x as f32).collect(), labels).unwrap();
+        let order: Vec<usize> = (0..12).map(|i| i * 7 % 12).collect();
+        let schedule = order.chunks(4).cycle().take(3 * learner.epochs(index)).map(<[usize]>::to_vec).collect();
+        Task { index, samples, first_class: 2 * index, classes: 2 * index + 2, schedule }
+    }
+
+    fn scores(learner: &dyn Learner, device: &Device) -> Vec<f32> {
+        let sizes = learner.backbone().architecture.sizes;
+        let shape = [3, sizes.channels, sizes.image, sizes.image];
+        let pixels = uniform(&mut rng(9, Purpose::Frozen), shape.iter().product(), 1);
+        let images: Tensor = device.upload(&pixels, &shape).unwrap();
+        let scores = learner.logits(&images, 0).unwrap();
+        assert_eq!(scores.shape(), [3, 4]);
+        block_on(device.read(&scores)).unwrap()
+    }
+
+    /// Every method is there, and one that is interrupted after any step goes on as if it had not been.
+    #[test]
+    fn methods_go_on_from_their_state() {
+        let device = Device::cpu(Precision::F32);
+        for method in Method::ALL {
+            let config = settings(method);
+            let mut whole = learner(&config, &device).unwrap();
+            block_on(whole.learn(task(whole.as_ref(), 0), &mut Nobody)).unwrap();
+            let first = block_on(whole.state()).unwrap();
+            // Of MiN, whose steps are many, the first ones.
+            let stops = if method == Method::Min { 2 } else { 40 };
+            block_on(whole.learn(task(whole.as_ref(), 1), &mut Nobody)).unwrap();
+            let want = scores(whole.as_ref(), &device);
+            assert!(want.iter().all(|x| x.is_finite()), "{method:?}");
+            let mut reached = 0;
+            for stop in 0..stops {
+                let mut begun = learner(&config, &device).unwrap();
+                block_on(begun.restore(first.clone(), None)).unwrap();
+                begun.begin(task(begun.as_ref(), 1)).unwrap();
+                let over = (0..stop).any(|_| block_on(begun.step(&mut Nobody)).unwrap().over == Over::Task);
+                if over {
+                    break;
+                }
+                let state = block_on(begun.state()).unwrap();
+                let mut again = learner(&config, &device).unwrap();
+                block_on(again.restore(state, Some(task(again.as_ref(), 1)))).unwrap();
+                while block_on(again.step(&mut Nobody)).unwrap().over != Over::Task {}
+                assert!(scores(again.as_ref(), &device) == want, "{method:?} stopped after {stop} steps");
+                reached = stop;
+            }
+            // Three batches of the pass, and what the head does.
+            assert!(reached >= 1 && (method == Method::Min || (3..39).contains(&reached)), "{method:?}: {reached}");
+        }
+    }
+
+    /// Without statistics there are scores, and nothing else can be restored.
+    #[test]
+    fn states_of_other_methods_are_refused() {
+        let device = Device::cpu(Precision::F32);
+        let mut states = Vec::new();
+        for method in Method::ALL {
+            let mut learner = learner(&settings(method), &device).unwrap();
+            for index in 0..2 {
+                block_on(learner.learn(task(learner.as_ref(), index), &mut Nobody)).unwrap();
+            }
+            states.push((method, scores(learner.as_ref(), &device), block_on(learner.state()).unwrap()));
+        }
+        for (method, want, state) in &states {
+            let mut quick = state.clone();
+            quick.prune("head/statistics");
+            quick.prune("core/statistics");
+            let mut again = learner(&settings(*method), &device).unwrap();
+            block_on(again.restore(quick, None)).unwrap();
+            assert!(scores(again.as_ref(), &device) == *want, "{method:?}");
+            // Which of the two made means is not in their shape.
+            let alike = |other: &Method| [*method, *other].iter().all(|m| [Method::SimpleCil, Method::Ncm].contains(m));
+            for (other, _, state) in states.iter().filter(|(other, ..)| other != method && !alike(other)) {
+                let mut learner = learner(&settings(*method), &device).unwrap();
+                assert!(block_on(learner.restore(state.clone(), None)).is_err(), "{method:?} from {other:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn normal_numbers_have_their_moments() {
+        let (n, mut rng) = (100_001, rng(1, Purpose::Projection));
+        let numbers = normal(&mut rng, n);
+        assert_eq!(numbers.len(), n);
+        let moment = |k: i32| numbers.iter().map(|x| x.powi(k)).sum::<f64>() / n as f64;
+        // Six standard deviations of each mean: variances 1, 2, 15 and 96 over n.
+        for (k, want, variance) in [(1, 0.0, 1.0), (2, 1.0, 2.0), (3, 0.0, 15.0), (4, 3.0, 96.0)] {
+            assert!((moment(k) - want).abs() < 6.0 * f64::sqrt(variance / n as f64), "{k}: {}", moment(k));
+        }
+        assert!(numbers.iter().all(|&x| f64::from(x as f32) == x));
+    }
 }

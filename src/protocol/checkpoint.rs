@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
-use crate::method::{CLASSIFIER, Learner, STATISTICS};
+use crate::method::{CLASSIFIER, HEAD, HEAD_STATISTICS, Learner, STATISTICS};
 use crate::model::noise::PhiLayout;
 use crate::protocol::session::{Session, Stage, other_data};
 use crate::protocol::{Tasks, build};
@@ -24,6 +24,18 @@ const PHI: &str = "core/network/layers/0/phi";
 /// The file of a model: `path` itself, or the one in that directory.
 pub(super) fn model_file(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(MODEL) } else { path.into() }
+}
+
+/// Where the classifier stands in the state of a learner, and the setting that says how long its rows are, if one does.
+fn classifier(config: &Config) -> (&'static str, Option<(&'static str, usize)>) {
+    match config.method {
+        Method::Min => (CLASSIFIER, Some(("buffer_size", config.buffer_size))),
+        Method::RanPac => (HEAD, Some(("ranpac.projection", config.ranpac.projection))),
+        Method::Acil => (HEAD, Some(("acil.buffer_size", config.acil.buffer_size))),
+        Method::DsAl => (HEAD, Some(("dsal.buffer_size", config.dsal.buffer_size))),
+        // As long as features are.
+        Method::SimpleCil | Method::Ncm | Method::FeCam => (HEAD, None),
+    }
 }
 
 /// Opens a file that must be of this kind.
@@ -60,7 +72,8 @@ impl Saved {
     /// Reads the model of a directory, or a file; without statistics it is quick.
     pub fn read(path: &Path, statistics: bool) -> Result<Self> {
         let file = open(&model_file(path), MODEL_KIND)?;
-        let mut tree = file.read(|name| statistics || !name.starts_with(&format!("learner/{STATISTICS}/")))?;
+        let of_statistics = [STATISTICS, HEAD_STATISTICS].map(|place| format!("learner/{place}/"));
+        let mut tree = file.read(|name| statistics || !of_statistics.iter().any(|place| name.starts_with(place)))?;
         let learner = tree.prune("learner");
         let saved = Self {
             config: settings(&mut tree)?,
@@ -71,7 +84,7 @@ impl Saved {
             learner,
         };
         tree.finish()?;
-        let rows = saved.learner.shape(CLASSIFIER)?.first().copied();
+        let rows = saved.learner.shape(classifier(&saved.config).0)?.first().copied();
         if saved.classes.is_empty() || rows != Some(saved.classes.len()) {
             return Err(tree.error("its classifier has not as many rows as it has classes"));
         }
@@ -103,7 +116,9 @@ impl Saved {
 fn same_sizes(config: &Config, learner: &Tree) -> Result<()> {
     let row = PhiLayout::new(config.noise_hidden, config.phi_layers)?.len();
     let noise = learner.has(PHI).then_some((PHI, "noise_hidden", row));
-    for (name, key, cols) in [(CLASSIFIER, "buffer_size", config.buffer_size)].into_iter().chain(noise) {
+    let (classifier, sized) = classifier(config);
+    let sized = sized.map(|(key, cols)| (classifier, key, cols));
+    for (name, key, cols) in sized.into_iter().chain(noise) {
         let shape = learner.shape(name)?;
         if shape.get(1) != Some(&cols) {
             return Err(learner.error(format!("`{name}` has shape {shape:?}, by its `{key}` rows are of {cols}")));
@@ -276,7 +291,7 @@ impl Session {
         sizes: &[usize],
     ) -> Result<Self> {
         let mut saved = Saved::read(path, true)?;
-        if !saved.learner.has(&format!("{STATISTICS}/counts")) {
+        if config.method == Method::Min && !saved.learner.has(&format!("{STATISTICS}/counts")) {
             let message = "it has no statistics, so that it cannot learn more; give the model of a run";
             return Err(Error::Store { file: path.display().to_string(), message: message.into() });
         }

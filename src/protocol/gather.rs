@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
-use crate::config::Config;
+use crate::config::{Config, Method, Profile};
 use crate::data::Dataset;
 use crate::device::Device;
 use crate::host::Instant;
@@ -19,7 +19,8 @@ use crate::{Error, Result};
 /// Gathers the statistics of the training images of `tasks` on the frozen backbone, without noise.
 ///
 /// # Errors
-/// [`Error::Config`] where `noise` is on (every task would change the features) or a task does not exist; device errors.
+/// [`Error::Config`] where `noise` is on (every task would change the features), the method is not MiN, or a task does not
+/// exist; device errors.
 pub async fn gather(
     config: &Config,
     device: &Device,
@@ -27,9 +28,17 @@ pub async fn gather(
     tasks: Range<usize>,
     watch: &mut dyn Watch,
 ) -> Result<Archive> {
+    if config.method != Method::Min {
+        return Err(Error::Config("`method` must be min: other methods keep statistics of their own".into()));
+    }
     if config.noise {
         return Err(Error::Config(
             "`noise` must be false: statistics can be joined only if all are of the same features".into(),
+        ));
+    }
+    if config.profile == Profile::Robust {
+        return Err(Error::Config(
+            "`profile` must be paper: features that profile robust adapts to the first task are not those of others".into(),
         ));
     }
     let split = Tasks::of(config, &dataset.classes)?;
@@ -50,6 +59,7 @@ pub async fn gather(
     let extent = Extent {
         tasks: 1,
         classes: classes.len(),
+        task_classes: 0,
         batch: 0,
         images: all.images().len(),
         samples: feed.samples(&all, Vec::new(), |label| label),

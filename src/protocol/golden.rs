@@ -16,6 +16,9 @@ use crate::model::optimizer::Rule;
 use crate::model::vit::{MAX_IMAGE, Vit, VitConfig};
 use crate::model::weights::Weights;
 
+/// Files record the batches of all epochs, whatever their number.
+const EPOCHS: [usize; 2] = [1; 2];
+
 /// Analytic passes at most.
 const MAX_PASSES: usize = 100;
 
@@ -302,6 +305,7 @@ impl Golden {
             vit: Vit::load(device, architecture, backbone, false)?,
             noise: NoiseLayers::new(device, layout, d1, &projections, official)?,
             random: device.upload(&tensors.take("buffer.weight", &[d1, m])?, &[d1, m])?,
+            anchor: None,
         };
         Core::new(network, Gamma::Value(case.gamma), case.fit_batch, None)
     }
@@ -335,13 +339,14 @@ impl Golden {
             grad_through_analytic: case.grad_through_analytic,
             temperature: case.temperature,
             rule: Self::rule(case),
+            epochs: EPOCHS,
             seed: case.seed,
         };
         Ok(Min::new(core, Paper(settings), self.init(case)?))
     }
 
     pub fn official(&self, case: &RunCase, core: Core) -> Result<Min<Official>> {
-        let official = Official { rule: Self::rule(case), fit_epochs: case.fit_epochs };
+        let official = Official { rule: Self::rule(case), epochs: EPOCHS, fit_epochs: case.fit_epochs };
         Ok(Min::new(core, official, self.init(case)?))
     }
 }

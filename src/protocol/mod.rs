@@ -3,6 +3,7 @@
 mod archive;
 mod build;
 mod checkpoint;
+mod compare;
 mod feed;
 mod gather;
 mod golden;
@@ -18,6 +19,7 @@ mod watch;
 pub use crate::report::Metrics;
 pub use archive::Archive;
 pub use checkpoint::{is_unfinished, saved_settings};
+pub use compare::{FLOOR, Found, Plan, Planned, Row, ablation, found, methods, setting};
 pub use gather::{gather, save_classifier};
 pub use inspect::{Inspection, inspect};
 pub use model::{Answer, Judged, Model};

@@ -107,6 +107,7 @@ impl Model {
         let extent = Extent {
             tasks: tasks.max(1),
             classes: classes.len(),
+            task_classes: 0,
             batch: 0,
             images: usize::MAX,
             samples: feed.samples(&feed.plain(Images::of_files(Vec::new())), Vec::new(), |label| label),

@@ -8,12 +8,13 @@ use crate::config::Config;
 use crate::data::{Dataset, Loader};
 use crate::device::{Device, Stats};
 use crate::host::{self, Instant};
-use crate::method::{Extent, Footprint, Learner, Over, Phase, Task, predict};
-use crate::protocol::build::{self, Purpose};
+use crate::method::{self, Extent, Footprint, Learner, Over, Phase, Task, predict};
+use crate::method::random::{Purpose, rng};
+use crate::protocol::build;
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, Watch};
 use crate::protocol::{Metrics, Tasks};
-use crate::report::{Measured, Memory, Results};
+use crate::report::{Measured, Memory, Moved, Results};
 use crate::{Error, Result};
 
 /// How far a step brought a run.
@@ -131,6 +132,7 @@ impl Session {
         let extent = Extent {
             tasks: before + tasks.count(),
             classes: tasks.seen(tasks.count() - 1),
+            task_classes: (0..tasks.count()).map(|t| tasks.classes(t).len()).max().unwrap_or(0),
             batch,
             images: longest.max(judged.images().len()),
             samples: feed.samples(&judged, Vec::new(), |label| label),
@@ -200,8 +202,8 @@ impl Session {
         let images = self.feed.training(self.dataset.train.pick(&tasks.task_images(&self.dataset.train, t)));
         let samples = self.feed.samples(&images, (0..images.images().len()).collect(), |label| tasks.new_label(label));
         let index = self.before + t;
-        let schedule = schedule(&self.config, index, samples.len());
-        Task { index, classes: tasks.seen(t), samples, schedule }
+        let schedule = schedule(&self.config, index, self.learner.epochs(index), samples.len());
+        Task { index, first_class: tasks.classes(t).start, classes: tasks.seen(t), samples, schedule }
     }
 
     /// Goes on by one step, however small; `watch` hears of it.
@@ -283,6 +285,8 @@ impl Session {
         let solved = self.learner.solved();
         self.measured.gamma.extend(solved.map(|s| s.gamma));
         self.measured.residual.extend(solved.map(|s| s.residual));
+        let moved = |m: method::Moved| Moved { drift: m.drift, explained: m.explained };
+        self.measured.moved.push(self.learner.moved().map(moved));
         self.measured.peak_host_bytes = self.measured.peak_host_bytes.max(host::peak_memory());
         // Tensors grow with every task, so buffers of the old sizes would only pile up.
         self.device.trim();
@@ -310,6 +314,7 @@ impl Session {
     pub fn results(&self) -> Results {
         Results {
             version: env!("CARGO_PKG_VERSION").into(),
+            method: self.config.method,
             profile: self.config.profile,
             device: self.device.name().into(),
             tuned: !self.device.caps().tuned.is_empty(),
@@ -326,9 +331,8 @@ impl Session {
 }
 
 /// Shuffled batches of all epochs of a task.
-fn schedule(config: &Config, task: usize, n: usize) -> Vec<Vec<usize>> {
-    let epochs = if task == 0 { config.init_epochs } else { config.epochs };
-    let mut rng = build::rng(config.seed, Purpose::Schedule { task });
+fn schedule(config: &Config, task: usize, epochs: usize, n: usize) -> Vec<Vec<usize>> {
+    let mut rng = rng(config.seed, Purpose::Schedule { task });
     let mut order: Vec<usize> = (0..n).collect();
     let mut batches = Vec::new();
     for _ in 0..epochs {

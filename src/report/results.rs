@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, Profile};
+use crate::config::{Config, Method, Profile};
 use crate::report::Metrics;
 use crate::store::{check_replaceable, replace};
 use crate::{Error, Result};
@@ -46,6 +46,16 @@ pub struct Memory {
     pub fit_batch: usize,
 }
 
+/// How far the training of a task moved the features of its images.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Moved {
+    /// `|f_after - f_before|_F / |f_before|_F`.
+    pub drift: f64,
+    /// Share of the squared change of random features that the map which compensates old statistics foretells of images that
+    /// it was not fitted to; nothing where there is none.
+    pub explained: Option<f64>,
+}
+
 /// What a run measures, so far or in all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -56,6 +66,9 @@ pub struct Measured {
     pub gamma: Vec<f64>,
     /// The residual of that solve.
     pub residual: Vec<f64>,
+    /// How far the training of each task moved its features, where that is known.
+    #[serde(default)]
+    pub moved: Vec<Option<Moved>>,
     /// Time spent.
     pub seconds: Seconds,
     /// Time that each task took, learning and judging.
@@ -74,7 +87,10 @@ pub struct Measured {
 pub struct Results {
     /// The version of this program.
     pub version: String,
-    /// Which algorithm ran.
+    /// Which method learned.
+    #[serde(default)]
+    pub method: Method,
+    /// Which algorithm of MiN ran, if it was MiN.
     pub profile: Profile,
     /// The name of the device, with its driver.
     pub device: String,
@@ -172,6 +188,7 @@ mod tests {
         };
         Results {
             version: "1.2.3".into(),
+            method: Method::Min,
             profile: Profile::Paper,
             device: "cpu".into(),
             tuned: false,
@@ -186,6 +203,7 @@ mod tests {
                 metrics,
                 gamma: vec![10.0, 10.0],
                 residual: vec![1e-13, 2e-13],
+                moved: vec![None, Some(Moved { drift: 0.5, explained: Some(0.25) })],
                 seconds: Seconds::default(),
                 seconds_per_task: vec![1.0, 2.0],
                 peak_device_bytes: 1024,
@@ -206,13 +224,17 @@ mod tests {
         assert_eq!(path, dir.path().join("new/out/results.json"));
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        let expected = "version profile device tuned seed config data backbone classes known memory accuracy matrix a_last a_avg \
-                        forgetting bwt per_class confusion gamma residual seconds seconds_per_task peak_device_bytes \
+        let expected = "version method profile device tuned seed config data backbone classes known memory accuracy matrix a_last a_avg \
+                        forgetting bwt per_class confusion gamma residual moved seconds seconds_per_task peak_device_bytes \
                         peak_host_bytes dispatches";
         assert_eq!(keys(&json), expected);
         assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile data save");
         assert_eq!(Results::read(path.parent().unwrap()).unwrap(), results());
-        assert_eq!((&json["profile"], &json["seed"]), (&"paper".into(), &7.into()));
+        assert_eq!((&json["method"], &json["profile"], &json["seed"]), (&"min".into(), &"paper".into(), &7.into()));
+        // Files of before there was a choice of methods.
+        let mut old = json.clone();
+        assert!(old.as_object_mut().unwrap().remove("method").is_some());
+        assert_eq!(serde_json::from_value::<Results>(old).unwrap(), results());
         assert_eq!(json["matrix"], serde_json::json!([[0.75], [0.25, 1.0]]));
         assert_eq!(json["config"]["mixture"], "learned");
         assert_eq!(names(path.parent().unwrap()), ["results.json"]);

@@ -9,7 +9,7 @@ use crate::Result;
 use crate::algorithms::tiles;
 use crate::device::{Device, Tensor};
 use crate::kernels::attention::Attention;
-use crate::kernels::attention_backward_key::AttentionBackwardKey;
+use crate::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 use crate::kernels::column_unit::ColumnUnit;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
@@ -201,7 +201,7 @@ impl Subject for Forward {
 
     fn kernel<'a>(&self, operands: &'a [Tensor], results: &'a [Tensor]) -> Attention<'a> {
         let Heads { batch, tokens, heads, .. } = self.heads;
-        Attention { qkv: &operands[0], out: &results[0], lse: results.get(1), batch, tokens, heads }
+        Attention { qkv: &operands[0], prefix: None, out: &results[0], lse: results.get(1), batch, tokens, heads }
     }
 
     fn bound(&self, _: bool) -> f64 {
@@ -231,7 +231,7 @@ impl Subject for Query {
     fn kernel<'a>(&self, operands: &'a [Tensor], results: &'a [Tensor]) -> AttentionBackwardQuery<'a> {
         let ([qkv, out, lse, dy], [dqkv, delta]) = (operands, results) else { unreachable!("as above") };
         let Heads { batch, tokens, heads, .. } = self.0;
-        AttentionBackwardQuery { qkv, out, dy, lse, delta, dqkv, batch, tokens, heads }
+        AttentionBackwardQuery { qkv, prefix: None, out, dy, lse, delta, dqkv, batch, tokens, heads }
     }
 
     fn bound(&self, _: bool) -> f64 {
@@ -260,7 +260,8 @@ impl Subject for Key {
     fn kernel<'a>(&self, operands: &'a [Tensor], results: &'a [Tensor]) -> AttentionBackwardKey<'a> {
         let [qkv, _, lse, dy, delta] = operands else { unreachable!("as above") };
         let Heads { batch, tokens, heads, .. } = self.0;
-        AttentionBackwardKey { qkv, dy, lse, delta, dqkv: &results[0], batch, tokens, heads }
+        let keys = Keys::Tokens { dqkv: &results[0] };
+        AttentionBackwardKey { qkv, dy, lse, delta, keys, batch, tokens, heads }
     }
 
     fn bound(&self, _: bool) -> f64 {

@@ -66,9 +66,9 @@ impl Problem for Layer {
         let layer = NoiseLayer { proj, phi, omega, layout, modules: self.modules, noise };
         let path = if way == Some("unfused") { Path::Unfused } else { Path::Fused };
         if !self.backward {
-            return Ok(vec![layer.forward(device, x, path)?]);
+            return Ok(vec![layer.forward(device, x, x, path)?]);
         }
-        let gradients = layer.backward(device, x, dy, path, true)?;
+        let gradients = layer.backward(device, x, dy, true, path, true)?;
         Ok([gradients.dx].into_iter().chain(gradients.phi).collect())
     }
 

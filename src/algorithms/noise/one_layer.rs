@@ -1,6 +1,6 @@
 //! Noise layers of one-layer maps as products: what is linear in h is mixed over all modules before it meets the tokens.
-//! Where no random numbers are drawn, `y = x + (h M + b) U`, and no pass over the tokens depends on the number of modules;
-//! where they are, mu of all modules is that map, and sigma passes module by module.
+//! Where no random numbers are drawn, `y = residual + (h M + b) U`, and no pass over the tokens depends on the number of
+//! modules; where they are, mu of all modules is that map, and sigma passes module by module.
 
 use super::{Gradients, NoiseLayer};
 use crate::Result;
@@ -63,6 +63,7 @@ impl NoiseLayer<'_> {
         device: &Device,
         x: &Tensor,
         dy: &Tensor,
+        residual: bool,
         want_params: bool,
     ) -> Result<Gradients> {
         let (rows, e, layout, modules) = (x.rows(), self.layout.e, self.layout, self.modules);
@@ -78,7 +79,7 @@ impl NoiseLayer<'_> {
             Some(h) if samples => Some(self.backward_sampled(device, h, &dz, &dh, domega.as_ref())?),
             _ => None,
         };
-        let dx = self.down_backward(device, &dh, dy)?;
+        let dx = self.down_backward(device, &dh, dy, residual)?;
         let (Some(h), Some(domega)) = (h, domega) else { return Ok(Gradients { dx, phi: None, domega: None }) };
         let grad = device.reals(&[e + 1, e])?;
         Gemm::of(Layout::TN, [e, e, rows], Mat::of(&h), Mat::of(&dz), Mat::at(&grad, 0, e)).run(device)?;

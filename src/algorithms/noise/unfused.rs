@@ -53,12 +53,12 @@ impl NoiseLayer<'_> {
         Ok(dz)
     }
 
-    /// dx = dy + dh D^T.
-    pub(super) fn down_backward(&self, device: &Device, dh: &Tensor, dy: &Tensor) -> Result<Tensor> {
+    /// dx = dh D^T, with `residual` dy + dh D^T.
+    pub(super) fn down_backward(&self, device: &Device, dh: &Tensor, dy: &Tensor, residual: bool) -> Result<Tensor> {
         let (rows, d1, e) = (dy.rows(), dy.cols(), self.layout.e);
         let dx = device.reals(dy.shape())?;
         let product = Gemm::of(Layout::NT, [rows, d1, e], Mat::of(dh), Mat::at(self.proj, 0, e), Mat::of(&dx));
-        device.run(&Gemm { residual: Some(dy), ..product })?;
+        device.run(&Gemm { residual: residual.then_some(dy), ..product })?;
         Ok(dx)
     }
 
@@ -100,13 +100,13 @@ impl NoiseLayer<'_> {
         NoiseCombine { omega: self.omega, eps, direction, e: self.layout.e, module, modules: self.modules }
     }
 
-    pub(super) fn forward_unfused(&self, device: &Device, x: &Tensor, y: &Tensor) -> Result<()> {
+    pub(super) fn forward_unfused(&self, device: &Device, x: &Tensor, residual: &Tensor, y: &Tensor) -> Result<()> {
         let (rows, d1, e) = (x.rows(), x.cols(), self.layout.e);
         let h = self.down(device, x)?;
         let mixed = if self.layout.layers == 1 { self.mixed_one_layer(device, &h)? } else { self.mixed(device, &h)? };
         let up = Mat::at(self.proj, d1 * e, d1);
         let product = Gemm::of(Layout::NN, [rows, d1, e], Mat::of(&mixed), up, Mat::of(y));
-        device.run(&Gemm { residual: Some(x), ..product })
+        device.run(&Gemm { residual: Some(residual), ..product })
     }
 
     /// The mixture, module by module.
@@ -127,6 +127,7 @@ impl NoiseLayer<'_> {
         device: &Device,
         x: &Tensor,
         dy: &Tensor,
+        residual: bool,
         want_params: bool,
     ) -> Result<Gradients> {
         let (rows, e, width) = (x.rows(), self.layout.e, self.width());
@@ -154,7 +155,7 @@ impl NoiseLayer<'_> {
             let product = Gemm::of(Layout::NT, [rows, e, width], Mat::of(&du), w1, Mat::of(&dh));
             device.run(&Gemm { accumulate: i > 0, ..product })?;
         }
-        let dx = self.down_backward(device, &dh, dy)?;
+        let dx = self.down_backward(device, &dh, dy, residual)?;
         if !want_params {
             return Ok(Gradients { dx, phi: None, domega: None });
         }

@@ -80,29 +80,17 @@ impl Columns {
     }
 }
 
+/// `G x`.
+pub fn times(g: &HostTiles, x: &Columns) -> Columns {
+    let mut out = Columns { data: vec![0.0; x.data.len()], ..*x };
+    out.for_each(|_| true, |i, out| g.multiply(i, 0.0, |j| x.block(j), 1.0, out));
+    out
+}
+
 /// `b - (G + gamma I) x`.
 pub fn residual(g: &HostTiles, gamma: f64, x: &Columns, b: &Columns) -> Columns {
     let mut out = b.clone();
-    out.for_each(
-        |_| true,
-        |i, mut out| {
-            for j in 0..g.count() {
-                match i.cmp(&j) {
-                    std::cmp::Ordering::Greater => product(out.as_mut(), Accum::Add, g.tile(i, j), x.block(j), -1.0),
-                    std::cmp::Ordering::Less => {
-                        product(out.as_mut(), Accum::Add, g.tile(j, i).transpose(), x.block(j), -1.0);
-                    }
-                    std::cmp::Ordering::Equal => {
-                        let lower = g.tile(i, i);
-                        let full = Mat::from_fn(lower.nrows(), lower.ncols(), |r, c| {
-                            lower[(r.max(c), r.min(c))] + if r == c { gamma } else { 0.0 }
-                        });
-                        product(out.as_mut(), Accum::Add, full.as_ref().as_dyn_stride(), x.block(i), -1.0);
-                    }
-                }
-            }
-        },
-    );
+    out.for_each(|_| true, |i, out| g.multiply(i, gamma, |j| x.block(j), -1.0, out));
     out
 }
 
@@ -160,24 +148,50 @@ impl HostFactor {
         }
     }
 
+    /// The same for the transpose [C, m] of b.
+    pub fn solve_transposed(&self, b: &mut [f64]) {
+        let mut x = Columns::of(b, &self.0);
+        self.solve(&mut x);
+        b.copy_from_slice(&x.transposed());
+    }
+
+    /// Column `j` of the tiles of L^-1, from its diagonal down.
+    fn inverse_column(&self, j: usize) -> Vec<Mat<f64>> {
+        let l = &self.0;
+        let cols = l.rows(j).len();
+        let mut blocks: Vec<Mat<f64>> = Vec::new();
+        for i in j..l.count() {
+            let mut block = if i == j { Mat::identity(cols, cols) } else { Mat::zeros(l.rows(i).len(), cols) };
+            for (k, above) in (j..i).zip(&blocks) {
+                let above = above.as_ref().as_dyn_stride();
+                product(block.as_mut().as_dyn_stride_mut(), Accum::Add, l.tile(i, k), above, -1.0);
+            }
+            solve_lower_triangular_in_place(l.tile(i, i), block.as_mut(), Par::Seq);
+            blocks.push(block);
+        }
+        blocks
+    }
+
     /// `tr (L L^T)^-1`, the sum of the squares of all entries of L^-1, which are found one column of tiles at a time.
     pub fn inverse_trace(&self) -> f64 {
-        let l = &self.0;
-        let column = |j: usize| {
-            let cols = l.rows(j).len();
-            let mut blocks: Vec<Mat<f64>> = Vec::new();
-            for i in j..l.count() {
-                let mut block = if i == j { Mat::identity(cols, cols) } else { Mat::zeros(l.rows(i).len(), cols) };
-                for (k, above) in (j..i).zip(&blocks) {
-                    let above = above.as_ref().as_dyn_stride();
-                    product(block.as_mut().as_dyn_stride_mut(), Accum::Add, l.tile(i, k), above, -1.0);
-                }
-                solve_lower_triangular_in_place(l.tile(i, i), block.as_mut(), Par::Seq);
-                blocks.push(block);
-            }
-            blocks.iter().map(|block| block.squared_norm_l2()).sum::<f64>()
-        };
+        let column = |j: usize| self.inverse_column(j).iter().map(|block| block.squared_norm_l2()).sum::<f64>();
         // Collected first, so that the sum has one order.
-        (0..l.count()).into_par_iter().with_max_len(1).map(column).collect::<Vec<_>>().iter().sum()
+        (0..self.0.count()).into_par_iter().with_max_len(1).map(column).collect::<Vec<_>>().iter().sum()
+    }
+
+    /// L^-1 [m, m] row after row.
+    pub fn inverse(&self) -> Vec<f64> {
+        let (l, m) = (&self.0, self.0.size());
+        let mut inverse = vec![0.0; m * m];
+        let columns: Vec<_> = (0..l.count()).into_par_iter().with_max_len(1).map(|j| self.inverse_column(j)).collect();
+        for (j, blocks) in columns.iter().enumerate() {
+            for (i, block) in (j..).zip(blocks) {
+                for (r, row) in l.rows(i).enumerate() {
+                    let out = &mut inverse[row * m..][l.rows(j)];
+                    out.iter_mut().enumerate().for_each(|(c, x)| *x = block[(r, c)]);
+                }
+            }
+        }
+        inverse
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
+use super::drift::DriftMap;
 use super::factor::{Columns, HostFactor, residual};
 use super::tiles::{HostTiles, update};
 use crate::linalg::matrix;
@@ -28,11 +29,11 @@ pub struct Host {
     pub sums: Vec<f64>,
 }
 
-/// `g += p^T p` for p [B, m].
-fn add_products(g: &mut HostTiles, p: &[f64], batch: usize) {
+/// `g += scale p^T p` for p [B, m].
+pub fn add_products(g: &mut HostTiles, p: &[f64], batch: usize, scale: f64) {
     let (m, side) = (g.size(), g.side());
     let part = |i: usize| matrix(&p[i * side..], batch, side.min(m - i * side), m);
-    g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), 1.0));
+    g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), scale));
 }
 
 impl Host {
@@ -71,10 +72,10 @@ impl Host {
         if self.by_class {
             for (gram, samples) in self.grams.iter_mut().zip(&of_class).filter(|(_, samples)| !samples.is_empty()) {
                 let part: Vec<f64> = samples.iter().flat_map(|&i| &p[i * m..(i + 1) * m]).copied().collect();
-                add_products(gram, &part, samples.len());
+                add_products(gram, &part, samples.len(), 1.0);
             }
         } else if !labels.is_empty() {
-            add_products(&mut self.grams[0], p, labels.len());
+            add_products(&mut self.grams[0], p, labels.len(), 1.0);
         }
         self.sums.par_chunks_mut(m).zip(of_class).for_each(|(sum, samples)| {
             for i in samples {
@@ -92,6 +93,24 @@ impl Host {
         for (c, &class) in classes.iter().enumerate() {
             self.sums[class * m..][..m].iter_mut().zip(&other.sums[c * m..]).for_each(|(x, y)| *x += y);
         }
+    }
+
+    /// `G <- A^T G A`, of every class if they are kept by class, and `Q^T <- Q^T A`.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], before anything has changed.
+    pub fn compensate(&mut self, map: &DriftMap) -> Result<()> {
+        map.carry(&mut self.grams)?;
+        let share = self.share();
+        self.sums.par_chunks_mut(share).for_each(|sums| map.carry_sums(sums));
+        Ok(())
+    }
+
+    /// Numbers of Q^T that a core takes at once. Classes are independent: cores that share them out wait for each other less
+    /// than those that share tiles.
+    fn share(&self) -> usize {
+        let classes = self.sums.len() / self.features;
+        classes.div_ceil(rayon::current_num_threads()).max(LEAST_SHARE) * self.features
     }
 
     /// Drops a class that has a Gram matrix of its own.
@@ -162,9 +181,7 @@ impl Host {
         shifted.shift(gamma);
         let factor = HostFactor::new(shifted, advance)?;
         let scale = self.sums.iter().fold(f64::MIN_POSITIVE, |top, x| top.max(x.abs()));
-        let classes = self.sums.len() / self.features;
-        // Classes are independent: cores that share them out wait for each other less than those that share tiles.
-        let share = classes.div_ceil(rayon::current_num_threads()).max(LEAST_SHARE) * self.features;
+        let share = self.share();
         let mut weights = vec![0.0; self.sums.len()];
         let parts = weights.par_chunks_mut(share).zip(self.sums.par_chunks(share));
         let error = parts.map(|(w, q)| {

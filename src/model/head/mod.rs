@@ -1,9 +1,14 @@
 //! The analytic classifier: additive statistics of random features, solved by Cholesky (SPEC section 3).
 
+mod drift;
 mod factor;
 mod gcv;
+mod held_out;
 mod host;
 mod pairs;
+pub mod prototype;
+pub mod random;
+mod recursive;
 mod state;
 mod tiles;
 
@@ -13,10 +18,14 @@ use crate::algorithms::exact_pairs::pairs_are_exact;
 pub use crate::algorithms::ridge::Solution;
 use crate::device::{DType, Device, DeviceClass, Tensor};
 use crate::kernels::argmax::ArgMax;
-use crate::kernels::gemm::{Gemm, Layout};
+use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::{Error, Result};
+pub use drift::{Drift, DriftMap};
+pub use held_out::HeldOut;
 use host::Host;
 use pairs::Pairs;
+pub use recursive::Recursive;
 
 /// Most random features; the lower triangle of a larger Gram matrix would exceed 4 GiB in float64.
 pub const MAX_FEATURES: usize = 1 << 15;
@@ -29,6 +38,24 @@ pub fn logits(device: &Device, p: &Tensor, weights: &Tensor) -> Result<Tensor> {
     let logits = device.reals(&[p.rows(), weights.rows()])?;
     device.run(&Gemm::new(Layout::NT, p, weights, &logits)?)?;
     Ok(logits)
+}
+
+/// `scores += p W` for scores [B, C], as [`logits`].
+///
+/// # Errors
+/// [`Error::Shape`], device errors.
+pub fn add_logits(device: &Device, p: &Tensor, weights: &Tensor, scores: &Tensor) -> Result<()> {
+    device.run(&Gemm { accumulate: true, ..Gemm::new(Layout::NT, p, weights, scores)? })
+}
+
+/// A matrix times a number.
+///
+/// # Errors
+/// Device errors.
+pub fn scaled(device: &Device, x: &Tensor, factor: f64) -> Result<Tensor> {
+    let (out, [rows, cols]) = (device.reals(x.shape())?, [x.rows(), x.cols()]);
+    device.run(&CopyBlock { x: Mat::of(x), out: Mat::of(&out), rows, cols, factor, accumulate: false })?;
+    Ok(out)
 }
 
 /// The class of the largest logit of each row of [B, C], as integers `[B]`.
@@ -57,8 +84,8 @@ pub struct Statistics {
 enum Storage {
     /// In float64 in host memory. Features of a GPU that cannot keep pairs are read back batch by batch.
     Host(Host),
-    /// In pairs of f32 on a GPU. New ones, copies and what comes from files stay in host memory until features are added, so
-    /// that the GPU holds one Gram matrix at a time.
+    /// In pairs of f32 on a GPU. New ones, copies, those that were merged or compensated and what comes from files stay in
+    /// host memory until features are added, so that the GPU holds one Gram matrix at a time.
     Device(Pairs),
 }
 
@@ -136,6 +163,14 @@ impl Statistics {
             Storage::Host(host) => Cow::Borrowed(host),
             Storage::Device(pairs) => Cow::Owned(pairs.to_host(self.counts.len()).await?),
         })
+    }
+
+    /// Moves G and Q to host memory.
+    async fn fetch(&mut self) -> Result<()> {
+        if let Cow::Owned(host) = self.host().await? {
+            self.storage = Storage::Host(host);
+        }
+        Ok(())
     }
 
     /// Widens Q to `classes` classes; it never narrows.
@@ -221,13 +256,27 @@ impl Statistics {
         if self.is_by_class() != other.is_by_class() {
             return Err(Error::Mismatch { part: "class statistics", same: "the same keep_class_statistics" });
         }
-        if let Cow::Owned(host) = self.host().await? {
-            self.storage = Storage::Host(host);
-        }
+        self.fetch().await?;
         if let Storage::Host(host) = &mut self.storage {
             host.merge(other.host().await?.as_ref(), classes);
         }
         classes.iter().zip(&other.counts).for_each(|(&c, n)| self.counts[c] += n);
+        Ok(())
+    }
+
+    /// Takes the samples along where their features went, as far as the map of a drift tells: `G <- A^T G A`, of every class
+    /// if they are kept by class, and `Q <- A^T Q`. Samples that are added afterwards have their new features already.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the map is one of other features; [`Error::OutOfMemory`], device errors.
+    pub async fn compensate(&mut self, map: &DriftMap) -> Result<()> {
+        if map.features() != self.features {
+            return Err(Error::shape("compensate", "map", [self.features; 2], [map.features(); 2]));
+        }
+        self.fetch().await?;
+        if let Storage::Host(host) = &mut self.storage {
+            host.compensate(map)?;
+        }
         Ok(())
     }
 
@@ -283,12 +332,14 @@ impl Statistics {
 
     /// The gamma that generalised cross-validation prefers: the prediction error on samples left out, estimated from
     /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its 1e-5th part,
-    /// then 3 and 0.3 times the best; each candidate costs two factorisations.
+    /// then 3 and 0.3 times the best; or, with the gamma of an earlier choice `near` by, among 1 and 3 of every decade there
+    /// from it downhill, until neither neighbour scores less. Each candidate costs two factorisations: 8 are scored without
+    /// `near`, as a rule 3 with it.
     ///
     /// # Errors
     /// [`Error::Config`] where there is no sample, [`Error::NotPositiveDefinite`].
-    pub async fn choose_gamma(&self) -> Result<f64> {
-        gcv::choose(self.host().await?.as_ref(), self.counts.iter().sum())
+    pub async fn choose_gamma(&self, near: Option<f64>) -> Result<f64> {
+        gcv::choose(self.host().await?.as_ref(), self.counts.iter().sum(), near)
     }
 
     /// The score that [`Statistics::choose_gamma`] makes least: `(RSS / n) / (1 - dof / n)^2` (Golub, Heath and Wahba,

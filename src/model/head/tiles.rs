@@ -1,9 +1,10 @@
 //! The lower triangle of a symmetric matrix in float64, as square tiles in host memory.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::{Accum, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
 use crate::linalg::product;
@@ -128,6 +129,31 @@ impl HostTiles {
     pub fn add(&mut self, other: &Self) {
         assert_eq!(self.m, other.m, "sums are of equal sizes");
         self.data.par_iter_mut().zip(&other.data).for_each(|(x, y)| *x += y);
+    }
+
+    /// `dst += scale (G + shift I) x` in row `i` of tiles, on the calling thread; `x` gives the rows of x that a row of tiles
+    /// has.
+    pub fn multiply<'x>(
+        &self,
+        i: usize,
+        shift: f64,
+        x: impl Fn(usize) -> MatRef<'x, f64>,
+        scale: f64,
+        mut dst: MatMut<'_, f64>,
+    ) {
+        for j in 0..self.count() {
+            match i.cmp(&j) {
+                Ordering::Greater => product(dst.as_mut(), Accum::Add, self.tile(i, j), x(j), scale),
+                Ordering::Less => product(dst.as_mut(), Accum::Add, self.tile(j, i).transpose(), x(j), scale),
+                Ordering::Equal => {
+                    let lower = self.tile(i, i);
+                    let full = Mat::from_fn(lower.nrows(), lower.ncols(), |r, c| {
+                        lower[(r.max(c), r.min(c))] + if r == c { shift } else { 0.0 }
+                    });
+                    product(dst.as_mut(), Accum::Add, full.as_ref().as_dyn_stride(), x(i), scale);
+                }
+            }
+        }
     }
 
     /// The lower triangle row after row, m (m + 1) / 2 numbers ("packed" in LAPACK's words).

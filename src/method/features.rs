@@ -1,0 +1,186 @@
+//! Features of a task's images that are kept on the host, because they do not change while the task is learned.
+
+use crate::device::{Device, Tensor};
+use crate::method::{Core, Observer, Phase, Samples, Stream};
+use crate::model::pixels;
+use crate::model::state::take;
+use crate::store::Tree;
+use crate::{Error, Result};
+
+/// Features of images, in each of some quarter turns.
+#[derive(Clone, Debug)]
+pub(crate) struct Features {
+    /// Numbers in a feature, d1.
+    width: usize,
+    images: usize,
+    /// [turns, images, d1].
+    values: Vec<f64>,
+}
+
+impl Features {
+    /// The mean over images `[d1]`.
+    pub fn mean(&self) -> Vec<f64> {
+        let mut mean = vec![0.0; self.width];
+        for row in self.values.chunks(self.width) {
+            mean.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        }
+        let images = (self.values.len() / self.width) as f64;
+        mean.iter_mut().for_each(|sum| *sum /= images);
+        mean
+    }
+
+    /// `|other - self|_F / |self|_F`.
+    pub fn distance(&self, other: &Self) -> f64 {
+        let pairs = || self.values.iter().zip(&other.values);
+        let moved: f64 = pairs().map(|(x, y)| (y - x) * (y - x)).sum();
+        let norm: f64 = pairs().map(|(x, _)| x * x).sum();
+        (moved / norm.max(f64::MIN_POSITIVE)).sqrt()
+    }
+
+    /// The numbers of features, for a state.
+    pub fn save(&self, tree: &mut Tree, name: &str, device: &Device) {
+        let turns = self.values.len() / (self.images * self.width);
+        let shape = [turns, self.images, self.width];
+        // Features of a device in single precision are single numbers.
+        if device.is_double() {
+            tree.put(name, &shape, &self.values);
+        } else {
+            tree.put(name, &shape, &self.values.iter().map(|&x| x as f32).collect::<Vec<_>>());
+        }
+    }
+
+    /// What [`Features::save`] gave, if there is anything, of so many images.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it is misshapen.
+    pub fn restore(tree: &mut Tree, name: &str, images: usize, width: usize) -> Result<Option<Self>> {
+        if !tree.has(name) {
+            return Ok(None);
+        }
+        let &[turns @ (1 | 4), ..] = tree.shape(name)? else {
+            return Err(tree.error(format!("`{name}` has shape {:?}", tree.shape(name)?)));
+        };
+        let values = take(tree, name, &[turns, images, width])?;
+        Ok(Some(Self { width, images, values }))
+    }
+
+    /// The features [n, d1] of some images, each in its turn.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn upload(&self, device: &Device, images: &[usize], turns: &[u32]) -> Result<Tensor> {
+        let row = |(&i, &r): (&usize, &u32)| {
+            let at = (r as usize * self.images + i) * self.width;
+            self.values[at..at + self.width].iter().copied()
+        };
+        let rows: Vec<f64> = images.iter().zip(turns).flat_map(row).collect();
+        device.upload(&rows, &[images.len(), self.width])
+    }
+
+    /// Those of images as they are, [n, d1] row after row.
+    pub fn rows(&self) -> &[f64] {
+        &self.values[..self.images * self.width]
+    }
+
+    /// Numbers in a feature, d1.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The same of images as they are.
+    ///
+    /// # Errors
+    /// Allocation failures.
+    pub fn plain(&self, device: &Device, images: &[usize]) -> Result<Tensor> {
+        self.upload(device, images, &vec![0; images.len()])
+    }
+}
+
+/// Whose features a pass keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Of the untouched backbone, of images in so many quarter turns.
+    Backbone { turns: usize },
+    /// Of the network as it is.
+    Network,
+}
+
+/// A pass over the images of a task that keeps their features. It is begun anew where it was interrupted.
+pub(crate) struct FeaturePass {
+    whose: Whose,
+    done: usize,
+    /// By turn.
+    values: Vec<Vec<f64>>,
+    stream: Option<Stream>,
+}
+
+impl FeaturePass {
+    pub fn new(whose: Whose) -> Self {
+        let turns = if let Whose::Backbone { turns } = whose { turns } else { 1 };
+        Self { whose, done: 0, values: vec![Vec::new(); turns], stream: None }
+    }
+
+    /// One batch; the features after the last.
+    ///
+    /// # Errors
+    /// Device errors, those of whoever brings the images; [`Error::Unsupported`] where features are not finite.
+    pub async fn step(
+        &mut self,
+        core: &Core,
+        samples: &Samples,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Features>> {
+        let (device, whose) = (core.device(), self.whose);
+        let make = |images: &Tensor, first: usize, turn: usize| match (whose, turn) {
+            (Whose::Network, _) => core.features(images, first),
+            (Whose::Backbone { .. }, 0) => core.network.floor(images),
+            (Whose::Backbone { .. }, turn) => {
+                let n = images.shape()[0];
+                let turns = device.upload_u32(&vec![turn as u32; n], &[n])?;
+                core.network.floor(&pixels::turned(device, images, &turns)?)
+            }
+        };
+        self.step_by(device, core.fit_batch, samples, make, observer).await
+    }
+
+    /// The same by any backbone: `make` gives the features [B, d1] of at most `size` images of the pass, from the one of this
+    /// number on, which are to be turned by so many quarters.
+    ///
+    /// # Errors
+    /// See [`FeaturePass::step`].
+    pub async fn step_by(
+        &mut self,
+        device: &Device,
+        size: usize,
+        samples: &Samples,
+        make: impl Fn(&Tensor, usize, usize) -> Result<Tensor>,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Features>> {
+        let n = samples.len();
+        if self.stream.is_none() {
+            let what = if self.whose == Whose::Network { "features" } else { "features of the backbone" };
+            observer.begin(Phase::Analytic, what, n);
+            self.stream = Some(samples.stream(samples.batches(0..n, size, None))?);
+        }
+        let pixels = self.stream.as_mut().and_then(Iterator::next);
+        let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;
+        let batch = size.min(n - self.done);
+        let images = samples.upload(device, &pixels, 0..batch)?;
+        for (turn, values) in self.values.iter_mut().enumerate() {
+            values.extend(device.read::<f64>(&make(&images, self.done, turn)?).await?);
+        }
+        observer.advance(batch);
+        self.done += batch;
+        if self.done < n {
+            return Ok(None);
+        }
+        observer.end(Phase::Analytic, None);
+        let values = std::mem::take(&mut self.values);
+        // ReLU would turn NaN into 0 and hide a divergence behind a classifier that always answers the same.
+        if values.iter().flatten().any(|x| !x.is_finite()) {
+            return Err(Error::Unsupported("the features are not finite: lower lr, or check the weights".into()));
+        }
+        let width = values.first().map_or(0, Vec::len) / n;
+        Ok(Some(Features { width, images: n, values: values.concat() }))
+    }
+}

@@ -1,0 +1,121 @@
+//! The tables of a comparison: Markdown and CSV.
+
+use super::{CSV, Comparison, Differences, Known, Row};
+use crate::report::{Difference, Spread};
+use crate::{Error, Result};
+
+impl Comparison {
+    /// The tables, what they are of, and how to have them again.
+    pub fn markdown(&self) -> String {
+        let mut lines = vec![
+            "| method | A_last | A_avg | forgetting | trained | stored MiB | seconds | peak MiB |".to_string(),
+            "|---|---|---|---|---|---|---|---|".into(),
+        ];
+        lines.extend(self.rows.iter().map(|row| {
+            let [a_last, a_avg, forgetting] = [row.a_last, row.a_avg, row.forgetting].map(percent);
+            let (trained, stored) = (row.most(|run| run.size.trained), mib(row.most(|run| run.size.stored_bytes)));
+            let (seconds, peak) = (row.seconds(), mib(row.most(|run| run.peak_device_bytes)));
+            format!(
+                "| {} | {a_last} | {a_avg} | {forgetting} | {trained} | {stored} | {seconds:.1} | {peak} |",
+                row.name
+            )
+        }));
+        let seeds = self.rows.first().map_or(&[][..], |row| &row.runs).iter().map(|run| run.seed.to_string());
+        let seeds = seeds.collect::<Vec<_>>().join(", ");
+        if let Some(baseline) = &self.baseline {
+            lines.extend([
+                String::new(),
+                format!("Differences to `{baseline}`, seed by seed, in points, with p of a two-sided sign test:"),
+                String::new(),
+                "| method | A_last, mean | least | p | A_avg, mean | least | p |".into(),
+                "|---|---|---|---|---|---|---|".into(),
+            ]);
+            lines.extend(self.rows.iter().filter_map(|row| {
+                let told = |d: Difference| format!("{:+.2} | {:+.2} | {:.3}", 100.0 * d.mean, 100.0 * d.least, d.p);
+                let Differences { a_last, a_avg } = row.differences?;
+                Some(format!("| {} | {} | {} |", row.name, told(a_last), told(a_avg)))
+            }));
+        }
+        lines.extend([
+            String::new(),
+            format!(
+                "Percent on {} images, mean ± standard deviation (seeds: {seeds}). Trained: numbers that gradients changed and \
+                 that are kept. Stored: the file of the model, with all that it takes to learn on but the frozen backbone. \
+                 Seconds: mean of the runs. Peak: memory of the device, most of the runs.",
+                if self.held_out { "held-out" } else { "test" }
+            ),
+            String::new(),
+        ]);
+        lines.extend(self.rows.iter().map(described));
+        lines.extend([
+            String::new(),
+            format!("Device: {}. Data: {}. Backbone: {}.", self.devices.join("; "), self.data, self.backbone),
+            String::new(),
+            "```sh".into(),
+            self.command.clone(),
+            "```".into(),
+        ]);
+        lines.join("\n")
+    }
+
+    /// One line a method, accuracies as shares from 0 to 1; what is not known is empty.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where a name is no text of a table.
+    pub fn csv(&self) -> Result<String> {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let failed = |e: String| Error::Unsupported(format!("{CSV}: {e}"));
+        let header = "method,seeds,a_last_mean,a_last_sd,a_avg_mean,a_avg_sd,forgetting_mean,forgetting_sd,trained,\
+                      stored_bytes,seconds_mean,peak_device_bytes,a_last_difference_mean,a_last_difference_least,a_last_p,\
+                      a_avg_difference_mean,a_avg_difference_least,a_avg_p";
+        table.write_record(header.split(',')).map_err(|e| failed(e.to_string()))?;
+        for row in &self.rows {
+            let mut record = vec![row.name.clone(), row.runs.len().to_string()];
+            for Spread { mean, deviation } in [row.a_last, row.a_avg, row.forgetting] {
+                record.extend([mean.to_string(), deviation.map_or(String::new(), |d| d.to_string())]);
+            }
+            record.push(row.most(|run| run.size.trained).to_string());
+            record.push(row.most(|run| run.size.stored_bytes).to_string());
+            record.push(row.seconds().to_string());
+            record.push(row.most(|run| run.peak_device_bytes).to_string());
+            for difference in [row.differences.map(|d| d.a_last), row.differences.map(|d| d.a_avg)] {
+                let figures = difference.map_or([None; 3], |d| [d.mean, d.least, d.p].map(Some));
+                record.extend(figures.map(|x| x.map_or(String::new(), |x| x.to_string())));
+            }
+            table.write_record(&record).map_err(|e| failed(e.to_string()))?;
+        }
+        let bytes = table.into_inner().map_err(|e| failed(e.to_string()))?;
+        String::from_utf8(bytes).map_err(|e| failed(e.to_string()))
+    }
+}
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start: String = self.hash.chars().take(16).collect();
+        write!(f, "{} ({start})", self.name)
+    }
+}
+
+/// What a row ran with.
+fn described(row: &Row) -> String {
+    let mut text = format!("- `{}`: `{}`", row.name, row.settings.join(" "));
+    if !row.left_out.is_empty() {
+        text += &format!("; without `{}`", row.left_out.join(" "));
+    }
+    if let Some(choice) = &row.choice {
+        let trials = choice.trials.iter().map(|t| format!("{:.2e} gives {:.2}", t.value, 100.0 * t.a_avg));
+        let trials = trials.collect::<Vec<_>>().join(", ");
+        text +=
+            &format!("; `{}` = {:.2e} by A_avg on held-out training images: {trials}", choice.setting, choice.value);
+    }
+    text
+}
+
+fn percent(Spread { mean, deviation }: Spread) -> String {
+    let mean = 100.0 * mean;
+    deviation.map_or_else(|| format!("{mean:.2}"), |deviation| format!("{mean:.2} ± {:.2}", 100.0 * deviation))
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
