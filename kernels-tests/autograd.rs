@@ -1,5 +1,9 @@
 //! The tape: gradients of a whole network against central differences in f64, and memory over many steps.
 
+mod adapters;
+mod backbones;
+mod prompts;
+
 use std::ops::Range;
 use std::path::Path;
 
@@ -529,6 +533,9 @@ pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
             trials.push(Trial::test(name, move || prefixed_gradients_agree(&device, trained)));
         }
     }
+    trials.extend(adapters::trials(devices));
+    trials.extend(prompts::trials(devices));
+    trials.extend(backbones::trials(devices));
     trials.push(Trial::test("autograd recomputation takes less memory [cpu]", recomputation_saves_memory));
     for backbone in ["run-paper-a", "vit-dinov3"] {
         let doubles = ("f64 twins".to_string(), Device::cpu(Precision::F64));

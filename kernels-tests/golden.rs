@@ -39,7 +39,11 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     trials
 }
 
-/// Groups that a replay must have compared, all of SPEC section 8 for the kind.
+/// Groups of methods that learn prompts: all start from what is recorded but L2P, CODA-Prompt chooses and clips nothing.
+const OF_PROMPTS: &[&str] =
+    &["first values", "loss", "first gradients", "parameters", "gradient norms", "selections that differ"];
+
+/// Groups that a replay must have compared, all of SPEC section 8 or RIVALS section 13 for the kind.
 fn required(name: &str) -> Vec<&'static str> {
     if name.starts_with("ridge-") {
         return vec!["W", "logits", "predictions that differ"];
@@ -49,6 +53,22 @@ fn required(name: &str) -> Vec<&'static str> {
     }
     if name.starts_with("vit-") {
         return vec!["features"];
+    }
+    if let Some(rival) = name.strip_prefix("rival-") {
+        let mut groups = vec!["features", "scores", "predictions that differ"];
+        groups.extend(match rival.split(['-', '.']).next() {
+            Some("simplecil") => &["means"][..],
+            Some("fecam") => &["means", "covariances", "correlations"],
+            Some("ranpac") => &["ridge losses", "lambda", "G and Q", "W"],
+            Some("aper") => &["loss", "first gradients", "parameters", "means"],
+            Some("ease") => &["loss", "first gradients", "parameters", "prototypes"],
+            Some("l2p") => &OF_PROMPTS[1..],
+            Some("dualprompt") => OF_PROMPTS,
+            Some("coda") => &OF_PROMPTS[..4],
+            Some("slca") => &["loss", "first gradients", "parameters", "means", "covariances", "drawn features"],
+            _ => &["W"],
+        });
+        return groups;
     }
     let mut groups = vec!["loss", "features", "prototype", "noise parameters", "mixture weights"];
     groups.extend(["W", "W, step 1", "logits", "predictions that differ"]);

@@ -37,6 +37,7 @@ mod column_sum;
 mod column_unit;
 mod copy_block;
 mod cross_entropy;
+mod dropout;
 mod error_free;
 mod fma_chains;
 mod gemm;
@@ -44,6 +45,7 @@ mod gemm_halves;
 mod glu;
 mod glu_backward;
 mod gram;
+mod inner_product;
 mod jacobi_scale;
 mod label_sum;
 mod layernorm;
@@ -52,6 +54,7 @@ mod mean_map;
 mod mean_map_backward;
 mod mixture;
 mod mixture_backward;
+mod multiply;
 mod noise_combine;
 mod noise_mix;
 mod noise_mix_backward;
@@ -62,6 +65,8 @@ mod patch_embed;
 mod philox_normal;
 mod quarter_turn;
 mod ridge;
+mod root_ratio;
+mod root_ratio_backward;
 mod rotary;
 mod row_unit;
 mod row_unit_backward;
@@ -73,7 +78,9 @@ mod stream_copy;
 mod tanh;
 mod token_mean;
 mod token_mean_backward;
+mod top_k;
 mod triangular_rows;
+mod unfold;
 mod unpack_halves;
 
 use harness::{Case, Example};
@@ -126,12 +133,14 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     column_unit,
     copy_block,
     cross_entropy,
+    dropout,
     error_free,
     fma_chains,
     gemm,
     glu,
     glu_backward,
     gram,
+    inner_product,
     jacobi_scale,
     gemm_halves,
     label_sum,
@@ -141,6 +150,7 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     mean_map_backward,
     mixture,
     mixture_backward,
+    multiply,
     noise_combine,
     noise_mix,
     noise_mix_backward,
@@ -151,6 +161,8 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     philox_normal,
     quarter_turn,
     ridge,
+    root_ratio,
+    root_ratio_backward,
     rotary,
     row_unit,
     row_unit_backward,
@@ -162,6 +174,8 @@ const MODULES: &[(&str, fn() -> Vec<Case>, Example)] = table![
     tanh,
     token_mean,
     token_mean_backward,
+    top_k,
     triangular_rows,
+    unfold,
     unpack_halves,
 ];

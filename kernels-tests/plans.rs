@@ -17,12 +17,14 @@ use minoise::kernels::column_sum::ColumnSum;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::copy_block::CopyBlock;
 use minoise::kernels::cross_entropy::CrossEntropy;
+use minoise::kernels::dropout::Dropout;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use minoise::kernels::glu::{Gate, Glu};
 use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
+use minoise::kernels::inner_product::InnerProduct;
 use minoise::kernels::jacobi_scale::JacobiScale;
 use minoise::kernels::label_sum::LabelSum;
 use minoise::kernels::layernorm::LayerNorm;
@@ -31,6 +33,7 @@ use minoise::kernels::mean_map::MeanMap;
 use minoise::kernels::mean_map_backward::MeanMapBackward;
 use minoise::kernels::mixture::MixtureSoftmax;
 use minoise::kernels::mixture_backward::MixtureBackward;
+use minoise::kernels::multiply::Multiply;
 use minoise::kernels::noise_combine::{self, Direction, NoiseCombine};
 use minoise::kernels::noise_mix::{NoiseMix, PhiLayout};
 use minoise::kernels::noise_mix_backward::{self, NewestOutputs, NoiseMixBackward};
@@ -40,6 +43,8 @@ use minoise::kernels::pair_product::PairProduct;
 use minoise::kernels::patch_embed::PatchEmbed;
 use minoise::kernels::philox_normal::{PhiloxNormal, Stream};
 use minoise::kernels::quarter_turn::QuarterTurn;
+use minoise::kernels::root_ratio::RootRatio;
+use minoise::kernels::root_ratio_backward::RootRatioBackward;
 use minoise::kernels::rotary::Rotary;
 use minoise::kernels::row_unit::RowUnit;
 use minoise::kernels::row_unit_backward::RowUnitBackward;
@@ -51,7 +56,9 @@ use minoise::kernels::stream_copy::StreamCopy;
 use minoise::kernels::tanh::Tanh;
 use minoise::kernels::token_mean::TokenMean;
 use minoise::kernels::token_mean_backward::TokenMeanBackward;
+use minoise::kernels::top_k::TopK;
 use minoise::kernels::triangular_rows::TriangularRows;
+use minoise::kernels::unfold::Unfold;
 use minoise::kernels::unpack_halves::UnpackHalves;
 use minoise::{Error, Result};
 use rand::{RngExt, SeedableRng};
@@ -257,6 +264,11 @@ const KERNELS: &[(&str, One)] = &[
             dlogits,
         })
     }),
+    ("dropout", |d| {
+        let (rows, cols, accumulate) = (d.size(5000), d.size(1000), d.flag());
+        let stream = Stream { seed: 1, layer: 2, task: 3, step: 4, first_row: 5 };
+        d.plan(&Dropout { x: &d.t(&[rows, cols]), y: &d.t(&[rows, cols]), share: 0.1, stream, accumulate })
+    }),
     ("error_free", |d| {
         let n = d.size(1 << 20);
         d.plan(&ErrorFree { a: &d.t(&[n]), b: &d.t(&[n]), y: &d.t(&[4, n]) })
@@ -282,6 +294,11 @@ const KERNELS: &[(&str, One)] = &[
         let m = rows + cols;
         let (p, units, tile) = (d.t(&[samples, m]), d.t(&[2, m]), d.t(&[2, rows, cols]));
         d.plan(&Gram { p: &p, start: 0, samples, units: &units, tile: &tile, row0: cols, col0: 0 })
+    }),
+    ("inner_product", |d| {
+        let (n, accumulate) = (d.size(1 << 20), d.flag());
+        let [x, y] = &[(); 2].map(|()| d.t(&[n]));
+        d.plan(&InnerProduct { x, y, out: &d.t(&[3]), slot: 1, factor: 0.5, accumulate })
     }),
     ("jacobi_scale", |d| {
         let (n, offset) = (d.size(2000), d.size(1000));
@@ -325,6 +342,11 @@ const KERNELS: &[(&str, One)] = &[
         let (groups, layers, modules) = (d.size(5000), d.size(12), d.size(300));
         let [omega, out] = &[(); 2].map(|()| d.t(&[layers, modules]));
         d.plan(&MixtureBackward { partials: &d.t(&[groups, modules]), omega, out, layer: layers - 1 })
+    }),
+    ("multiply", |d| {
+        let (n, accumulate) = (d.size(1 << 24), d.flag());
+        let [a, b, y] = &[(); 3].map(|()| d.t(&[n]));
+        d.plan(&Multiply { a, b, y, accumulate })
     }),
     ("noise_combine", |d| {
         let (rows, e, modules, sigma, sample, forward) =
@@ -391,6 +413,16 @@ const KERNELS: &[(&str, One)] = &[
         let [x, out] = &[(); 2].map(|()| d.t(&[b, c, side, side]));
         d.plan(&QuarterTurn { x, turns: &d.of(DType::U32, &[b]), out })
     }),
+    ("root_ratio", |d| {
+        let n = d.size(1 << 24);
+        let [x, s, y] = &[(); 3].map(|()| d.t(&[n]));
+        d.plan(&RootRatio { x, s, y })
+    }),
+    ("root_ratio_backward", |d| {
+        let n = d.size(1 << 24);
+        let [s, y, dy, dx, ds] = &[(); 5].map(|()| d.t(&[n]));
+        d.plan(&RootRatioBackward { s, y, dy, dx, ds })
+    }),
     ("rotary", |d| {
         let (batch, prefix, patches, heads, dim) = (d.size(40), d.size(6), d.size(500), d.size(12), d.quads(128));
         let (tokens, inverse) = (prefix + patches, d.flag());
@@ -445,6 +477,12 @@ const KERNELS: &[(&str, One)] = &[
         let n = d.size(1_000_000);
         d.plan(&PackHalves { x: &d.t(&[n]), words: &d.of(DType::U32, &[n.div_ceil(2)]) })
     }),
+    ("unfold", |d| {
+        let (b, c, h, w, patch) = (d.size(300), d.size(4), d.size(14), d.size(14), d.size(16));
+        let front = if d.flag() { 5 } else { 0 };
+        let images = &d.t(&[b, c, h * patch, w * patch]);
+        d.plan(&Unfold { images, out: &d.t(&[b, front + h * w, c * patch * patch]), front, patch })
+    }),
     ("unpack_halves", |d| {
         let n = d.size(1_000_000);
         d.plan(&UnpackHalves { words: &d.of(DType::U32, &[n.div_ceil(2)]), x: &d.t(&[n]) })
@@ -456,6 +494,10 @@ const KERNELS: &[(&str, One)] = &[
     ("token_mean_backward", |d| {
         let (b, tokens, cols) = (d.size(300), d.size(500), d.size(800));
         d.plan(&TokenMeanBackward { dy: &d.t(&[b, cols]), range: tokens / 2..tokens, dx: &d.t(&[b, tokens, cols]) })
+    }),
+    ("top_k", |d| {
+        let (rows, cols, k) = (d.size(20_000), d.size(100), d.size(10));
+        d.plan(&TopK { x: &d.t(&[rows, cols]), hot: &d.t(&[rows, k, cols]) })
     }),
     ("triangular_rows", |d| {
         let (start, size, rows, transposed) = (d.size(100), d.size(64), d.size(20_000), d.flag());

@@ -14,7 +14,7 @@ use crate::data::{FASHION, Fit, Settings};
 use crate::{Error, Result};
 
 pub use choices::{EvalNoise, Gamma, Method, Mixture, OptimizerKind, Pipeline, Profile, Refit};
-pub use methods::{Acil, DsAl, FeCam, RanPac, Robust};
+pub use methods::{Acil, Aper, Coda, DsAl, DualPrompt, Ease, FeCam, L2p, RanPac, Robust, Slca};
 pub use sizes::Sizes;
 pub use validate::MAX_NOISE_HIDDEN;
 
@@ -62,6 +62,24 @@ pub struct Config {
     /// What method `dsal` has.
     #[serde(default)]
     pub dsal: DsAl,
+    /// What method `aper` has.
+    #[serde(default)]
+    pub aper: Aper,
+    /// What method `ease` has.
+    #[serde(default)]
+    pub ease: Ease,
+    /// What method `l2p` has.
+    #[serde(default)]
+    pub l2p: L2p,
+    /// What method `dualprompt` has.
+    #[serde(default)]
+    pub dualprompt: DualPrompt,
+    /// What method `coda` has.
+    #[serde(default)]
+    pub coda: Coda,
+    /// What method `slca` has.
+    #[serde(default)]
+    pub slca: Slca,
     /// The number of random features, `m`.
     pub buffer_size: usize,
     /// Ridge added to the Gram matrix: a number, or `"auto"` to choose it at every solve.
@@ -138,7 +156,18 @@ impl Default for Config {
 impl Config {
     /// The default settings of a method; of MiN, those of its first profile.
     pub fn of_method(method: Method) -> Self {
-        Self { method, ..Self::of(Profile::Paper) }
+        let config = Self { method, ..Self::of(Profile::Paper) };
+        // The authors' batch of one device, with the rate that goes with it.
+        let (lr, batch_size, epochs) = match method {
+            Method::RanPac | Method::Aper => (0.01, 48, 20),
+            Method::Ease => (0.025, 48, 20),
+            Method::L2p => (0.03 * 16.0 / 256.0, 16, 5),
+            Method::DualPrompt => (0.03 * 24.0 / 256.0, 24, 5),
+            Method::Coda => (1e-3, 128, 20),
+            Method::Slca => (0.01, 128, 20),
+            _ => return config,
+        };
+        Self { lr, batch_size, epochs, init_epochs: epochs, ..config }
     }
 
     /// The default settings of MiN in a profile.
@@ -166,6 +195,12 @@ impl Config {
             fecam: FeCam::default(),
             acil: Acil::default(),
             dsal: DsAl::default(),
+            aper: Aper::default(),
+            ease: Ease::default(),
+            l2p: L2p::default(),
+            dualprompt: DualPrompt::default(),
+            coda: Coda::default(),
+            slca: Slca::default(),
             buffer_size: 2048,
             gamma,
             keep_class_statistics: false,

@@ -36,20 +36,25 @@ fn results(dir: &Path) -> Value {
 }
 
 /// Killed at any moment, during saves as well, and resumed, a run ends as one that was left alone. `MINOISE_KILLS=N` kills N times
-/// in all, instead of 6.
+/// in all, instead of 8.
 #[test]
 fn a_killed_run_goes_on_to_the_same_results() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let wanted: u64 = std::env::var("MINOISE_KILLS").map_or(6, |n| n.parse().expect("MINOISE_KILLS is a number"));
-    for more in [&[][..], &["profile=official", "fit_epochs=1"], &["refit=accumulate", "optimizer=adamw", "gamma=auto"]]
-    {
+    let wanted: u64 = std::env::var("MINOISE_KILLS").map_or(8, |n| n.parse().expect("MINOISE_KILLS is a number"));
+    let kinds = [
+        &[][..],
+        &["profile=official", "fit_epochs=1"],
+        &["refit=accumulate", "optimizer=adamw", "gamma=auto"],
+        &["profile=robust", "robust.adapt_epochs=2"],
+    ];
+    for more in kinds {
         let whole = dir.path().join("whole");
         let begun = std::time::Instant::now();
         said(run(&run_args(&whole, more)));
         let length = begun.elapsed();
         let (expected, cut) = (results(&whole), dir.path().join("cut"));
         let (mut kills, mut case) = (0, 0);
-        while kills < wanted.div_ceil(3) {
+        while kills < wanted.div_ceil(kinds.len() as u64) {
             // Moments that fall anywhere in the run.
             case += 1;
             let wait = length.mul_f64((case as f64 * 0.618_034).fract());

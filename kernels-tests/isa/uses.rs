@@ -14,16 +14,22 @@ use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
 use minoise::kernels::clip_factor::ClipFactor;
 use minoise::kernels::column_unit::ColumnUnit;
 use minoise::kernels::copy_block::CopyBlock;
+use minoise::kernels::dropout::Dropout;
 use minoise::kernels::error_free::ErrorFree;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
 use minoise::kernels::glu::{Gate, Glu};
 use minoise::kernels::glu_backward::GluBackward;
 use minoise::kernels::gram::{Gram, SAMPLES};
+use minoise::kernels::inner_product::InnerProduct;
 use minoise::kernels::label_sum::LabelSum;
+use minoise::kernels::multiply::Multiply;
 use minoise::kernels::normalise::Normalise;
 use minoise::kernels::pack_halves::PackHalves;
+use minoise::kernels::philox_normal::Stream;
 use minoise::kernels::quarter_turn::QuarterTurn;
+use minoise::kernels::root_ratio::RootRatio;
+use minoise::kernels::root_ratio_backward::RootRatioBackward;
 use minoise::kernels::rotary::Rotary;
 use minoise::kernels::row_unit::RowUnit;
 use minoise::kernels::row_unit_backward::RowUnitBackward;
@@ -31,6 +37,8 @@ use minoise::kernels::sgd::Sgd;
 use minoise::kernels::square_sum::{self, SquareSum};
 use minoise::kernels::stream_copy::StreamCopy;
 use minoise::kernels::tanh::Tanh;
+use minoise::kernels::top_k::TopK;
+use minoise::kernels::unfold::Unfold;
 use minoise::kernels::unpack_halves::UnpackHalves;
 use minoise::method::{Core, Init, Learner, Min, Observer, Official, Paper, Phase, Samples, Settings, Task, predict};
 use minoise::model::network::Network;
@@ -104,6 +112,8 @@ pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>>
         ("prefixes", prefixes),
         ("families", families),
         ("parts", parts),
+        ("prompts", prompts),
+        ("whole", whole),
         ("clipping", clipping),
         ("analytic", analytic),
         ("measured", measured),
@@ -183,7 +193,7 @@ fn families(device: &Device) -> Result<Vec<Captured>> {
     })
 }
 
-/// Turned images, blocks of tokens, rows of length one both ways, and a bent product.
+/// Turned images, blocks of tokens, rows of length one both ways, dropout, and a bent product.
 fn parts(device: &Device) -> Result<Vec<Captured>> {
     let (batch, rows, cols) = (8, 8 * 197, 768);
     device.capture(|| {
@@ -195,9 +205,32 @@ fn parts(device: &Device) -> Result<Vec<Captured>> {
         device.run(&RowUnit { x, y, norms: None })?;
         device.run(&RowUnit { x, y, norms: Some(norms) })?;
         device.run(&Tanh { x, y })?;
+        let stream = Stream { seed: 1, layer: 2, task: 0, step: 3, first_row: 0 };
+        device.run(&Dropout { x, y, share: 0.1, stream, accumulate: true })?;
         let (dy, dx) = (&device.zeros(&[rows, cols])?, &device.zeros(&[rows, cols])?);
         device.run(&RowUnitBackward { y, norms, dy, dx, accumulate: true })
     })
+}
+
+/// Prompts chosen from a pool and weighted, both ways, and what their losses add.
+fn prompts(device: &Device) -> Result<Vec<Captured>> {
+    let (batch, pool, k) = (128, 100, 4);
+    device.capture(|| {
+        let (x, s, y) =
+            (&device.zeros(&[batch, pool])?, &device.zeros(&[batch, pool])?, &device.zeros(&[batch, pool])?);
+        let (dx, ds) = (&device.zeros(&[batch, pool])?, &device.zeros(&[batch, pool])?);
+        device.run(&TopK { x, hot: &device.zeros(&[batch, k, pool])? })?;
+        device.run(&Multiply { a: x, b: s, y, accumulate: true })?;
+        device.run(&RootRatio { x, s, y })?;
+        device.run(&RootRatioBackward { s, y, dy: x, dx, ds })?;
+        device.run(&InnerProduct { x, y: s, out: &device.zeros(&[1])?, slot: 0, factor: 1.0, accumulate: true })
+    })
+}
+
+/// The patches of a ViT-B that is trained as a whole, for the gradient of their embedding.
+fn whole(device: &Device) -> Result<Vec<Captured>> {
+    let (images, out) = (&device.zeros(&[8, 3, 224, 224])?, &device.zeros(&[8, 197, 768])?);
+    device.capture(|| device.run(&Unfold { images, out, front: 1, patch: 16 }))
 }
 
 /// Gradients clipped by their norm, and both updates with them.

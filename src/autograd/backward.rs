@@ -12,12 +12,18 @@ use crate::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 use crate::kernels::column_sum::ColumnSum;
 use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::dropout::Dropout;
 use crate::kernels::gemm::{Activation, Gemm, Layout, Mat};
 use crate::kernels::glu_backward::GluBackward;
 use crate::kernels::layernorm_backward::LayerNormBackward;
 use crate::kernels::mixture_backward::MixtureBackward;
+use crate::kernels::multiply::Multiply;
+use crate::kernels::root_ratio_backward::RootRatioBackward;
 use crate::kernels::rotary::Rotary;
+use crate::kernels::row_unit_backward::RowUnitBackward;
+use crate::kernels::scale_columns::ScaleColumns;
 use crate::kernels::token_mean_backward::TokenMeanBackward;
+use crate::kernels::unfold::Unfold;
 
 /// Gradients of the tracked tensors.
 #[derive(Debug, Default)]
@@ -49,6 +55,15 @@ impl Pending {
         Ok(Some((new, false)))
     }
 
+    /// Where to add a contribution that touches only parts of the gradient of an operand.
+    fn cleared(&mut self, of: impl Into<Place>) -> Result<Option<Tensor>> {
+        let Some((sink, there)) = self.sink(of)? else { return Ok(None) };
+        if !there {
+            self.device.clear(&sink)?;
+        }
+        Ok(Some(sink))
+    }
+
     /// Contributes a finished tensor, which the gradient of the node takes over.
     fn give(&mut self, node: Option<usize>, grad: &Tensor) -> Result<()> {
         let Some(node) = node else { return Ok(()) };
@@ -63,7 +78,7 @@ impl Pending {
 }
 
 impl Tape {
-    /// Gradients of `root` (a cross-entropy) with respect to the tracked tensors.
+    /// Gradients of `root`, the last of the losses on the tape, with those before it, with respect to the tracked tensors.
     ///
     /// # Errors
     /// Device errors.
@@ -92,14 +107,28 @@ impl Tape {
         self.nodes.truncate(last.map_or(self.leaves.len(), |node| node + 1));
         for at in (0..self.nodes.len()).rev() {
             let node = self.nodes.pop().expect("one node a step");
-            if let Node::CrossEntropy { logits, dlogits } = &node {
-                // dL/dlogits = (softmax - onehot) / B, made in the forward pass.
-                pending.give(logits.node, dlogits)?;
-                continue;
+            match &node {
+                Node::CrossEntropy { logits, dlogits } => {
+                    // dL/dlogits = (softmax - onehot) / B, made in the forward pass.
+                    pending.give(logits.node, dlogits)?;
+                    continue;
+                }
+                // L = w <x, y>:  dx = w y;  dy = w x
+                Node::InnerLoss { x, y, weight } => {
+                    for (of, other) in [(x, &y.value), (y, &x.value)] {
+                        if let Some((dx, accumulate)) = pending.sink(of)? {
+                            let (rows, cols, factor) = (other.rows(), other.cols(), *weight);
+                            let (x, out) = (Mat::of(other), Mat::of(&dx));
+                            device.run(&CopyBlock { x, out, rows, cols, factor, accumulate })?;
+                        }
+                    }
+                    continue;
+                }
+                _ => {}
             }
             let Some(dy) = pending.grads[at].take() else { continue };
             match node {
-                Node::CrossEntropy { .. } => unreachable!("handled above"),
+                Node::CrossEntropy { .. } | Node::InnerLoss { .. } => unreachable!("handled above"),
                 Node::Leaf => {
                     leaves.insert(owner[&at], dy);
                 }
@@ -128,6 +157,53 @@ impl Tape {
                     if let Some(residual) = residual {
                         // Last: the residual's gradient takes dy over and may be added to from now on.
                         pending.give(residual.node, &dy)?;
+                    }
+                }
+                // y_b = [front; patches_b W + pos]:  dW = sum_b patches_b^T dy_b;  dfront and dpos are sums over b of rows of dy.
+                Node::PatchEmbed { images, weight, front, pos, patch } => {
+                    let (batch, mut at) = (images.shape()[0], 0);
+                    let row = dy.len() / batch.max(1);
+                    let lead = front.as_ref().map_or(0, |front| front.shape[0]);
+                    for place in front.into_iter().chain([pos]) {
+                        let cols: usize = place.shape.iter().product();
+                        if let Some((out, accumulate)) = pending.sink(place)? {
+                            let sum = ColumnSum::of(&dy, &out);
+                            device.run(&ColumnSum { x_offset: at, x_ld: row, rows: batch, cols, accumulate, ..sum })?;
+                        }
+                        at += cols;
+                    }
+                    if let Some((dw, accumulate)) = pending.sink(weight)? {
+                        let rows = device.reals(&[dy.rows(), dw.rows()])?;
+                        device.run(&Unfold { images: &images, out: &rows, front: lead, patch })?;
+                        Gemm { accumulate, ..Gemm::new(Layout::TN, &rows, &dy, &dw)? }.run(&device)?;
+                    }
+                }
+                // y = sum of parts, each on some rows:  its dx is the sum of dy over the rows that show it.
+                Node::Overlay { parts } => {
+                    let cols = dy.cols();
+                    for (x, first, to, repeated) in parts {
+                        let (from, rows) = (to.start * cols, to.len());
+                        let Some(dx) = pending.cleared(x)? else { continue };
+                        if repeated {
+                            let sum = ColumnSum::of(&dy, &dx);
+                            device.run(&ColumnSum { x_offset: from, rows, accumulate: true, ..sum })?;
+                        } else {
+                            let (x, out) = (Mat::at(&dy, from, cols), Mat::at(&dx, first * cols, cols));
+                            device.run(&CopyBlock { x, out, rows, cols, factor: 1.0, accumulate: true })?;
+                        }
+                    }
+                }
+                // y = x diag(s):  dx = dy diag(s);  ds = sum over rows of dy x
+                Node::ScaleColumns { x, scale } => {
+                    if x.node.is_some() {
+                        let dx = device.reals(dy.shape())?;
+                        device.run(&ScaleColumns { x: &dy, scale: &scale.value, y: &dx })?;
+                        pending.give(x.node, &dx)?;
+                    }
+                    if scale.node.is_some() {
+                        let products = device.reals(dy.shape())?;
+                        device.run(&Multiply { a: &dy, b: &x.value, y: &products, accumulate: false })?;
+                        column_sum(&mut pending, &scale, &products, None)?;
                     }
                 }
                 // y = segment(x): done again, with everything kept, and differentiated from dy back.
@@ -248,6 +324,52 @@ impl Tape {
                         }
                         at += cols;
                     }
+                }
+                // y = x
+                Node::Reshaped { x } => pending.give(x.node, &dy.reshape(&x.shape))?,
+                // y = c x:  dx = c dy
+                Node::Scaled { x, factor } => {
+                    if let Some((dx, accumulate)) = pending.sink(x)? {
+                        let (rows, cols, x, out) = (dy.rows(), dy.cols(), Mat::of(&dy), Mat::of(&dx));
+                        device.run(&CopyBlock { x, out, rows, cols, factor, accumulate })?;
+                    }
+                }
+                // y = x / |x|:  dx = (dy - y <y, dy>) / |x|
+                Node::Unit { x, y, norms } => {
+                    if let Some((dx, accumulate)) = pending.sink(x)? {
+                        device.run(&RowUnitBackward { y: &y, norms: &norms, dy: &dy, dx: &dx, accumulate })?;
+                    }
+                }
+                // y = m x with m = 0 or 1 / (1 - share):  dx = m dy
+                Node::Dropout { x, share, stream } => {
+                    if let Some((dx, accumulate)) = pending.sink(x)? {
+                        device.run(&Dropout { x: &dy, y: &dx, share, stream, accumulate })?;
+                    }
+                }
+                // y_r = x for every row r:  dx = sum_r dy_r
+                Node::Repeat { x } => column_sum(&mut pending, x, &dy, None)?,
+                // y = x[:, start..]:  dx is dy there, zero elsewhere.
+                Node::Columns { x, start } => {
+                    let (rows, cols, ld) = (dy.rows(), dy.cols(), x.shape.last().copied().unwrap_or_default());
+                    if let Some(dx) = pending.cleared(x)? {
+                        let (x, out) = (Mat::of(&dy), Mat::at(&dx, start, ld));
+                        device.run(&CopyBlock { x, out, rows, cols, factor: 1.0, accumulate: true })?;
+                    }
+                }
+                // y = a b:  da = dy b;  db = dy a
+                Node::Multiply { a, b } => {
+                    for (of, other) in [(&a, &b.value), (&b, &a.value)] {
+                        if let Some((dx, accumulate)) = pending.sink(of)? {
+                            device.run(&Multiply { a: &dy, b: other, y: &dx, accumulate })?;
+                        }
+                    }
+                }
+                // y = x / sqrt(s):  dx = dy / sqrt(s);  ds = -dy y / 2 s
+                Node::RootRatio { x, s, y } => {
+                    let (dx, ds) = (device.reals(&x.shape)?, device.reals(s.value.shape())?);
+                    device.run(&RootRatioBackward { s: &s.value, y: &y, dy: &dy, dx: &dx, ds: &ds })?;
+                    pending.give(x.node, &dx)?;
+                    pending.give(s.node, &ds)?;
                 }
                 // y = sum_(t in range) x_t / count:  dx_t = dy / count there, zero elsewhere.
                 Node::TokenMean { x, range } => {

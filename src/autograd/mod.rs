@@ -5,5 +5,5 @@ mod ops;
 mod tape;
 
 pub use backward::Gradients;
-pub use ops::{Linear, Loss, NoiseOp, Weights};
+pub use ops::{Laid, Linear, Loss, NoiseOp, PatchOp, Weights};
 pub use tape::{Segment, Tape, Var};

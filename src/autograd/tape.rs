@@ -12,6 +12,7 @@ use crate::kernels::gemm::Activation;
 use crate::kernels::glu::Gate;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::kernels::pack_halves::PackHalves;
+use crate::kernels::philox_normal::Stream;
 use crate::kernels::unpack_halves::UnpackHalves;
 
 /// A value of the computation; `node` is set where a gradient must flow back through it.
@@ -104,6 +105,21 @@ pub(super) enum Node {
         activation: Activation,
         saved: Option<Kept>,
     },
+    PatchEmbed {
+        images: Tensor,
+        weight: Place,
+        front: Option<Place>,
+        pos: Place,
+        patch: usize,
+    },
+    Overlay {
+        /// The operand, its first row, the rows that it lies on, and whether it is one row for all of them.
+        parts: Vec<(Place, usize, Range<usize>, bool)>,
+    },
+    ScaleColumns {
+        x: Var,
+        scale: Var,
+    },
     /// Nothing of it is saved but its operand.
     Recomputed {
         x: Place,
@@ -146,6 +162,44 @@ pub(super) enum Node {
         gate: Gate,
         u: Place,
         input: Kept,
+    },
+    Reshaped {
+        x: Place,
+    },
+    Scaled {
+        x: Place,
+        factor: f64,
+    },
+    Unit {
+        x: Place,
+        y: Tensor,
+        norms: Tensor,
+    },
+    Dropout {
+        x: Place,
+        share: f64,
+        stream: Stream,
+    },
+    Repeat {
+        x: Place,
+    },
+    Columns {
+        x: Place,
+        start: usize,
+    },
+    Multiply {
+        a: Var,
+        b: Var,
+    },
+    RootRatio {
+        x: Place,
+        s: Var,
+        y: Tensor,
+    },
+    InnerLoss {
+        x: Var,
+        y: Var,
+        weight: f64,
     },
     CrossEntropy {
         logits: Place,

@@ -15,7 +15,7 @@ pub enum Method {
     SimpleCil,
     /// The distance to the mean normalised feature of each class.
     Ncm,
-    /// A ridge on many random features, chosen at every task (arXiv 2307.02251), without adapters.
+    /// A ridge on many random features, chosen at every task (arXiv 2307.02251).
     RanPac,
     /// The Mahalanobis distance to each class, by its own covariance (arXiv 2309.14062).
     FeCam,
@@ -23,12 +23,37 @@ pub enum Method {
     Acil,
     /// The same with a second stream that learns what the first leaves (arXiv 2403.17503).
     DsAl,
+    /// Adapters that the first task trains, and the cosine to mean features (arXiv 2303.07338).
+    Aper,
+    /// Adapters of every task, and prototypes in the subspace of each (arXiv 2403.12030).
+    Ease,
+    /// Prompts from a pool that every image chooses from (arXiv 2112.08654).
+    L2p,
+    /// Prefixes that all tasks share, and prefixes of each (arXiv 2204.04799).
+    DualPrompt,
+    /// Prefixes that are mixed from components (arXiv 2211.13218).
+    Coda,
+    /// The whole backbone, slowly, and heads that are aligned (arXiv 2303.05118).
+    Slca,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 7] =
-        [Self::Min, Self::SimpleCil, Self::Ncm, Self::RanPac, Self::FeCam, Self::Acil, Self::DsAl];
+    pub const ALL: [Self; 13] = [
+        Self::Min,
+        Self::SimpleCil,
+        Self::Ncm,
+        Self::RanPac,
+        Self::FeCam,
+        Self::Acil,
+        Self::DsAl,
+        Self::Aper,
+        Self::Ease,
+        Self::L2p,
+        Self::DualPrompt,
+        Self::Coda,
+        Self::Slca,
+    ];
 }
 
 /// Which algorithm of MiN runs.

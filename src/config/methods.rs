@@ -51,7 +51,7 @@ impl Robust {
     }
 }
 
-/// RanPAC without adapters (RIVALS section 3). Its ridge is chosen at every task.
+/// RanPAC (RIVALS section 3). Its ridge is chosen at every task.
 ///
 /// Source: `M` of the authors' `args/*.json`, github.com/RanPAC/RanPAC.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,11 +59,13 @@ impl Robust {
 pub struct RanPac {
     /// The number of random features, M.
     pub projection: usize,
+    /// Whether the first task trains adapters, as [`Aper`] does by default, for the features of the backbone.
+    pub adapters: bool,
 }
 
 impl Default for RanPac {
     fn default() -> Self {
-        Self { projection: 10_000 }
+        Self { projection: 10_000, adapters: false }
     }
 }
 
@@ -153,6 +155,261 @@ impl DsAl {
         let share = self.compensation;
         check((share as f32).is_finite() && share >= 0.0, "dsal.compensation", share, "0 or a positive number")
     }
+}
+
+/// APER with adapters (RIVALS section 11), which the first task trains. In the authors' setting images are changed at random
+/// for that (`augment`).
+///
+/// Source: `exps/aper_adapter.json`, `convs/vision_transformer_adapter.py`, github.com/LAMDA-CL/LAMDA-PILOT.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Aper {
+    /// Hidden numbers of an adapter, r.
+    pub hidden: usize,
+    /// What the output of adapters is multiplied by.
+    pub scale: f64,
+    /// Share of the hidden numbers that is dropped while they are trained.
+    pub dropout: f64,
+}
+
+impl Default for Aper {
+    fn default() -> Self {
+        Self { hidden: 64, scale: 0.1, dropout: 0.1 }
+    }
+}
+
+impl Aper {
+    pub(super) fn validate(&self) -> Result<()> {
+        check_adapters("aper", self.hidden, self.scale, self.dropout)
+    }
+}
+
+/// EASE (RIVALS section 12): adapters of every task.
+///
+/// Source: `exps/ease_cifar.json`, github.com/sun-hailong/CVPR24-Ease.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ease {
+    /// Hidden numbers of an adapter, r.
+    pub hidden: usize,
+    /// What the output of adapters is multiplied by.
+    pub scale: f64,
+    /// Share of the hidden numbers that is dropped while they are trained.
+    pub dropout: f64,
+    /// Weight of the subspaces of other tasks than that of a class, all together.
+    pub alpha: f64,
+}
+
+impl Default for Ease {
+    fn default() -> Self {
+        let Aper { hidden, scale, dropout } = Aper::default();
+        Self { hidden, scale, dropout, alpha: 0.1 }
+    }
+}
+
+impl Ease {
+    pub(super) fn validate(&self) -> Result<()> {
+        check_adapters("ease", self.hidden, self.scale, self.dropout)?;
+        check_weight("ease.alpha", self.alpha)
+    }
+}
+
+/// The most hidden numbers of an adapter.
+const MAX_HIDDEN: usize = 1 << 12;
+
+fn check_adapters(table: &str, hidden: usize, scale: f64, dropout: f64) -> Result<()> {
+    let key = |name: &str| format!("{table}.{name}");
+    check((1..=MAX_HIDDEN).contains(&hidden), &key("hidden"), hidden, &format!("from 1 to {MAX_HIDDEN}"))?;
+    check_ridge(&key("scale"), scale)?;
+    check((0.0..1.0).contains(&dropout), &key("dropout"), dropout, "from 0 to below 1")
+}
+
+/// L2P (RIVALS section 6), with prompts that each image chooses for itself. Prompts and keys are drawn from [0, 0.01), the head
+/// starts at 0.
+///
+/// Source: `configs/cifar100_l2p.py`, github.com/google-research/l2p; the paper has 5 prompts of length 5 chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct L2p {
+    /// Prompts that there are.
+    pub pool: usize,
+    /// Tokens of a prompt.
+    pub length: usize,
+    /// Prompts that an image chooses.
+    pub top_k: usize,
+    /// Weight of the cosines of queries to the keys that they chose.
+    pub pull: f64,
+    /// The largest norm of all gradients together that is left as it is.
+    pub clip: f64,
+}
+
+impl Default for L2p {
+    fn default() -> Self {
+        Self { pool: 10, length: 10, top_k: 4, pull: 1.0, clip: 1.0 }
+    }
+}
+
+impl L2p {
+    pub(super) fn validate(&self) -> Result<()> {
+        let Self { pool, length, top_k, pull, clip } = *self;
+        check_prompts(&[("l2p.pool", pool), ("l2p.length", length)])?;
+        check((1..=pool).contains(&top_k), "l2p.top_k", top_k, &format!("from 1 to l2p.pool = {pool}"))?;
+        check_weight("l2p.pull", pull)?;
+        check_ridge("l2p.clip", clip)
+    }
+}
+
+/// DualPrompt (RIVALS section 7). Prompts and keys are drawn from [0, 0.01), the head starts at 0.
+///
+/// Source: `configs/cifar100_dualprompt.py`, github.com/google-research/l2p; for ImageNet-R the authors have an e_length of 20.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DualPrompt {
+    /// Prompts of tasks: one for each task that is to come, among which images that are judged choose from the start.
+    pub pool: usize,
+    /// Tokens of the prompt of all tasks.
+    pub g_length: usize,
+    /// Tokens of a prompt of one task.
+    pub e_length: usize,
+    /// Blocks with the prompt of all tasks, counted from 0.
+    pub g_layers: Vec<usize>,
+    /// Blocks with the prompts of single tasks.
+    pub e_layers: Vec<usize>,
+    /// Weight of the cosine of queries to the key of their task.
+    pub pull: f64,
+    /// The largest norm of all gradients together that is left as it is.
+    pub clip: f64,
+}
+
+impl Default for DualPrompt {
+    fn default() -> Self {
+        let (g_layers, e_layers) = (vec![0, 1], vec![2, 3, 4]);
+        Self { pool: 10, g_length: 5, e_length: 5, g_layers, e_layers, pull: 1.0, clip: 1.0 }
+    }
+}
+
+impl DualPrompt {
+    pub(super) fn validate(&self) -> Result<()> {
+        check_prompts(&[
+            ("dualprompt.pool", self.pool),
+            ("dualprompt.g_length", self.g_length),
+            ("dualprompt.e_length", self.e_length),
+        ])?;
+        check_blocks("dualprompt.g_layers", &self.g_layers)?;
+        check_blocks("dualprompt.e_layers", &self.e_layers)?;
+        check_weight("dualprompt.pull", self.pull)?;
+        check_ridge("dualprompt.clip", self.clip)
+    }
+}
+
+/// CODA-Prompt (RIVALS section 8).
+///
+/// Source: `experiments/cifar-100.sh`, `models/zoo.py`, github.com/GT-RIPL/CODA-Prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Coda {
+    /// Components that there are in the end.
+    pub pool: usize,
+    /// Tasks that are to come: each has an equal share of the components.
+    pub tasks: usize,
+    /// Tokens of a component, keys and values together.
+    pub length: usize,
+    /// Blocks with prompts, counted from 0.
+    pub e_layers: Vec<usize>,
+    /// Weight of the penalty for components that are not orthogonal; 0 in the published scripts.
+    pub mu: f64,
+}
+
+impl Default for Coda {
+    fn default() -> Self {
+        Self { pool: 100, tasks: 10, length: 8, e_layers: vec![0, 1, 2, 3, 4], mu: 0.0 }
+    }
+}
+
+impl Coda {
+    pub(super) fn validate(&self) -> Result<()> {
+        let Self { pool, tasks, length, mu, .. } = *self;
+        check_prompts(&[("coda.pool", pool), ("coda.length", length)])?;
+        check((1..=pool).contains(&tasks), "coda.tasks", tasks, &format!("from 1 to coda.pool = {pool}"))?;
+        check(length.is_multiple_of(2), "coda.length", length, "an even number")?;
+        check_blocks("coda.e_layers", &self.e_layers)?;
+        check_weight("coda.mu", mu)
+    }
+}
+
+/// SLCA (RIVALS section 9). `lr` is the rate of the heads.
+///
+/// Source: `exps/slca_cifar.json`, `models/slca.py`, github.com/GengDavid/SLCA, for CIFAR-100; for ImageNet-R, CUB and Cars the
+/// authors have 50 epochs and the milestone 40, for Cars a temperature of 0.05.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Slca {
+    /// Learning rate of the backbone, relative to that of the heads.
+    pub backbone_rate: f64,
+    /// Epochs, counted from 0, from each of which on rates are `lr_decay` of what they were.
+    pub milestones: Vec<usize>,
+    /// See `milestones`.
+    pub lr_decay: f64,
+    /// Added to the variances of a class.
+    pub cov_ridge: f64,
+    /// Learning rate of the alignment.
+    pub ca_lr: f64,
+    /// Epochs of the alignment.
+    pub ca_epochs: usize,
+    /// Features that are drawn of each class in an epoch of the alignment, and of all classes in a batch.
+    pub ca_samples: usize,
+    /// Temperature of the logits in the alignment.
+    pub ca_temperature: f64,
+}
+
+impl Default for Slca {
+    fn default() -> Self {
+        Self {
+            backbone_rate: 0.01,
+            milestones: vec![18],
+            lr_decay: 0.1,
+            cov_ridge: 1e-4,
+            ca_lr: 0.01,
+            ca_epochs: 5,
+            ca_samples: 256,
+            ca_temperature: 0.1,
+        }
+    }
+}
+
+impl Slca {
+    pub(super) fn validate(&self) -> Result<()> {
+        check_weight("slca.backbone_rate", self.backbone_rate)?;
+        check_weight("slca.cov_ridge", self.cov_ridge)?;
+        check_ridge("slca.lr_decay", self.lr_decay)?;
+        check_ridge("slca.ca_lr", self.ca_lr)?;
+        check_ridge("slca.ca_temperature", self.ca_temperature)?;
+        let Self { ca_epochs, ca_samples, .. } = *self;
+        check((1..=MAX_EPOCHS).contains(&ca_epochs), "slca.ca_epochs", ca_epochs, &format!("from 1 to {MAX_EPOCHS}"))?;
+        let expected = format!("from 1 to {MAX_DRAWN}");
+        check((1..=MAX_DRAWN).contains(&ca_samples), "slca.ca_samples", ca_samples, &expected)
+    }
+}
+
+/// The most features that are drawn of a class at once.
+const MAX_DRAWN: usize = 1 << 16;
+
+/// The most prompts, and the longest.
+const MAX_PROMPTS: usize = 1 << 10;
+
+fn check_prompts(sizes: &[(&str, usize)]) -> Result<()> {
+    let expected = format!("from 1 to {MAX_PROMPTS}");
+    sizes.iter().try_for_each(|&(key, size)| check((1..=MAX_PROMPTS).contains(&size), key, size, &expected))
+}
+
+/// Blocks that the backbone may have.
+fn check_blocks(key: &str, blocks: &[usize]) -> Result<()> {
+    let once = blocks.iter().enumerate().all(|(i, block)| !blocks[..i].contains(block));
+    check(once && !blocks.is_empty(), key, format!("{blocks:?}"), "a list of blocks, none of them twice")
+}
+
+fn check_weight(key: &str, weight: f64) -> Result<()> {
+    check((weight as f32).is_finite() && weight >= 0.0, key, weight, "0 or a positive number")
 }
 
 fn check_features(key: &str, features: usize) -> Result<()> {

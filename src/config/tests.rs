@@ -102,6 +102,117 @@ fn settings_that_the_profile_ignores_are_refused() {
 }
 
 #[test]
+fn methods_have_settings_of_their_own() {
+    for method in Method::ALL {
+        let name = to_value(method).unwrap().as_str().unwrap().to_string();
+        let config = load(None, "", &[&format!("method={name}")]).unwrap();
+        assert_eq!(config, Config::of_method(method));
+        assert_eq!(Config::load_method(Some(method), None, None, &[]).unwrap(), config);
+        assert_eq!(Config::from_json(serde_json::to_value(&config).unwrap()).unwrap(), config);
+    }
+    let config = load(None, "method = 'ranpac'\n[ranpac]\nprojection = 500", &["memory_mib=100"]).unwrap();
+    assert_eq!((config.method, config.ranpac.projection, config.memory_mib), (Method::RanPac, 500, 100));
+    let config = load(None, "", &["method=fecam", "fecam.shrink=[10, 10]", "fit_batch=7"]).unwrap();
+    assert_eq!(config.fecam.shrink, [10.0, 10.0]);
+    assert!(load(None, "", &["method=dsal", "batch_size=32", "dsal.compensation=1.5"]).is_ok());
+    // Files of before there was a choice.
+    let mut old = serde_json::to_value(Config::of(Profile::Official)).unwrap();
+    for key in ["method", "ranpac", "fecam", "acil", "dsal", "aper", "ease", "l2p", "dualprompt", "coda", "slca"] {
+        assert!(old.as_object_mut().unwrap().remove(key).is_some(), "{key}");
+    }
+    assert_eq!(serde_json::from_value::<Config>(old).unwrap(), Config::of(Profile::Official));
+    refused(&["method=magic"], &["`method` = \"magic\"", "simplecil"]);
+    let error = Config::load_method(Some(Method::Acil), None, None, &["method=dsal".into()]).unwrap_err();
+    assert!(error.to_string().contains("--method"), "{error}");
+}
+
+#[test]
+fn settings_that_the_method_ignores_are_refused() {
+    let of_min =
+        ["profile=official", "noise=false", "noise_hidden=16", "buffer_size=512", "gamma=1", "lr=0.2", "epochs=9"];
+    let others =
+        ["optimizer=adamw", "augment=true", "keep_class_statistics=true", "robust.anchor=false", "pipeline=two_step"];
+    for method in ["simplecil", "ncm", "ranpac", "fecam", "acil", "dsal"] {
+        for set in of_min.iter().chain(&others) {
+            let key = set.split('=').next().unwrap();
+            refused(&[&format!("method={method}"), set], &[&format!("`{key}`"), &format!("in method {method}")]);
+        }
+    }
+    refused(&["method=acil", "batch_size=32"], &["`batch_size`", "acil"]);
+    refused(&["acil.gamma=1"], &["`acil.gamma`", "in method min"]);
+    refused(&["profile=robust", "dsal.gamma=1"], &["`dsal.gamma`", "in method min"]);
+    refused(&["method=ranpac", "acil.buffer_size=512"], &["`acil.buffer_size`", "ranpac"]);
+    refused(&["method=ranpac", "ranpac.projection=0"], &["`ranpac.projection` must be from 1 to 32768"]);
+    refused(&["method=fecam", "fecam.shrink=[1, -1]"], &["`fecam.shrink` must be two numbers, 0 or positive"]);
+    refused(&["method=fecam", "fecam.shrink=1"], &["`fecam.shrink` = 1"]);
+    refused(&["method=acil", "acil.gamma=0"], &["`acil.gamma` must be a positive number"]);
+    refused(&["method=dsal", "dsal.gamma_comp=-1"], &["`dsal.gamma_comp` must be a positive number"]);
+    refused(&["method=dsal", "dsal.compensation=nan"], &["`dsal.compensation` must be 0 or a positive number"]);
+    refused(&["method=acil", "acil.gama=1"], &["`acil.gama` is unknown", "did you mean `acil.gamma`?"]);
+}
+
+#[test]
+fn methods_of_adapters_train_by_sgd() {
+    let used = ["lr=0.1", "epochs=3", "momentum=0.5", "weight_decay=0.1", "batch_size=8", "augment=true"];
+    for sets in [&["method=aper"][..], &["method=ease"], &["method=ranpac", "ranpac.adapters=true"]] {
+        let config = load(None, "", &[sets, &used].concat()).unwrap();
+        assert_eq!((config.lr, config.epochs, config.init_epochs, config.momentum), (0.1, 3, 3, 0.5));
+        for set in ["optimizer=adamw", "buffer_size=512", "mixture=sum", "dsal.gamma=1"] {
+            refused(&[sets, &[set]].concat(), &[set.split('=').next().unwrap(), "in method"]);
+        }
+    }
+    let config = load(None, "", &["method=ease", "ease.alpha=0.2", "ease.hidden=16"]).unwrap();
+    assert_eq!((config.ease.alpha, config.ease.hidden, config.lr, config.batch_size), (0.2, 16, 0.025, 48));
+    refused(&["method=ranpac", "lr=0.1"], &["`lr`", "in method ranpac"]);
+    refused(&["method=aper", "ease.alpha=0.2"], &["`ease.alpha`", "in method aper"]);
+    refused(&["method=aper", "aper.hidden=0"], &["`aper.hidden` must be from 1 to 4096"]);
+    refused(&["method=aper", "aper.scale=0"], &["`aper.scale` must be a positive number"]);
+    refused(&["method=ease", "ease.dropout=1"], &["`ease.dropout` must be from 0 to below 1"]);
+    refused(&["method=ease", "ease.alpha=-1"], &["`ease.alpha` must be 0 or a positive number"]);
+}
+
+#[test]
+fn methods_of_prompts_train_by_adam() {
+    for method in ["l2p", "dualprompt", "coda"] {
+        let name = format!("method={method}");
+        let used = ["lr=0.01", "epochs=3", "init_epochs=4", "batch_size=8", "augment=true", "f16_activations=true"];
+        let sets: Vec<_> = [&name[..]].into_iter().chain(used).collect();
+        let config = load(None, "", &sets).unwrap();
+        assert_eq!((config.lr, config.epochs, config.init_epochs, config.batch_size), (0.01, 3, 4, 8));
+        for set in ["optimizer=adamw", "momentum=0.5", "weight_decay=0.1", "buffer_size=512", "acil.gamma=1"] {
+            refused(&[&name, set], &[set.split('=').next().unwrap(), &format!("in method {method}")]);
+        }
+    }
+    let config = load(None, "", &["method=dualprompt", "dualprompt.e_layers=[0, 5]"]).unwrap();
+    assert_eq!((&config.dualprompt.e_layers[..], &config.dualprompt.g_layers[..]), (&[0, 5][..], &[0, 1][..]));
+    refused(&["method=l2p", "l2p.top_k=11"], &["`l2p.top_k` must be from 1 to l2p.pool = 10"]);
+    refused(&["method=l2p", "l2p.clip=0"], &["`l2p.clip` must be a positive number"]);
+    refused(&["method=dualprompt", "dualprompt.g_layers=[1, 1]"], &["`dualprompt.g_layers`", "none of them twice"]);
+    refused(&["method=coda", "coda.length=7"], &["`coda.length` must be an even number"]);
+    refused(&["method=coda", "coda.tasks=101"], &["`coda.tasks` must be from 1 to coda.pool = 100"]);
+    refused(&["method=coda", "coda.mu=-1"], &["`coda.mu` must be 0 or a positive number"]);
+    refused(&["coda.mu=1"], &["`coda.mu`", "in method min"]);
+}
+
+#[test]
+fn slca_trains_by_sgd() {
+    let used =
+        ["lr=0.02", "epochs=3", "init_epochs=4", "batch_size=8", "momentum=0.5", "weight_decay=0", "augment=true"];
+    let own = ["slca.milestones=[1, 2]", "slca.backbone_rate=1", "slca.ca_samples=16"];
+    let sets: Vec<_> = ["method=slca"].into_iter().chain(used).chain(own).collect();
+    let config = load(None, "", &sets).unwrap();
+    assert_eq!((config.lr, config.epochs, config.init_epochs, config.weight_decay), (0.02, 3, 4, 0.0));
+    assert_eq!((&config.slca.milestones[..], config.slca.ca_samples, config.slca.ca_epochs), (&[1, 2][..], 16, 5));
+    for set in ["optimizer=adamw", "f16_weights=true", "gamma=1", "coda.mu=1"] {
+        refused(&["method=slca", set], &[set.split('=').next().unwrap(), "in method slca"]);
+    }
+    refused(&["method=slca", "slca.ca_temperature=0"], &["`slca.ca_temperature` must be a positive number"]);
+    refused(&["method=slca", "slca.ca_samples=0"], &["`slca.ca_samples` must be from 1"]);
+    refused(&["method=slca", "slca.cov_ridge=-1"], &["`slca.cov_ridge` must be 0 or a positive number"]);
+    refused(&["slca.ca_lr=1"], &["`slca.ca_lr`", "in method min"]);
+}
+
+#[test]
 fn settings_of_images_are_keys_like_others() {
     let config = load(None, "holdout = 0.1", &["fit=pad", "tasks=30,20,20", "image_size=98"]).unwrap();
     assert_eq!((config.images.holdout, config.images.fit, config.images.image_size), (0.1, Fit::Pad, 98));

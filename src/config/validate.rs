@@ -35,6 +35,10 @@ const OF_TRAINING: &[&str] = &["optimizer", "momentum", "weight_decay", "batch_s
 /// Profile `robust` and the rivals keep features of a task's images, which must therefore stay the same.
 const OF_AUGMENTATION: &[&str] = &["augment"];
 
+/// What methods use of these that train by SGD.
+const BY_SGD: &[&str] =
+    &["lr", "epochs", "init_epochs", "momentum", "weight_decay", "batch_size", "f16_activations", "augment"];
+
 /// What else belongs to MiN.
 const OF_MIN: &[&str] = &["profile", "noise", "fit_epochs", "buffer_size", "gamma", "keep_class_statistics"];
 
@@ -45,6 +49,12 @@ const TABLES: &[(&str, Method)] = &[
     ("fecam", Method::FeCam),
     ("acil", Method::Acil),
     ("dsal", Method::DsAl),
+    ("aper", Method::Aper),
+    ("ease", Method::Ease),
+    ("l2p", Method::L2p),
+    ("dualprompt", Method::DualPrompt),
+    ("coda", Method::Coda),
+    ("slca", Method::Slca),
 ];
 
 impl Config {
@@ -96,6 +106,12 @@ impl Config {
         self.fecam.validate()?;
         self.acil.validate()?;
         self.dsal.validate()?;
+        self.aper.validate()?;
+        self.ease.validate()?;
+        self.l2p.validate()?;
+        self.dualprompt.validate()?;
+        self.coda.validate()?;
+        self.slca.validate()?;
         let default = self.defaults();
         for (key, changed, beside, given) in [
             ("init_classes", self.init_classes != default.init_classes, "tasks", !self.tasks.as_slice().is_empty()),
@@ -119,9 +135,23 @@ impl Config {
             return self.check_profile();
         }
         let of_min = [OF_MIN, OF_STEPS, OF_MIXTURE, OF_NOISE, OF_TRAINING, OF_AUGMENTATION].concat();
-        // The order of its images is all that DS-AL has of training.
-        let batches = self.method == Method::DsAl;
-        let of_min: Vec<&str> = of_min.into_iter().filter(|&key| !(batches && key == "batch_size")).collect();
+        let used: &[&str] = match self.method {
+            // The order of its images is all that it has of training.
+            Method::DsAl => &["batch_size"],
+            // By Adam without weight decay.
+            Method::L2p | Method::DualPrompt | Method::Coda => {
+                &["lr", "epochs", "init_epochs", "batch_size", "f16_activations", "augment"]
+            }
+            // By SGD.
+            Method::Aper | Method::Ease | Method::Slca => BY_SGD,
+            Method::RanPac if self.ranpac.adapters => BY_SGD,
+            _ => &[],
+        };
+        // What is trained is not kept in halves.
+        if self.method == Method::Slca {
+            self.ignored(&["f16_weights"], &place)?;
+        }
+        let of_min: Vec<&str> = of_min.into_iter().filter(|key| !used.contains(key)).collect();
         self.ignored(&of_min, &place)
     }
 

@@ -41,12 +41,7 @@ impl Features {
     pub fn save(&self, tree: &mut Tree, name: &str, device: &Device) {
         let turns = self.values.len() / (self.images * self.width);
         let shape = [turns, self.images, self.width];
-        // Features of a device in single precision are single numbers.
-        if device.is_double() {
-            tree.put(name, &shape, &self.values);
-        } else {
-            tree.put(name, &shape, &self.values.iter().map(|&x| x as f32).collect::<Vec<_>>());
-        }
+        put(tree, name, &shape, &self.values, device);
     }
 
     /// What [`Features::save`] gave, if there is anything, of so many images.
@@ -96,6 +91,15 @@ impl Features {
     }
 }
 
+/// Features in the precision of the device that they come from.
+fn put(tree: &mut Tree, name: &str, shape: &[usize], values: &[f64], device: &Device) {
+    if device.is_double() {
+        tree.put(name, shape, values);
+    } else {
+        tree.put(name, shape, &values.iter().map(|&x| x as f32).collect::<Vec<_>>());
+    }
+}
+
 /// Whose features a pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
@@ -105,7 +109,7 @@ pub enum Whose {
     Network,
 }
 
-/// A pass over the images of a task that keeps their features. It is begun anew where it was interrupted.
+/// A pass over the images of a task that keeps their features.
 pub(crate) struct FeaturePass {
     whose: Whose,
     done: usize,
@@ -118,6 +122,34 @@ impl FeaturePass {
     pub fn new(whose: Whose) -> Self {
         let turns = if let Whose::Backbone { turns } = whose { turns } else { 1 };
         Self { whose, done: 0, values: vec![Vec::new(); turns], stream: None }
+    }
+
+    /// How far it is: `passed` images with their features so far.
+    pub fn save(&self, tree: &mut Tree, device: &Device) {
+        if self.done > 0 {
+            let values = self.values.concat();
+            let width = values.len() / (self.values.len() * self.done);
+            put(tree, "passed", &[self.values.len(), self.done, width], &values, device);
+        }
+    }
+
+    /// Goes on from what [`FeaturePass::save`] gave, if anything, in a pass over so many images.
+    ///
+    /// # Errors
+    /// [`Error::Store`] where it does not fit.
+    pub fn restore(&mut self, tree: &mut Tree, images: usize, width: usize) -> Result<()> {
+        if !tree.has("passed") {
+            return Ok(());
+        }
+        let turns = self.values.len();
+        let &[_, done, _] = tree.shape("passed")? else { return Err(tree.error("`passed` has no images")) };
+        if done == 0 || done >= images {
+            return Err(tree.error(format!("its pass has done {done} images of {images}")));
+        }
+        let values = take(tree, "passed", &[turns, done, width])?;
+        self.done = done;
+        self.values = values.chunks(done * width).map(<[f64]>::to_vec).collect();
+        Ok(())
     }
 
     /// One batch; the features after the last.
@@ -160,7 +192,8 @@ impl FeaturePass {
         if self.stream.is_none() {
             let what = if self.whose == Whose::Network { "features" } else { "features of the backbone" };
             observer.begin(Phase::Analytic, what, n);
-            self.stream = Some(samples.stream(samples.batches(0..n, size, None))?);
+            observer.advance(self.done);
+            self.stream = Some(samples.stream(samples.batches(self.done..n, size, None))?);
         }
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;

@@ -53,13 +53,7 @@ impl Head for FeCam {
         }
     }
 
-    async fn learn(
-        &mut self,
-        device: &Device,
-        seen: &Seen<'_>,
-        _: usize,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, _: usize, observer: &mut dyn Observer) -> Result<()> {
         let d = self.width;
         let rows = units(seen.rows(), d);
         let means = class_means(&rows, d, seen.labels(), seen.classes());

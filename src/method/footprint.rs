@@ -29,7 +29,7 @@ pub struct Extent {
 
 impl Extent {
     /// The last task, of which nothing but its sizes counts.
-    fn task(&self) -> Task {
+    pub(super) fn task(&self) -> Task {
         let schedule = vec![vec![0; self.batch]];
         let first_class = self.classes - self.task_classes;
         Task { index: self.tasks - 1, samples: self.samples.clone(), first_class, classes: self.classes, schedule }

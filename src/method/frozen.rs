@@ -24,8 +24,8 @@ pub const HEAD_STATISTICS: &str = "head/statistics";
 /// A task whose images the backbone has seen.
 pub(crate) struct Seen<'a> {
     pub task: &'a Task,
-    features: &'a Features,
-    fit_batch: usize,
+    pub(super) features: &'a Features,
+    pub(super) fit_batch: usize,
 }
 
 impl Seen<'_> {
@@ -98,13 +98,7 @@ pub(crate) trait Head: std::fmt::Debug {
     ///
     /// # Errors
     /// Device errors, matrices that are not positive definite.
-    async fn learn(
-        &mut self,
-        device: &Device,
-        seen: &Seen<'_>,
-        at: usize,
-        observer: &mut dyn Observer,
-    ) -> Result<()>;
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, observer: &mut dyn Observer) -> Result<()>;
 
     /// Scores [B, classes] of features f [B, d].
     ///
@@ -187,7 +181,7 @@ impl<H: Head> std::fmt::Debug for Frozen<H> {
 }
 
 /// Features [B, d] of images by a backbone that nothing stands behind.
-fn features(vit: &Vit, images: &Tensor) -> Result<Tensor> {
+pub(super) fn features(vit: &Vit, images: &Tensor) -> Result<Tensor> {
     let mut tape = Tape::new(vit.device(), []);
     Ok(vit.features(&mut tape, images, |tape, j, x| vit.block(tape, j, &x))?.value().clone())
 }
@@ -254,9 +248,9 @@ impl<H: Head> Frozen<H> {
         let Some(active) = &self.active else { return Ok(tree) };
         let mut task = Tree::new();
         task.set("done", &active.done)?;
-        // A pass that is not over is begun anew.
-        if let Some(features) = &active.features {
-            features.save(&mut task, "features", device);
+        match &active.features {
+            Some(features) => features.save(&mut task, "features", device),
+            None => active.pass.save(&mut task, device),
         }
         tree.graft("task", task);
         Ok(tree)
@@ -271,11 +265,14 @@ impl<H: Head> Frozen<H> {
         let mut active = self.activate(task)?;
         active.done = inner.get("done")?;
         let width = self.vit.architecture.sizes.dim;
-        active.features = Features::restore(&mut inner, "features", active.task.samples.len(), width)?;
+        let images = active.task.samples.len();
+        active.features = Features::restore(&mut inner, "features", images, width)?;
+        active.pass.restore(&mut inner, images, width)?;
         inner.finish()?;
-        let steps = active.features.as_ref().map_or(1, |features| {
-            self.head.steps(&Seen { task: &active.task, features, fit_batch: self.fit_batch })
-        });
+        let steps = match &active.features {
+            Some(features) => self.head.steps(&Seen { task: &active.task, features, fit_batch: self.fit_batch }),
+            None => 1,
+        };
         if active.done >= steps {
             return Err(inner.error("its task has fewer steps than it says are done"));
         }

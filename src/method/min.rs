@@ -6,7 +6,7 @@ mod state;
 use std::ops::Range;
 
 use crate::device::Tensor;
-use crate::method::features::{FeaturePass, Features};
+use crate::method::features::{FeaturePass, Features, Whose};
 use crate::method::pass::{Fit, Pass};
 use crate::method::training::{Run, Training};
 use crate::method::{Core, Extent, Footprint, Init, Learner, Moved, Observer, Over, Phase, Solved, Step, Task, Work};
@@ -53,6 +53,12 @@ pub enum Keep {
     Before,
     /// And after.
     After,
+}
+
+impl Keep {
+    fn whose(self) -> Whose {
+        if let Self::Floor { turns } = self { Whose::Backbone { turns } } else { Whose::Network }
+    }
 }
 
 /// One operation of a task.

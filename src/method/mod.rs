@@ -1,53 +1,72 @@
 //! Class-incremental methods behind one trait: MiN in its three profiles, and the rivals, one file each.
 
 mod acil;
+mod aper;
 mod calibrate;
+mod coda;
 mod core;
 mod dsal;
+mod dualprompt;
+mod ease;
 mod features;
 mod fecam;
 mod footprint;
 mod frozen;
+mod l2p;
 mod min;
 mod ncm;
 mod official;
 mod paper;
 mod pass;
 mod predict;
+mod prompts;
 pub mod random;
 mod ranpac;
 mod ridge;
 mod robust;
 mod samples;
 mod simplecil;
+mod slca;
+mod trained;
 mod training;
+mod tuning;
 
 use std::pin::Pin;
 
 pub use crate::autograd::Gradients;
 use crate::device::Tensor;
 use crate::model::fingerprint::Fingerprint;
+use crate::model::optimizer::Parameter;
 use crate::model::vit::Vit;
 use crate::store::Tree;
 use crate::{Error, Result};
 
 pub use self::core::{CLASSIFIER, Core, Init, Parts, STATISTICS, Scores, classifier_state};
 pub(crate) use acil::Acil;
+pub(crate) use aper::Aper;
+pub(crate) use coda::Coda;
 pub(crate) use dsal::DsAl;
+pub(crate) use dualprompt::DualPrompt;
+pub(crate) use ease::Ease;
 pub(crate) use fecam::FeCam;
 pub use footprint::{Extent, Footprint};
 pub(crate) use frozen::{Frozen, HEAD, HEAD_STATISTICS, Head};
+pub(crate) use l2p::L2p;
 pub use min::{Keep, Lesson, Min, Op, Procedure, Prototype, Share};
 pub(crate) use ncm::Ncm;
 pub use official::Official;
 pub use paper::{Paper, Settings};
 pub use pass::Fit;
 pub use predict::{logits, predict};
+pub(crate) use prompts::{Course, Draw, Part};
 pub(crate) use ranpac::RanPac;
 pub use robust::Robust;
 pub use samples::{Batch, Pixels, Raw, Samples, Stream};
 pub(crate) use simplecil::SimpleCil;
+pub(crate) use slca::{Slca, SlcaCourse, SlcaDraws};
+pub(crate) use trained::{Pupil, Trained};
 pub use training::{Main, Training};
+pub(crate) use tuning::{First, Tuning};
 
 /// What an object-safe trait gives in place of an `async fn`.
 pub type Work<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + 'a>>;
@@ -92,6 +111,7 @@ impl Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     Analytic,
+    /// Training by gradient steps, in MiN of its noise.
     Noise,
 }
 
@@ -112,6 +132,18 @@ pub enum Point<'a> {
     Spread { covariance: &'a [f64], correlation: &'a [f64] },
     /// Loss of every ridge that is tried, the smallest ridge first.
     RidgeLosses(&'a [f64]),
+    /// What a task trains, before the first step.
+    Begun(&'a [Parameter]),
+    /// Gradients of the first step of a training, before clipping and weight decay.
+    FirstDescent { parameters: &'a [Parameter], gradients: &'a Gradients },
+    /// What a step chose for its images, [B, ..].
+    Chosen(&'a Tensor),
+    /// Features [n, d] that a step draws to learn from, of the first such step.
+    Drawn(&'a Tensor),
+    /// Norms of all gradients together before clipping, of all training steps; none where they are not clipped.
+    GradientNorms(&'a [f64]),
+    /// What a task trained, after the last step.
+    Learned(&'a [Parameter]),
 }
 
 /// Receives progress and intermediate results.
@@ -181,6 +213,11 @@ pub trait Learner: std::fmt::Debug {
 
     /// Epochs of training of a task, for which its schedule has batches.
     fn epochs(&self, task: usize) -> usize;
+
+    /// Whether the schedule of a task has whole batches alone: what is left of the images of an epoch is left out.
+    fn drops_last(&self) -> bool {
+        false
+    }
 
     /// Begins the next task.
     ///

@@ -8,14 +8,50 @@ use rand_chacha::ChaCha8Rng;
 #[derive(Clone, Copy, Debug)]
 pub enum Purpose {
     Frozen,
-    Module { task: usize, layer: usize },
-    Schedule { task: usize },
-    Turns { step: u32 },
-    Held { task: usize },
-    /// R of RanPAC.
+    Module {
+        task: usize,
+        layer: usize,
+    },
+    Schedule {
+        task: usize,
+    },
+    Turns {
+        step: u32,
+    },
+    Held {
+        task: usize,
+    },
     Projection,
-    /// B of ACIL and DS-AL.
     Buffer,
+    /// D of the adapters of a task, block by block.
+    Adapter {
+        task: usize,
+        block: usize,
+    },
+    /// w of the cosine head of a task.
+    CosineHead {
+        task: usize,
+    },
+    /// The head of a task of SLCA.
+    SlcaHead {
+        task: usize,
+    },
+    /// The order of the features that an epoch of SLCA's alignment draws.
+    DrawnOrder {
+        task: usize,
+        epoch: usize,
+    },
+    /// Those of a class.
+    Drawn {
+        task: usize,
+        epoch: usize,
+        class: usize,
+    },
+    /// An entry of a part of what prompts are made of, or of their head.
+    Entry {
+        part: usize,
+        entry: usize,
+    },
 }
 
 /// The stream for a purpose.
@@ -29,6 +65,13 @@ pub fn rng(seed: u64, purpose: Purpose) -> ChaCha8Rng {
         Purpose::Held { task } => 4 << 40 | task as u64,
         Purpose::Projection => 5 << 40,
         Purpose::Buffer => 6 << 40,
+        Purpose::Adapter { task, block } => 7 << 40 | (task as u64) << 16 | block as u64,
+        Purpose::CosineHead { task } => 8 << 40 | task as u64,
+        Purpose::SlcaHead { task } => 9 << 40 | task as u64,
+        Purpose::DrawnOrder { task, epoch } => 10 << 40 | (task as u64) << 16 | epoch as u64,
+        // Classes and tasks are below 2^20, epochs below 2^14.
+        Purpose::Drawn { task, epoch, class } => 1 << 63 | (task as u64) << 34 | (epoch as u64) << 20 | class as u64,
+        Purpose::Entry { part, entry } => 16 << 40 | (part as u64) << 24 | entry as u64,
     });
     rng
 }

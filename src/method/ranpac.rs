@@ -1,5 +1,5 @@
-//! RanPAC without adapters (RIVALS section 3): a ridge classifier on many random features, whose ridge every task chooses anew
-//! by a fifth of its images.
+//! RanPAC (RIVALS section 3): a ridge classifier on many random features, whose ridge every task chooses anew by a fifth of its
+//! images. With adapters it stands on those of [`Aper`](crate::method::aper::Aper).
 //!
 //! Source: arXiv 2307.02251; github.com/RanPAC/RanPAC, `RanPAC.py`. Differs: the loss of a ridge is found in float64, in the
 //! dual where fewer images are fitted than there are features; the authors' is noise in single precision for small ridges.

@@ -1,10 +1,10 @@
 //! From the tensors of a file to those of a backbone on a device.
 
 use crate::Result;
-use crate::device::{Device, Tensor};
+use crate::device::Device;
 use crate::model::architecture::{Architecture, Mlp, Position, QkvBias};
 use crate::model::position::{resample, rotary};
-use crate::model::vit::{Affine, Block, Norm, Parts, transpose};
+use crate::model::vit::{Affine, Block, Norm, Parts, Places, transpose};
 use crate::model::weights::Weights;
 
 /// Takes the tensors of an architecture, which are known to be there.
@@ -14,13 +14,15 @@ pub(super) struct Loader<'a> {
     pub w: Weights,
     /// Matrices of blocks are kept in half precision.
     pub halves: bool,
+    /// What a frozen backbone has folded into one tensor stays apart, to be trained.
+    pub apart: bool,
 }
 
 impl Loader<'_> {
     pub fn parts(mut self) -> Result<Parts> {
         let (c, s) = (self.architecture.sizes, self.architecture.style);
         let d = c.dim;
-        let (front, pos) = self.places()?;
+        let places = self.places()?;
         let ins = c.channels * c.patch * c.patch;
         let patch = transpose(&self.w.take("patch_embed.proj.weight", &[d, c.channels, c.patch, c.patch])?, d, ins);
         let rotary = match s.position {
@@ -32,8 +34,7 @@ impl Loader<'_> {
         };
         Ok(Parts {
             patch: self.device.upload(&patch, &[ins, d])?,
-            front,
-            pos,
+            places,
             rotary,
             norm_pre: s.norm_pre.then(|| self.norm("norm_pre")).transpose()?,
             blocks: (0..c.depth).map(|j| self.block(j)).collect::<Result<_>>()?,
@@ -43,30 +44,39 @@ impl Loader<'_> {
     }
 
     /// The tokens in front with their positions, and what is added to the patches.
-    fn places(&mut self) -> Result<(Option<Tensor>, Tensor)> {
+    fn places(&mut self) -> Result<Places> {
         let (c, s) = (self.architecture.sizes, self.architecture.style);
         let (d, patches) = (c.dim, c.grid().pow(2));
-        let mut front = Vec::new();
-        if s.class_token {
-            front.extend(self.w.take("cls_token", &[1, 1, d])?);
-        }
-        if c.registers > 0 {
-            front.extend(self.w.take("reg_token", &[1, c.registers, d])?);
-        }
-        let mut pos = vec![0.0; patches * d];
+        let mut token = |name: &str, rows: usize| match rows {
+            0 => Ok(Vec::new()),
+            _ => self.w.take(name, &[1, rows, d]),
+        };
+        let (class_token, registers) = (token("cls_token", s.class_token.into())?, token("reg_token", c.registers)?);
+        let (mut of_front, mut pos) = (Vec::new(), None);
         if let Position::Learned { grid, front: with } = s.position {
-            let all = self.w.take("pos_embed", &[1, with + grid * grid, d])?;
-            let (of_front, of_patches) = all.split_at(with * d);
-            front.iter_mut().zip(of_front).for_each(|(x, p)| *x += p);
-            pos = resample(of_patches, grid, c.grid(), d);
+            of_front = self.w.take("pos_embed", &[1, with + grid * grid, d])?;
+            pos = Some(resample(&of_front.split_off(with * d), grid, c.grid(), d));
         }
-        if s.patch_bias {
-            let bias = self.w.take("patch_embed.proj.bias", &[d])?;
+        let bias = if s.patch_bias { Some(self.w.take("patch_embed.proj.bias", &[d])?) } else { None };
+        let rows = |x: &[f64]| {
+            let rows = x.len() / d;
+            (rows > 0).then(|| self.device.upload(x, &[rows, d])).transpose()
+        };
+        if self.apart {
+            let position = pos.map(|pos| [of_front, pos].concat()).unwrap_or_default();
+            return Ok(Places::Apart {
+                class_token: rows(&class_token)?,
+                registers: rows(&registers)?,
+                position: rows(&position)?,
+                bias: bias.map(|bias| self.device.upload(&bias, &[d])).transpose()?,
+            });
+        }
+        let (mut front, mut pos) = ([class_token, registers].concat(), pos.unwrap_or_else(|| vec![0.0; patches * d]));
+        front.iter_mut().zip(&of_front).for_each(|(x, p)| *x += p);
+        if let Some(bias) = bias {
             pos.chunks_exact_mut(d).for_each(|patch| patch.iter_mut().zip(&bias).for_each(|(x, b)| *x += b));
         }
-        let tokens = front.len() / d;
-        let front = (tokens > 0).then(|| self.device.upload(&front, &[tokens, d])).transpose()?;
-        Ok((front, self.device.upload(&pos, &[patches, d])?))
+        Ok(Places::Merged { front: rows(&front)?, pos: self.device.upload(&pos, &[patches, d])? })
     }
 
     fn block(&mut self, j: usize) -> Result<Block> {
@@ -74,14 +84,17 @@ impl Loader<'_> {
         let (d, name) = (c.dim, |part: &str| format!("blocks.{j}.{part}"));
         let scales = self.architecture.scales().map(|scales| scales.map(name));
         let [ls1, ls2] = scales.map_or([None, None], |scales| scales.map(Some));
-        let qkv_bias = match s.qkv_bias {
-            QkvBias::None => None,
-            QkvBias::Whole => Some(self.w.take(&name("attn.qkv.bias"), &[3 * d])?),
+        let mut qkv_bias = match s.qkv_bias {
+            QkvBias::None => Vec::new(),
+            QkvBias::Whole => vec![self.w.take(&name("attn.qkv.bias"), &[3 * d])?],
             QkvBias::QueryValue => {
                 let [q, v] = ["q", "v"].map(|x| self.w.take(&name(&format!("attn.{x}_bias")), &[d]));
-                Some([q?, vec![0.0; d], v?].concat())
+                vec![q?, vec![0.0; d], v?]
             }
         };
+        if !self.apart && qkv_bias.len() > 1 {
+            qkv_bias = vec![qkv_bias.concat()];
+        }
         let qkv = self.w.take(&name("attn.qkv.weight"), &[3 * d, d])?;
         let (outs, fc1, bias) = match s.mlp {
             Mlp::Plain { .. } | Mlp::Gated { packed: true, .. } => {
@@ -99,10 +112,10 @@ impl Loader<'_> {
         };
         Ok(Block {
             norm1: self.norm(&name("norm1"))?,
-            qkv: self.affine(&name("attn.qkv"), [3 * d, d], qkv, qkv_bias)?,
+            qkv: self.affine(&name("attn.qkv"), [3 * d, d], qkv, qkv_bias, None)?,
             proj: self.scaled(&name("attn.proj"), [d, d], ls1)?,
             norm2: self.norm(&name("norm2"))?,
-            fc1: self.affine(&name("mlp.fc1"), [outs, d], fc1, Some(bias))?,
+            fc1: self.affine(&name("mlp.fc1"), [outs, d], fc1, vec![bias], None)?,
             fc2: self.scaled(&name("mlp.fc2"), [d, c.mlp], ls2)?,
         })
     }
@@ -117,26 +130,37 @@ impl Loader<'_> {
     fn scaled(&mut self, name: &str, [outs, ins]: [usize; 2], scale: Option<String>) -> Result<Affine> {
         let mut weight = self.w.take(&format!("{name}.weight"), &[outs, ins])?;
         let mut bias = self.w.take(&format!("{name}.bias"), &[outs])?;
-        if let Some(scale) = scale {
-            let gamma = self.w.take(&scale, &[outs])?;
+        let gamma = scale.map(|scale| self.w.take(&scale, &[outs])).transpose()?;
+        if self.apart {
+            return self.affine(name, [outs, ins], weight, vec![bias], gamma);
+        }
+        if let Some(gamma) = gamma {
             for ((row, bias), gamma) in weight.chunks_mut(ins).zip(&mut bias).zip(gamma) {
                 row.iter_mut().for_each(|x| *x *= gamma);
                 *bias *= gamma;
             }
         }
-        self.affine(name, [outs, ins], weight, Some(bias))
+        self.affine(name, [outs, ins], weight, vec![bias], None)
     }
 
     /// `weight` [outs, ins] on the device as [ins, outs].
-    fn affine(&self, name: &str, [outs, ins]: [usize; 2], weight: Vec<f64>, bias: Option<Vec<f64>>) -> Result<Affine> {
+    fn affine(
+        &self,
+        name: &str,
+        [outs, ins]: [usize; 2],
+        weight: Vec<f64>,
+        bias: Vec<Vec<f64>>,
+        scale: Option<Vec<f64>>,
+    ) -> Result<Affine> {
         let weight = transpose(&weight, outs, ins);
         let weight = if self.halves {
             self.device.upload_f16(&in_halves(&self.w, name, &weight)?, &[ins, outs])?
         } else {
             self.device.upload(&weight, &[ins, outs])?
         };
-        let bias = bias.map(|bias| self.device.upload(&bias, &[outs])).transpose()?;
-        Ok(Affine { weight, bias })
+        let row = |x: Vec<f64>| self.device.upload(&x, &[x.len()]);
+        let bias = bias.into_iter().map(row).collect::<Result<_>>()?;
+        Ok(Affine { weight, bias, scale: scale.map(row).transpose()? })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The network: a frozen ViT, noise layers behind its blocks, random features and the analytic head.
 
+pub mod adapter;
 pub mod architecture;
 mod checkpoint;
 pub mod facts;

@@ -167,6 +167,17 @@ impl Optimizer {
         Ok(Some(self.device.read::<f64>(&clip.factor).await?[1]))
     }
 
+    /// Copies that norm to `norms[slot]`, where gradients are clipped.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub fn keep_norm(&self, norms: &Tensor, slot: usize) -> Result<()> {
+        match &self.clip {
+            Some(clip) => self.device.copy(&clip.factor, 1, norms, slot, 1),
+            None => Ok(()),
+        }
+    }
+
     /// One update of every parameter that has a gradient, with `factor` times the learning rate.
     ///
     /// # Errors

@@ -2,17 +2,22 @@
 
 use std::f64::consts::TAU;
 use std::ops::Range;
+use std::rc::Rc;
 
 use rand::RngExt;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::Result;
-use crate::config::{Config, EvalNoise, Method, OptimizerKind, Profile};
+use crate::config::{self, Config, EvalNoise, Method, OptimizerKind, Profile};
 use crate::device::Device;
 use crate::method::random::{Purpose, rng};
 use crate::method::{
-    Acil, Core, DsAl, FeCam, Frozen, Head, Init, Learner, Min, Ncm, Official, Paper, RanPac, Robust, Settings, SimpleCil,
+    Acil, Aper, Coda, Core, Course, Draw, DsAl, DualPrompt, Ease, FeCam, First, Frozen, Head, Init, L2p, Learner, Min,
+    Ncm, Official, Paper, Part, Pupil, RanPac, Robust, Settings, SimpleCil, Slca, SlcaCourse, SlcaDraws, Trained,
+    Tuning,
 };
+use crate::model::adapter::Bottleneck;
 use crate::model::facts::Facts;
 use crate::model::head::Statistics;
 use crate::model::network::{Anchor, Network};
@@ -144,14 +149,19 @@ fn init(config: &Config) -> Result<Init> {
 /// The learner of the method that the settings name.
 pub(super) fn learner(config: &Config, device: &Device) -> Result<Box<dyn Learner>> {
     let buffer = |d: usize, m: usize| uniform(&mut rng(config.seed, Purpose::Buffer), d * m, d);
+    let ranpac = |d: usize| {
+        let m = config.ranpac.projection;
+        RanPac::new(device, &normal(&mut rng(config.seed, Purpose::Projection), d * m), m)
+    };
     match config.method {
         Method::Min => min(config, device),
         Method::SimpleCil => frozen(config, device, |d| SimpleCil::new(device, d)),
         Method::Ncm => frozen(config, device, |d| Ncm::new(device, d)),
-        Method::RanPac => frozen(config, device, |d| {
-            let m = config.ranpac.projection;
-            RanPac::new(device, &normal(&mut rng(config.seed, Purpose::Projection), d * m), m)
-        }),
+        Method::RanPac if config.ranpac.adapters => {
+            let pupil = |tuning, d: usize| Ok(Aper::new(tuning, false, ranpac(d)?));
+            tuned(config, device, config::Aper::default(), pupil)
+        }
+        Method::RanPac => frozen(config, device, ranpac),
         Method::FeCam => frozen(config, device, |d| Ok(FeCam::new(d, config.fecam.shrink))),
         Method::Acil => frozen(config, device, |d| {
             let m = config.acil.buffer_size;
@@ -161,7 +171,110 @@ pub(super) fn learner(config: &Config, device: &Device) -> Result<Box<dyn Learne
             let of = config.dsal;
             DsAl::new(device, &buffer(d, of.buffer_size), of.buffer_size, [of.gamma, of.gamma_comp], of.compensation)
         }),
+        Method::Aper => {
+            let pupil = |tuning, d: usize| Ok(Aper::new(tuning, true, SimpleCil::new(device, 2 * d)?));
+            tuned(config, device, config.aper, pupil)
+        }
+        Method::Ease => {
+            let config::Ease { hidden, scale, dropout, alpha } = config.ease;
+            let pupil = |tuning, d: usize| Ease::new(device, tuning, alpha, d);
+            tuned(config, device, config::Aper { hidden, scale, dropout }, pupil)
+        }
+        Method::L2p => prompted(config, device, |vit, course, draw| L2p::new(vit, config.l2p, course, draw)),
+        Method::DualPrompt => {
+            prompted(config, device, |vit, course, draw| DualPrompt::new(vit, config.dualprompt.clone(), course, draw))
+        }
+        Method::Coda => prompted(config, device, |vit, course, draw| Coda::new(vit, config.coda.clone(), course, draw)),
+        Method::Slca => slca(config, device),
     }
+}
+
+/// Adapters of this size, which are trained by SGD, for the frozen backbone.
+fn tuned<P: Pupil + 'static>(
+    config: &Config,
+    device: &Device,
+    of: config::Aper,
+    pupil: impl FnOnce(Tuning, usize) -> Result<P>,
+) -> Result<Box<dyn Learner>> {
+    let (architecture, weights) = architecture(config)?;
+    let (seed, d) = (config.seed, architecture.sizes.dim);
+    let draw = move |task: usize, first: First, n: usize| {
+        let purpose = match first {
+            First::Down(block) => Purpose::Adapter { task, block },
+            First::Head => Purpose::CosineHead { task },
+        };
+        Ok(uniform(&mut rng(seed, purpose), n, d))
+    };
+    let &Config { lr, momentum, weight_decay, .. } = config;
+    let tuning = Tuning {
+        of: Bottleneck { hidden: of.hidden, scale: of.scale },
+        dropout: of.dropout,
+        rule: Rule::Sgd { lr, momentum, weight_decay },
+        epochs: epochs(config),
+        seed,
+        draw: Rc::new(draw),
+    };
+    let vit = Vit::load(device, architecture, weights, config.f16_weights)?;
+    let pupil = pupil(tuning, d)?;
+    Ok(Box::new(Trained::new(vit, pupil, config.fit_batch, config.images.augment, config.f16_activations)?))
+}
+
+/// The backbone as a whole, and heads.
+fn slca(config: &Config, device: &Device) -> Result<Box<dyn Learner>> {
+    let (architecture, weights) = architecture(config)?;
+    let vit = Vit::load_trainable(device, architecture, weights)?;
+    let &Config { lr, momentum, weight_decay, .. } = config;
+    let course = SlcaCourse { of: config.slca.clone(), lr, momentum, weight_decay, epochs: epochs(config) };
+    let pupil = Slca::new(&vit, course, Rc::new(Seeded(config.seed)))?;
+    Ok(Box::new(Trained::new(vit, pupil, config.fit_batch, config.images.augment, config.f16_activations)?))
+}
+
+/// SLCA's random numbers by the seed of a run.
+#[derive(Debug)]
+struct Seeded(u64);
+
+impl SlcaDraws for Seeded {
+    /// Of deviation 0.02; the authors cut them off at 100 deviations.
+    fn head(&self, task: usize, [classes, d]: [usize; 2]) -> Result<Vec<f64>> {
+        let numbers = normal(&mut rng(self.0, Purpose::SlcaHead { task }), classes * d);
+        Ok(numbers.into_iter().map(|x| f64::from(0.02 * x as f32)).collect())
+    }
+
+    fn normals(&self, task: usize, epoch: usize, class: usize, [n, d]: [usize; 2]) -> Result<Vec<f64>> {
+        Ok(normal(&mut rng(self.0, Purpose::Drawn { task, epoch, class }), n * d))
+    }
+
+    fn order(&self, task: usize, epoch: usize, features: usize) -> Result<Vec<usize>> {
+        let mut order: Vec<usize> = (0..features).collect();
+        order.shuffle(&mut rng(self.0, Purpose::DrawnOrder { task, epoch }));
+        Ok(order)
+    }
+}
+
+/// Prompts, which are trained by Adam, for the frozen backbone.
+fn prompted<P: Pupil + 'static>(
+    config: &Config,
+    device: &Device,
+    pupil: impl FnOnce(&Vit, Course, Draw) -> Result<P>,
+) -> Result<Box<dyn Learner>> {
+    let (architecture, weights) = architecture(config)?;
+    let (seed, d, mixed) = (config.seed, architecture.sizes.dim, config.method == Method::Coda);
+    let draw = Draw::new(move |part, entry, n| {
+        let mut rng = rng(seed, Purpose::Entry { part: part.number(), entry });
+        Ok(match part {
+            // PyTorch's default for a linear layer, as CODA-Prompt has it; zero elsewhere.
+            Part::Weight | Part::Bias if mixed => uniform(&mut rng, n, d),
+            Part::Weight | Part::Bias => vec![0.0; n],
+            Part::Prompt | Part::Key | Part::General | Part::Expert => {
+                (0..n).map(|_| f64::from(rng.random_range(0.0..0.01f32))).collect()
+            }
+            Part::Component(_) | Part::ComponentKey(_) | Part::Attention(_) => normal(&mut rng, n),
+        })
+    });
+    let rule = Rule::Adam { lr: config.lr, betas: [0.9, 0.999], eps: 1e-8 };
+    let vit = Vit::load(device, architecture, weights, config.f16_weights)?;
+    let pupil = pupil(&vit, Course { rule, epochs: epochs(config) }, draw)?;
+    Ok(Box::new(Trained::new(vit, pupil, config.fit_batch, config.images.augment, config.f16_activations)?))
 }
 
 /// A head for features of d numbers on the frozen backbone.
@@ -218,7 +331,7 @@ mod tests {
 
     use super::*;
     use crate::device::{Precision, Tensor};
-    use crate::method::{Observer, Over, Phase, Samples, Task};
+    use crate::method::{Extent, Observer, Over, Phase, Samples, Task};
 
     struct Nobody;
 
@@ -235,6 +348,11 @@ mod tests {
             config.buffer_size = 32;
         }
         (config.ranpac.projection, config.acil.buffer_size, config.dsal.buffer_size) = (40, 32, 24);
+        (config.slca.ca_epochs, config.slca.ca_samples) = (1, 3);
+        (config.l2p.length, config.coda.pool, config.coda.mu) = (2, 20, 0.1);
+        if method != Method::Min {
+            (config.epochs, config.init_epochs) = (1, 1);
+        }
         config
     }
 
@@ -294,6 +412,55 @@ mod tests {
             // Three batches of the pass, and what the head does.
             assert!(reached >= 1 && (method == Method::Min || (3..39).contains(&reached)), "{method:?}: {reached}");
         }
+    }
+
+    /// Adapters that the first task alone trains, interrupted there after any step, and the head that stands on them.
+    #[test]
+    fn the_first_task_goes_on_from_its_state() {
+        let device = Device::cpu(Precision::F32);
+        for method in [Method::Aper, Method::RanPac] {
+            let mut config = settings(method);
+            config.ranpac.adapters = method == Method::RanPac;
+            let mut whole = learner(&config, &device).unwrap();
+            block_on(whole.learn(task(whole.as_ref(), 0), &mut Nobody)).unwrap();
+            assert!(whole.trained() > 0 && whole.epochs(1) == usize::from(config.ranpac.adapters), "{method:?}");
+            block_on(whole.learn(task(whole.as_ref(), 1), &mut Nobody)).unwrap();
+            let want = scores(whole.as_ref(), &device);
+            // The beginning, three batches of training and of the pass, and what the head does first.
+            for stop in 0..8 {
+                let mut begun = learner(&config, &device).unwrap();
+                begun.begin(task(begun.as_ref(), 0)).unwrap();
+                let over = (0..stop).any(|_| block_on(begun.step(&mut Nobody)).unwrap().over == Over::Task);
+                assert!(!over, "{method:?}: over after {stop} steps");
+                let state = block_on(begun.state()).unwrap();
+                let mut again = learner(&config, &device).unwrap();
+                block_on(again.restore(state, Some(task(again.as_ref(), 0)))).unwrap();
+                while block_on(again.step(&mut Nobody)).unwrap().over != Over::Task {}
+                block_on(again.learn(task(again.as_ref(), 1), &mut Nobody)).unwrap();
+                assert!(scores(again.as_ref(), &device) == want, "{method:?} stopped after {stop} steps");
+            }
+        }
+    }
+
+    /// Where memory is short a batch is taken in parts, which drop what the whole would.
+    #[test]
+    fn adapters_are_trained_in_parts_where_memory_is_short() {
+        let (device, config) = (Device::cpu(Precision::F64), settings(Method::Ease));
+        let learned = |limit: u64| {
+            let mut learner = learner(&config, &device).unwrap();
+            let samples = task(learner.as_ref(), 0).samples;
+            let extent = Extent { tasks: 2, classes: 4, task_classes: 2, batch: 4, images: 12, samples };
+            let footprint = learner.fit_memory(&extent, limit).unwrap();
+            for index in 0..2 {
+                block_on(learner.learn(task(learner.as_ref(), index), &mut Nobody)).unwrap();
+            }
+            (footprint, scores(learner.as_ref(), &device))
+        };
+        let (whole, want) = learned(u64::MAX);
+        let (parts, got) = learned(whole.bytes - 1);
+        assert!(whole.parts.images == 4 && parts.parts.images < 4 && parts.bytes < whole.bytes, "{whole:?}, {parts:?}");
+        // Sums in another order.
+        assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-5), "{got:?} for {want:?}");
     }
 
     /// Without statistics there are scores, and nothing else can be restored.

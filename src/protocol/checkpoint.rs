@@ -34,7 +34,15 @@ fn classifier(config: &Config) -> (&'static str, Option<(&'static str, usize)>) 
         Method::Acil => (HEAD, Some(("acil.buffer_size", config.acil.buffer_size))),
         Method::DsAl => (HEAD, Some(("dsal.buffer_size", config.dsal.buffer_size))),
         // As long as features are.
-        Method::SimpleCil | Method::Ncm | Method::FeCam => (HEAD, None),
+        Method::SimpleCil
+        | Method::Ncm
+        | Method::FeCam
+        | Method::Aper
+        | Method::Ease
+        | Method::L2p
+        | Method::DualPrompt
+        | Method::Coda
+        | Method::Slca => (HEAD, None),
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::Result;
-use crate::config::{Gamma, MAX_NOISE_HIDDEN, Mixture, Pipeline, Profile, Refit};
+use crate::config::{Gamma, MAX_NOISE_HIDDEN, Method, Mixture, Pipeline, Profile, Refit};
 use crate::device::Device;
 use crate::method::{Core, Init, Min, Official, Paper, Samples, Settings};
 use crate::model::facts::Facts;
@@ -13,7 +13,7 @@ use crate::model::head::MAX_FEATURES;
 use crate::model::network::Network;
 use crate::model::noise::{NoiseLayers, PhiLayout};
 use crate::model::optimizer::Rule;
-use crate::model::vit::{MAX_IMAGE, Vit, VitConfig};
+use crate::model::vit::{Architecture, MAX_IMAGE, Vit, VitConfig};
 use crate::model::weights::Weights;
 
 /// Files record the batches of all epochs, whatever their number.
@@ -55,6 +55,102 @@ pub(super) struct RunCase {
     pub refit: Option<Refit>,
 }
 
+impl RunCase {
+    /// Channels, rows and columns of an image.
+    pub fn image(&self) -> [usize; 3] {
+        [self.in_chans, self.img_size, self.img_size]
+    }
+}
+
+/// A run of a rival: its own settings are those of its method.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct RivalCase {
+    pub method: String,
+    pub img_size: usize,
+    pub in_chans: usize,
+    pub num_heads: usize,
+    pub layernorm_eps: f32,
+    pub task_classes: Vec<usize>,
+    #[serde(default)]
+    pub projection: usize,
+    #[serde(default)]
+    pub shrink: [f64; 2],
+    #[serde(default)]
+    pub buffer_size: usize,
+    #[serde(default)]
+    pub gamma: f64,
+    #[serde(default)]
+    pub gamma_comp: f64,
+    #[serde(default)]
+    pub compensation: f64,
+    #[serde(default)]
+    pub lr: f64,
+    #[serde(default)]
+    pub epochs: usize,
+    #[serde(default)]
+    pub betas: [f64; 2],
+    #[serde(default)]
+    pub adam_eps: f64,
+    #[serde(default)]
+    pub grad_clip: f64,
+    #[serde(default)]
+    pub pool: usize,
+    #[serde(default)]
+    pub length: usize,
+    #[serde(default)]
+    pub top_k: usize,
+    #[serde(default)]
+    pub g_layers: Vec<usize>,
+    #[serde(default)]
+    pub e_layers: Vec<usize>,
+    #[serde(default)]
+    pub g_length: usize,
+    #[serde(default)]
+    pub e_length: usize,
+    #[serde(default)]
+    pub pull: f64,
+    #[serde(default)]
+    pub mu: f64,
+    #[serde(default)]
+    pub momentum: f64,
+    #[serde(default)]
+    pub weight_decay: f64,
+    #[serde(default)]
+    pub adapter_hidden: usize,
+    #[serde(default)]
+    pub adapter_scale: f64,
+    #[serde(default)]
+    pub alpha: f64,
+    #[serde(default)]
+    pub backbone_rate: f64,
+    #[serde(default)]
+    pub milestones: Vec<usize>,
+    #[serde(default)]
+    pub lr_decay: f64,
+    #[serde(default)]
+    pub cov_ridge: f64,
+    #[serde(default)]
+    pub ca_lr: f64,
+    #[serde(default)]
+    pub ca_epochs: usize,
+    #[serde(default)]
+    pub ca_samples: usize,
+    #[serde(default)]
+    pub ca_temperature: f64,
+}
+
+impl RivalCase {
+    /// The method, if it is there.
+    pub fn method(&self) -> Option<Method> {
+        serde_json::from_value(self.method.as_str().into()).ok()
+    }
+
+    /// Channels, rows and columns of an image.
+    pub fn image(&self) -> [usize; 3] {
+        [self.in_chans, self.img_size, self.img_size]
+    }
+}
+
 /// A ridge regression: random features `p` [n, m], labels `y`, and the classifier.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct RidgeCase {
@@ -81,6 +177,7 @@ pub(super) struct VitCase {
 #[derive(Clone, Debug)]
 pub(super) enum Case {
     Run(Box<RunCase>),
+    Rival(RivalCase),
     Ridge(RidgeCase),
     Vit(VitCase),
 }
@@ -108,6 +205,7 @@ impl Golden {
         let value: serde_json::Value = serde_json::from_str(text).map_err(bad)?;
         let case = match value["kind"].as_str() {
             Some("paper_run" | "official_run") => Case::Run(serde_json::from_value(value).map_err(bad)?),
+            Some("rival") => Case::Rival(serde_json::from_value(value).map_err(bad)?),
             Some("ridge") => Case::Ridge(serde_json::from_value(value).map_err(bad)?),
             Some("vit_features") => Case::Vit(serde_json::from_value(value).map_err(bad)?),
             other => return Err(tensors.error(format!("its `case` is of unknown kind {other:?}"))),
@@ -118,6 +216,7 @@ impl Golden {
         golden.tensors.finite()?;
         match &golden.case {
             Case::Run(case) => golden.check_run(case)?,
+            Case::Rival(case) => golden.check_rival(case)?,
             Case::Ridge(case) => golden.check_ridge(case)?,
             Case::Vit(_) => golden.check_vit()?,
         }
@@ -167,17 +266,151 @@ impl Golden {
         for (key, value) in [("momentum", case.momentum), ("weight_decay", case.weight_decay)] {
             self.require((value as f32).is_finite() && value >= 0.0, key, value, "0 or a positive number")?;
         }
-        let mut seen = 0usize;
+        self.check_tasks(&case.task_classes, case.image(), |t, seen| {
+            self.tensors.shaped(&format!("task{t}.W"), &[case.buffer_size, seen]).map(drop)
+        })
+    }
+
+    fn check_rival(&self, case: &RivalCase) -> Result<()> {
+        let Some(method) = case.method() else { return Ok(()) };
+        for (key, value) in [("img_size", case.img_size), ("in_chans", case.in_chans)] {
+            self.require((1..=MAX_IMAGE).contains(&value), key, value, &format!("a number from 1 to {MAX_IMAGE}"))?;
+        }
+        let (sizes, ridges, shares) = match method {
+            Method::Min | Method::SimpleCil | Method::Ncm => (vec![], vec![], vec![]),
+            Method::RanPac => (vec![("projection", case.projection)], vec![], vec![]),
+            Method::FeCam => (vec![], vec![], case.shrink.map(|share| ("shrink", share)).to_vec()),
+            Method::Acil => (vec![("buffer_size", case.buffer_size)], vec![("gamma", case.gamma)], vec![]),
+            Method::DsAl => (
+                vec![("buffer_size", case.buffer_size)],
+                vec![("gamma", case.gamma), ("gamma_comp", case.gamma_comp)],
+                vec![("compensation", case.compensation)],
+            ),
+            Method::Aper | Method::Ease => (
+                vec![("adapter_hidden", case.adapter_hidden), ("epochs", case.epochs)],
+                vec![("lr", case.lr), ("adapter_scale", case.adapter_scale)],
+                vec![("momentum", case.momentum), ("weight_decay", case.weight_decay), ("alpha", case.alpha)],
+            ),
+            Method::L2p | Method::DualPrompt | Method::Coda => {
+                self.check_prompts(case, method)?;
+                let clips = (method != Method::Coda).then_some(("grad_clip", case.grad_clip));
+                let rates = [("lr", case.lr), ("adam_eps", case.adam_eps)].into_iter().chain(clips).collect();
+                (vec![("epochs", case.epochs)], rates, vec![("pull", case.pull), ("mu", case.mu)])
+            }
+            Method::Slca => {
+                self.check_slca(case)?;
+                let rates = [
+                    ("lr", case.lr),
+                    ("lr_decay", case.lr_decay),
+                    ("ca_lr", case.ca_lr),
+                    ("ca_temperature", case.ca_temperature),
+                ];
+                let shares = [
+                    ("momentum", case.momentum),
+                    ("weight_decay", case.weight_decay),
+                    ("backbone_rate", case.backbone_rate),
+                    ("cov_ridge", case.cov_ridge),
+                ];
+                (vec![("epochs", case.epochs)], rates.into(), shares.into())
+            }
+        };
+        for (key, value) in sizes {
+            let expected = format!("a number from 1 to {MAX_FEATURES}");
+            self.require((1..=MAX_FEATURES).contains(&value), key, value, &expected)?;
+        }
+        for (key, value) in ridges {
+            self.require((value as f32).is_normal() && value > 0.0, key, value, "a positive number")?;
+        }
+        for (key, value) in shares {
+            self.require((value as f32).is_finite() && value >= 0.0, key, value, "0 or a positive number")?;
+        }
+        self.check_tasks(&case.task_classes, case.image(), |t, seen| {
+            let name = format!("task{t}.test.scores");
+            let (found, given) = (self.tensors.matrix(&name)?[1], format!("{:?}", case.task_classes));
+            self.require(found == seen, "task_classes", given, &format!("{found} in `{name}`"))
+        })
+    }
+
+    /// Refuses draws that are not of the sizes of the settings, which are thereby bounded.
+    fn check_slca(&self, case: &RivalCase) -> Result<()> {
+        let (epochs, samples, mut seen) = (case.ca_epochs, case.ca_samples, 0usize);
+        self.require(epochs > 0 && samples > 0, "ca_samples", samples, "with ca_epochs a positive number")?;
+        let d = self.tensors.matrix("init.head.0.weight")?[1];
         for (t, &classes) in case.task_classes.iter().enumerate() {
+            let weight = format!("init.head.{t}.weight");
+            self.tensors.shaped(&weight, &[classes, d])?;
+            // Both are in memory.
+            seen += classes;
+            if t > 0 {
+                self.tensors.shaped(&format!("task{t}.ca.normal"), &[epochs, seen, samples, d])?;
+                self.tensors.shaped(&format!("task{t}.ca.order"), &[epochs, seen.saturating_mul(samples)])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses first prompts and heads that are not of the sizes of the settings, which are thereby bounded.
+    fn check_prompts(&self, case: &RivalCase, method: Method) -> Result<()> {
+        let (tensors, pool, tasks) = (&self.tensors, case.pool, case.task_classes.len());
+        let [classes, d] = tensors.matrix("init.head.weight")?;
+        self.require(
+            case.task_classes.iter().try_fold(0usize, |sum, &n| sum.checked_add(n)) == Some(classes),
+            "task_classes",
+            format!("{:?}", case.task_classes),
+            &format!("{classes} classes, as in `init.head.weight`,"),
+        )?;
+        tensors.shaped("init.head.bias", &[classes])?;
+        for (i, beta) in case.betas.into_iter().enumerate() {
+            self.require((0.0..1.0).contains(&beta), &format!("betas[{i}]"), beta, "from 0 to below 1")?;
+        }
+        self.require(pool > 0, "pool", pool, "a positive number")?;
+        match method {
+            Method::L2p => {
+                let top_k = case.top_k;
+                self.require((1..=pool).contains(&top_k), "top_k", top_k, &format!("a number from 1 to {pool}"))?;
+                tensors.shaped("init.key", &[pool, d])?;
+                tensors.shaped("init.prompt", &[pool, case.length, d])?;
+            }
+            Method::DualPrompt => {
+                self.require(tasks <= pool, "pool", pool, &format!("at least {tasks}"))?;
+                let [general, expert] = [&case.g_layers, &case.e_layers].map(Vec::len);
+                tensors.shaped("init.key", &[pool, d])?;
+                tensors.shaped("init.g_prompt", &[general, 2, case.g_length, d])?;
+                tensors.shaped("init.e_prompt", &[expert, 2, pool, case.e_length, d])?;
+            }
+            _ => {
+                let share = pool.checked_div(tasks).unwrap_or(0);
+                self.require(share > 0, "pool", pool, &format!("at least {tasks}"))?;
+                self.require(case.length.is_multiple_of(2), "length", case.length, "an even number")?;
+                for (t, j) in (0..tasks).flat_map(|t| case.e_layers.iter().map(move |j| (t, j))) {
+                    tensors.shaped(&format!("init.task{t}.coda.{j}.P"), &[share, case.length, d])?;
+                    tensors.shaped(&format!("init.task{t}.coda.{j}.K"), &[share, d])?;
+                    tensors.shaped(&format!("init.task{t}.coda.{j}.A"), &[share, d])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses tasks without classes, and images that are not of these sizes; `result` looks at what is recorded of task t, once
+    /// so many classes are seen.
+    fn check_tasks(
+        &self,
+        task_classes: &[usize],
+        [channels, rows, cols]: [usize; 3],
+        result: impl Fn(usize, usize) -> Result<()>,
+    ) -> Result<()> {
+        let mut seen = 0usize;
+        for (t, &classes) in task_classes.iter().enumerate() {
             seen = seen.checked_add(classes).filter(|_| classes > 0).ok_or_else(|| {
                 self.tensors.error(format!("its `case` has {classes} classes in task {t}, at least 1 is needed"))
             })?;
-            self.tensors.shaped(&format!("task{t}.W"), &[case.buffer_size, seen])?;
+            result(t, seen)?;
         }
         self.require(seen > 0, "task_classes", "[]", "a task")?;
         for split in ["train", "test"] {
             let n = self.tensors.integers(&format!("{split}.y"), seen as u64)?.len();
-            self.tensors.shaped(&format!("{split}.x"), &[n, case.in_chans, case.img_size, case.img_size])?;
+            self.tensors.shaped(&format!("{split}.x"), &[n, channels, rows, cols])?;
         }
         Ok(())
     }
@@ -234,17 +467,16 @@ impl Golden {
         if self.tensors.has(&full) { full } else { format!("{prefix}.{}", part.replace("fc2.", "")) }
     }
 
-    /// Images of a split whose labels lie in `classes`, and their indices in the file.
+    /// Images, of this shape, of a split whose labels lie in `classes`, and their indices in the file.
     ///
     /// # Errors
     /// [`Error::Weights`](crate::Error::Weights) where there is none.
     pub fn samples(
         &self,
-        case: &RunCase,
+        shape: [usize; 3],
         split: &str,
         classes: std::ops::Range<usize>,
     ) -> Result<(Samples, Vec<usize>)> {
-        let shape = [case.in_chans, case.img_size, case.img_size];
         let size: usize = shape.iter().product();
         let (x, y) = (self.tensors.get(&format!("{split}.x"))?, self.tensors.get(&format!("{split}.y"))?);
         let idx: Vec<usize> = (0..y.len()).filter(|&i| classes.contains(&(y[i] as usize))).collect();
@@ -261,13 +493,8 @@ impl Golden {
     /// [`Error::Weights`] where the sizes of the batches are not those of the order, or an image is not in `idx`.
     pub fn schedule(&self, t: usize, idx: &[usize]) -> Result<Vec<Vec<usize>>> {
         let [order, sizes] = ["order", "batch_sizes"].map(|what| format!("task{t}.run.{what}"));
-        let images = self.tensors.get("train.y")?.len();
-        let steps = self.tensors.integers(&order, images as u64)?;
-        let position = |i: &usize| {
-            let found = idx.binary_search(i);
-            found.map_err(|_| self.tensors.error(format!("`{order}` names image {i}, which is of another task")))
-        };
-        let mut rest: &[usize] = &steps.iter().map(position).collect::<Result<Vec<_>>>()?;
+        let steps = self.order(&order, idx)?;
+        let mut rest: &[usize] = &steps;
         let mut batches = Vec::new();
         for size in self.tensors.integers(&sizes, 1 + steps.len() as u64)? {
             let cut = rest.split_at_checked(size).filter(|_| size > 0);
@@ -282,6 +509,39 @@ impl Golden {
             return Err(self.tensors.error(format!("`{sizes}` leaves {} of `{order}` over", rest.len())));
         }
         Ok(batches)
+    }
+
+    /// A recorded order of images of a task, as positions in `idx`.
+    ///
+    /// # Errors
+    /// [`Error::Weights`] where an image is not in `idx`.
+    pub fn order(&self, name: &str, idx: &[usize]) -> Result<Vec<usize>> {
+        let images = self.tensors.get("train.y")?.len();
+        let position = |i: &usize| {
+            let found = idx.binary_search(i);
+            found.map_err(|_| self.tensors.error(format!("`{name}` names image {i}, which is of another task")))
+        };
+        self.tensors.integers(name, images as u64)?.iter().map(position).collect()
+    }
+
+    /// The frozen backbone of a rival.
+    pub fn vit(&self, case: &RivalCase, device: &Device) -> Result<Vit> {
+        let (architecture, backbone) = self.rival(case)?;
+        Vit::load(device, architecture, backbone, false)
+    }
+
+    /// The same as it can be trained.
+    pub fn trainable(&self, case: &RivalCase, device: &Device) -> Result<Vit> {
+        let (architecture, backbone) = self.rival(case)?;
+        Vit::load_trainable(device, architecture, backbone)
+    }
+
+    fn rival(&self, case: &RivalCase) -> Result<(Architecture, Weights)> {
+        let backbone = self.tensors.below("backbone.");
+        let architecture = VitConfig::infer(&backbone, case.img_size, case.num_heads, case.layernorm_eps)?;
+        let channels = architecture.sizes.channels;
+        self.require(case.in_chans == channels, "in_chans", case.in_chans, &format!("{channels}"))?;
+        Ok((architecture, backbone))
     }
 
     /// The network and empty statistics that the run starts from.

@@ -202,7 +202,7 @@ impl Session {
         let images = self.feed.training(self.dataset.train.pick(&tasks.task_images(&self.dataset.train, t)));
         let samples = self.feed.samples(&images, (0..images.images().len()).collect(), |label| tasks.new_label(label));
         let index = self.before + t;
-        let schedule = schedule(&self.config, index, self.learner.epochs(index), samples.len());
+        let schedule = schedule(&self.config, index, self.learner.as_ref(), samples.len());
         Task { index, first_class: tasks.classes(t).start, classes: tasks.seen(t), samples, schedule }
     }
 
@@ -330,14 +330,17 @@ impl Session {
     }
 }
 
-/// Shuffled batches of all epochs of a task.
-fn schedule(config: &Config, task: usize, epochs: usize, n: usize) -> Vec<Vec<usize>> {
+/// Shuffled batches of all epochs of a task, for what learns it.
+fn schedule(config: &Config, task: usize, learner: &dyn Learner, n: usize) -> Vec<Vec<usize>> {
     let mut rng = rng(config.seed, Purpose::Schedule { task });
     let mut order: Vec<usize> = (0..n).collect();
-    let mut batches = Vec::new();
-    for _ in 0..epochs {
+    let mut batches: Vec<Vec<usize>> = Vec::new();
+    // A task of fewer images than a batch would be left out as a whole.
+    let drops = learner.drops_last() && n >= config.batch_size;
+    let whole = if drops { n / config.batch_size * config.batch_size } else { n };
+    for _ in 0..learner.epochs(task) {
         order.shuffle(&mut rng);
-        batches.extend(order.chunks(config.batch_size).map(<[usize]>::to_vec));
+        batches.extend(order[..whole].chunks(config.batch_size).map(<[usize]>::to_vec));
     }
     batches
 }

@@ -1,5 +1,9 @@
-//! Replays golden files and compares every recorded result (SPEC section 8).
+//! Replays golden files and compares every recorded result (SPEC section 8, RIVALS section 13).
 
+mod adapters;
+mod prompts;
+mod rival;
+mod slca;
 mod vit;
 
 use std::path::Path;
@@ -93,6 +97,7 @@ async fn replayed(path: &Path, device: &Device, oracle: bool) -> Result<Replay> 
                 Outcome::NotRun(format!("there is no {} above its folder", case.weights.as_deref().unwrap_or_default()))
             }
         },
+        Case::Rival(case) => rival::replay(&golden, case, device, oracle).await?,
         Case::Ridge(case) => Outcome::Checked(ridge(&golden, case, device, oracle).await?),
         Case::Run(case) => {
             let core = golden.core(case, device)?;
@@ -152,7 +157,11 @@ impl Judge<'_> {
 
     /// Compares `got` with the recorded tensor `name`.
     fn compare(&mut self, group: &str, name: &str, got: &[f64], single: f64) -> Result<()> {
-        let want = self.golden.tensors.get(name)?;
+        self.compare_with(group, name, self.golden.tensors.get(name)?, got, single)
+    }
+
+    /// Compares `got` with `want`, a part of the recorded tensor `name`.
+    fn compare_with(&mut self, group: &str, name: &str, want: &[f64], got: &[f64], single: f64) -> Result<()> {
         if want.len() != got.len() {
             return Err(self.golden.tensors.error(format!(
                 "`{name}` has {} entries, the replay {}",
@@ -220,7 +229,6 @@ impl Observer for Judge<'_> {
                 self.compare("prototype", &name("prototype_before"), p, 1e-4)
             }
             Point::PrototypeBefore(_) => Ok(()),
-            Point::Spread { .. } | Point::RidgeLosses(_) => Ok(()),
             Point::Losses(losses) => self.compare("loss", &name("run.loss"), losses, 1e-4),
             Point::FirstGradients { core, gradients, aux } => {
                 if self.golden.tensors.has(&name("first_grad.W_aux")) {
@@ -228,6 +236,8 @@ impl Observer for Judge<'_> {
                 }
                 Ok(())
             }
+            // Of rivals.
+            _ => Ok(()),
         }
     }
 }
@@ -312,7 +322,7 @@ impl Judge<'_> {
 
     /// Features, logits and predictions on the test images of all classes seen.
     async fn judged(&mut self, core: &Core, case: &RunCase, seen: usize) -> Result<()> {
-        let (test, _) = self.golden.samples(case, "test", 0..seen)?;
+        let (test, _) = self.golden.samples(case.image(), "test", 0..seen)?;
         let device = core.device();
         let pixels = test.stream(test.batches(0..test.len(), test.len(), None))?.next();
         let pixels = pixels.ok_or_else(|| Error::Unsupported("no test image".into()))??;
@@ -361,7 +371,7 @@ async fn replay<P: Procedure + Clone>(
     let mut seen = 0;
     for (t, classes) in case.task_classes.iter().enumerate() {
         judge.task = t;
-        let (samples, idx) = golden.samples(case, "train", seen..seen + classes)?;
+        let (samples, idx) = golden.samples(case.image(), "train", seen..seen + classes)?;
         let schedule = golden.schedule(t, &idx)?;
         seen += classes;
         method.learn(Task { index: t, samples, first_class: seen - classes, classes: seen, schedule }, &mut judge).await?;

@@ -3,7 +3,7 @@
 use super::{Active, Keep, Min, Op, Procedure, Prototype, Share, UnderWay};
 use crate::device::Tensor;
 use crate::method::calibrate::scale_of_least_loss;
-use crate::method::features::{FeaturePass, Features, Whose};
+use crate::method::features::{FeaturePass, Features};
 use crate::method::pass::Pass;
 use crate::method::random::held_out;
 use crate::method::{Core, Moved, Observer, Point, Task};
@@ -51,9 +51,7 @@ impl<P: Procedure> Min<P> {
             Op::Scale => core.measure_scale(&active.task).await?,
             Op::Features(keep) => {
                 if let UnderWay::Nothing = active.under_way {
-                    let whose =
-                        if let Keep::Floor { turns } = keep { Whose::Backbone { turns } } else { Whose::Network };
-                    active.under_way = UnderWay::Features(FeaturePass::new(whose));
+                    active.under_way = UnderWay::Features(FeaturePass::new(keep.whose()));
                 }
                 let UnderWay::Features(pass) = &mut active.under_way else { unreachable!("a pass is under way") };
                 let Some(found) = pass.step(core, &active.task.samples, observer).await? else { return Ok(false) };

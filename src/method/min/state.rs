@@ -3,7 +3,7 @@
 use super::{Min, Op, Procedure, UnderWay};
 use crate::Result;
 use crate::method::Task;
-use crate::method::features::Features;
+use crate::method::features::{FeaturePass, Features};
 use crate::method::pass::Pass;
 use crate::store::Tree;
 
@@ -24,8 +24,8 @@ impl<P: Procedure> Min<P> {
             }
         }
         match &active.under_way {
-            // A pass that keeps features is begun anew.
-            UnderWay::Nothing | UnderWay::Features(_) => {}
+            UnderWay::Nothing => {}
+            UnderWay::Features(pass) => pass.save(&mut task, device),
             UnderWay::Pass(pass) => task.graft("pass", pass.state(&self.core).await?),
             UnderWay::Fit(done) => task.set("fitted", done)?,
             UnderWay::Training(run) => task.graft("training", run.state(&self.core).await?),
@@ -73,6 +73,11 @@ impl<P: Procedure> Min<P> {
                 let mut run = self.training(&active, lesson)?;
                 run.restore(&self.core, &active.task, training)?;
                 active.under_way = UnderWay::Training(Box::new(run));
+            }
+            Op::Features(keep) => {
+                let mut started = FeaturePass::new(keep.whose());
+                started.restore(&mut inner, images, width)?;
+                active.under_way = UnderWay::Features(started);
             }
             Op::Fit(_) if fitted.is_some_and(|done| done > images) => {
                 return Err(inner.error("it has fitted more images than the task has"));

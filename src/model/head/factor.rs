@@ -179,6 +179,11 @@ impl HostFactor {
         (0..self.0.count()).into_par_iter().with_max_len(1).map(column).collect::<Vec<_>>().iter().sum()
     }
 
+    /// The lower triangle of L, row after row.
+    pub fn packed(&self) -> Vec<f64> {
+        self.0.pack().collect()
+    }
+
     /// L^-1 [m, m] row after row.
     pub fn inverse(&self) -> Vec<f64> {
         let (l, m) = (&self.0, self.0.size());

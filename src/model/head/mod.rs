@@ -2,6 +2,7 @@
 
 mod drift;
 mod factor;
+pub mod gaussian;
 mod gcv;
 mod held_out;
 mod host;

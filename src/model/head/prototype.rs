@@ -56,6 +56,17 @@ pub fn affine(device: &Device, x: &Tensor, weights: &Tensor, bias: &Tensor) -> R
     Ok(out)
 }
 
+/// The covariance [d, d] of rows [n, d], at least 2 of them, about their `mean`, with divisor n - 1.
+pub fn covariance(rows: &[f64], mean: &[f64]) -> Vec<f64> {
+    let d = mean.len();
+    let n = rows.len() / d;
+    let centred: Vec<f64> = rows.chunks(d).flat_map(|row| row.iter().zip(mean).map(|(x, mu)| x - mu)).collect();
+    let centred = matrix(&centred, n, d, d);
+    let (mut covariance, divisor) = (vec![0.0; d * d], n as f64 - 1.0);
+    product(matrix_mut(&mut covariance, d, d, d), Accum::Replace, centred.transpose(), centred, 1.0 / divisor);
+    covariance
+}
+
 /// How the features of a class spread, and the map under which they spread equally in all directions.
 #[derive(Clone, Debug)]
 pub struct Spread {
@@ -76,13 +87,7 @@ impl Spread {
     /// # Errors
     /// [`Error::NotPositiveDefinite`] where N is not; [`Error::OutOfMemory`].
     pub fn of(rows: &[f64], mean: &[f64], [a1, a2]: [f64; 2]) -> Result<Self> {
-        let d = mean.len();
-        let n = rows.len() / d;
-        let centred: Vec<f64> = rows.chunks(d).flat_map(|row| row.iter().zip(mean).map(|(x, mu)| x - mu)).collect();
-        let centred = matrix(&centred, n, d, d);
-        let mut covariance = vec![0.0; d * d];
-        let divisor = n as f64 - 1.0;
-        product(matrix_mut(&mut covariance, d, d, d), Accum::Replace, centred.transpose(), centred, 1.0 / divisor);
+        let (d, covariance) = (mean.len(), covariance(rows, mean));
         let trace: f64 = (0..d).map(|i| covariance[i * d + i]).sum();
         let others = covariance.iter().sum::<f64>() - trace;
         let shrunk = |i: usize, j: usize| {

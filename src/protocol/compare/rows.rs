@@ -37,6 +37,13 @@ const METHODS: &[Row] = &[
     row("fecam", &["method=fecam"]),
     row("acil", &["method=acil"]),
     row("dsal", &["method=dsal"]),
+    trained("ranpac-adapters", &["method=ranpac", "ranpac.adapters=true"]),
+    trained("aper", &["method=aper"]),
+    trained("ease", &["method=ease"]),
+    trained("l2p", &["method=l2p"]),
+    trained("dualprompt", &["method=dualprompt"]),
+    trained("coda", &["method=coda"]),
+    trained("slca", &["method=slca"]),
 ];
 
 /// The ablation of the paper, row by row one part more.

@@ -26,7 +26,8 @@ fn every_row_is_a_run_of_its_own() {
             assert_eq!(config.seed, 3);
             assert!(!configs[..i].contains(config), "{} is as another row", rows[i].name);
         }
-        assert!(plan.rows.iter().all(|row| row.row.name.chars().all(|c| c.is_ascii_lowercase() || c == '-')));
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(plan.rows.iter().all(|row| row.row.name.chars().all(fits)));
     }
     assert!(ablation(Profile::Official).is_err());
     let compared: Vec<Method> =
