@@ -13,7 +13,9 @@ const EPS: f64 = f32::EPSILON as f64;
 const SIZES: [usize; 7] = [0, 1, 255, 256, 257, 10_007, 1 << 17];
 
 fn product(device: &Device, n: usize, square: bool, accumulate: bool) -> Result<Vec<Output>> {
-    let (x, y, mut before) = (numbers(1, n), numbers(if square { 1 } else { 2 }, n), numbers(3, 3));
+    // Positive, so that the sum is not small beside its terms.
+    let positive = |seed| numbers(seed, n).into_iter().map(|x| x.abs() + 0.1).collect::<Vec<f32>>();
+    let (x, y, mut before) = (positive(1), positive(if square { 1 } else { 2 }), numbers(3, 3));
     let terms: Vec<f64> = x.iter().zip(&y).map(|(x, y)| f64::from(*x) * f64::from(*y)).collect();
     let (factor, slot) = (-0.375, 1);
     let earlier = if accumulate { f64::from(before[slot]) } else { 0.0 };

@@ -62,7 +62,7 @@ impl Net {
     fn meets(&self, name: &str, tensor: &Tensor, wanted: &[f64], bound: &[f64]) -> Result<(), Failed> {
         for (i, ((x, y), bound)) in self.read(tensor)?.iter().zip(wanted).zip(bound).enumerate() {
             // NaN exceeds everything.
-            if !((x - y).abs() <= *bound) {
+            if (x - y).abs() > *bound || !x.is_finite() {
                 return Err(format!("{name}[{i}]: {x} for {y}, error {:e} > {bound:e}", (x - y).abs()).into());
             }
         }

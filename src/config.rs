@@ -347,7 +347,9 @@ impl Config {
             )));
         }
         table.insert(key.into(), value.clone());
-        nested(table).try_into().map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
+        nested(table)
+            .try_into()
+            .map_err(|e: toml::de::Error| Error::Config(format!("`{key}` = {value}: {}", e.message())))
     }
 }
 

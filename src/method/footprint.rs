@@ -105,8 +105,7 @@ impl Core {
         let planner = trial.device().clone();
         let prototype = planner.reals(&[trial.network.vit.architecture.sizes.dim])?;
         let images = extent.samples.stand_in(&planner, images)?;
-        let held =
-            trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.m()])?, extent.classes)?;
+        let held = trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.m()])?, extent.classes)?;
         let p = trial.pass_batch(&images, &prototype, 1.0, 0, true)?;
         head::predicted(&planner, &trial.scores(&images, 0)?.logits)?;
         drop(held);

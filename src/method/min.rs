@@ -41,7 +41,9 @@ pub enum Lesson {
 pub enum Share {
     All,
     /// Those that are not held out to calibrate by, of the seed of a run.
-    Rest { seed: u64 },
+    Rest {
+        seed: u64,
+    },
 }
 
 /// Features that are kept while a task is learned.
@@ -91,9 +93,13 @@ pub enum Op {
     Fit(Share),
     /// Chooses the scale of the analytic logits by the images that are held out, with the statistics of the others and the
     /// gamma of the last solve.
-    Calibrate { seed: u64 },
+    Calibrate {
+        seed: u64,
+    },
     /// Carries the statistics of earlier tasks over to the new features, with a ridge relative to their mean square.
-    Compensate { ridge: f64 },
+    Compensate {
+        ridge: f64,
+    },
 }
 
 impl Op {
@@ -119,7 +125,8 @@ pub trait Procedure: std::fmt::Debug {
     ///
     /// # Errors
     /// Allocation failures.
-    fn training(&self, core: &Core, lesson: Lesson, classes: Range<usize>, scale: f64, aux: Tensor) -> Result<Training>;
+    fn training(&self, core: &Core, lesson: Lesson, classes: Range<usize>, scale: f64, aux: Tensor)
+    -> Result<Training>;
     /// Epochs of all training of a task.
     fn epochs(&self, task: usize, lesson: Lesson) -> usize;
     /// Plans the training steps of a task on a copy of the core, for their memory and their pipelines.

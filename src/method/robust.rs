@@ -73,7 +73,14 @@ impl Procedure for Robust {
         self.paper.expand(core, init, observer)
     }
 
-    fn training(&self, core: &Core, lesson: Lesson, classes: Range<usize>, scale: f64, aux: Tensor) -> Result<Training> {
+    fn training(
+        &self,
+        core: &Core,
+        lesson: Lesson,
+        classes: Range<usize>,
+        scale: f64,
+        aux: Tensor,
+    ) -> Result<Training> {
         let device = core.device();
         let mut training = match lesson {
             Lesson::Noise => self.paper.training(core, lesson, classes.clone(), scale, aux)?,

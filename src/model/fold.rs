@@ -51,9 +51,7 @@ pub async fn fold(device: &Device, noise: &NoiseLayers, kind: Noise) -> Result<V
     for (j, layer) in noise.layers.iter().enumerate() {
         let branch = match &layer.branch {
             None => None,
-            Some(Branch { weight, bias }) => {
-                Some((device.read::<f64>(weight).await?, device.read::<f64>(bias).await?))
-            }
+            Some(Branch { weight, bias }) => Some((device.read::<f64>(weight).await?, device.read::<f64>(bias).await?)),
         };
         folded.push(Weights { device, noise, layer, plain: matches!(kind, Noise::Plain) }.fold(j, branch).await?);
     }

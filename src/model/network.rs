@@ -296,7 +296,9 @@ impl Network {
                 layer.phi = upload(&mut part, "phi", device, &[modules, row])?;
                 layer.mixture = match (part.has("mixture.logits"), part.has("mixture.weights")) {
                     (true, _) => Some(MixtureSource::Logits(upload(&mut part, "mixture.logits", device, &[modules])?)),
-                    (_, true) => Some(MixtureSource::Weights(upload(&mut part, "mixture.weights", device, &[modules])?)),
+                    (_, true) => {
+                        Some(MixtureSource::Weights(upload(&mut part, "mixture.weights", device, &[modules])?))
+                    }
                     _ => return Err(part.error(format!("layer {j} has modules, but no mixture"))),
                 };
             }

@@ -38,7 +38,8 @@ pub async fn gather(
     }
     if config.profile == Profile::Robust {
         return Err(Error::Config(
-            "`profile` must be paper: features that profile robust adapts to the first task are not those of others".into(),
+            "`profile` must be paper: features that profile robust adapts to the first task are not those of others"
+                .into(),
         ));
     }
     let split = Tasks::of(config, &dataset.classes)?;

@@ -177,7 +177,7 @@ pub(super) struct VitCase {
 #[derive(Clone, Debug)]
 pub(super) enum Case {
     Run(Box<RunCase>),
-    Rival(RivalCase),
+    Rival(Box<RivalCase>),
     Ridge(RidgeCase),
     Vit(VitCase),
 }

@@ -374,7 +374,9 @@ async fn replay<P: Procedure + Clone>(
         let (samples, idx) = golden.samples(case.image(), "train", seen..seen + classes)?;
         let schedule = golden.schedule(t, &idx)?;
         seen += classes;
-        method.learn(Task { index: t, samples, first_class: seen - classes, classes: seen, schedule }, &mut judge).await?;
+        method
+            .learn(Task { index: t, samples, first_class: seen - classes, classes: seen, schedule }, &mut judge)
+            .await?;
         judge.shown(&method.core().network.noise).await?;
         judge.state(method.core(), case).await?;
         judge.judged(method.core(), case, seen).await?;

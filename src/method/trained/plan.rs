@@ -28,7 +28,7 @@ impl<P: Pupil> Trained<P> {
             Ok((images, device.empty(&[range.len()], DType::U32)?, queries))
         };
         for &batch in batches {
-            let (gradients, _) = self.gradients(task, &run.parameters, batch, &give, (&run.loss, 0))?;
+            let (gradients, _) = self.gradients(task, &run.parameters, batch, give, (&run.loss, 0))?;
             run.optimizer.step(&gradients, 1.0)?;
         }
         Ok(())

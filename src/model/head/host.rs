@@ -32,6 +32,9 @@ pub struct Host {
 /// `g += scale p^T p` for p [B, m].
 pub fn add_products(g: &mut HostTiles, p: &[f64], batch: usize, scale: f64) {
     let (m, side) = (g.size(), g.side());
+    if batch == 0 {
+        return;
+    }
     let part = |i: usize| matrix(&p[i * side..], batch, side.min(m - i * side), m);
     g.for_each(|_, _| true, |i, j, tile| update(tile, i == j, part(i).transpose(), part(j), scale));
 }
