@@ -107,8 +107,10 @@ impl Core {
         let images = extent.samples.stand_in(&planner, images)?;
         let held = trial.statistics.occupy(&planner, &planner.reals(&[0, self.network.m()])?, extent.classes)?;
         let p = trial.pass_batch(&images, &prototype, 1.0, 0, true)?;
+        // The scores of a batch wait while the next ones are computed.
+        let waiting = planner.reals(&[images.shape()[0], extent.classes])?;
         head::predicted(&planner, &trial.scores(&images, 0)?.logits)?;
-        drop(held);
+        drop((held, waiting));
         if let Some(p) = p {
             trial.statistics.occupy(&planner, &p, extent.classes)?;
         }

@@ -293,10 +293,12 @@ impl<H: Head> Frozen<H> {
         let (planner, d) = (self.vit.device().as_planner(), self.vit.architecture.sizes.dim);
         let head = self.head.rehearsal(&planner, extent.classes)?;
         let held = head.occupy(&planner, &planner.reals(&[0, d])?, extent.classes)?;
+        // The scores of a batch wait while the next ones are computed.
+        let waiting = planner.reals(&[images, extent.classes])?;
         let seen = extent.samples.stand_in(&planner, images)?;
         let f = features(&self.vit.on(&planner), &seen)?;
         predicted(&planner, &head.scores(&planner, &f)?)?;
-        drop((seen, f, held));
+        drop((seen, f, held, waiting));
         let f = planner.reals(&[images, d])?;
         head.occupy(&planner, &f, extent.classes)?;
         Ok(planner.stats().peak_bytes_in_use)

@@ -6,32 +6,36 @@ use crate::method::{Learner, Samples};
 use crate::model::head;
 
 /// Logits of all samples, batch by batch.
-fn batches(learner: &dyn Learner, samples: &Samples, mut take: impl FnMut(Tensor) -> Result<()>) -> Result<()> {
+fn batches<'a>(
+    learner: &'a dyn Learner,
+    samples: &'a Samples,
+) -> Result<impl Iterator<Item = Result<Tensor>> + use<'a>> {
     let device = learner.backbone().device();
     let batches = samples.batches(0..samples.len(), learner.fit_batch(), None);
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.images.len()).collect();
     let mut first = 0;
-    for (pixels, size) in samples.stream(batches)?.zip(sizes) {
-        take(learner.logits(&samples.upload(device, &pixels?, 0..size)?, first)?)?;
+    Ok(samples.stream(batches)?.zip(sizes).map(move |(pixels, size)| {
+        let logits = learner.logits(&samples.upload(device, &pixels?, 0..size)?, first)?;
         first += size;
-    }
-    Ok(())
+        Ok(logits)
+    }))
 }
 
-/// Predicted classes: argmax over the classes seen.
+/// Predicted classes: argmax over the classes seen. A batch is read while the next one is computed.
 ///
 /// # Errors
 /// Device errors, those of whoever brings the images.
 pub async fn predict(learner: &dyn Learner, samples: &Samples) -> Result<Vec<u32>> {
     let device = learner.backbone().device();
-    let mut pending = Vec::new();
-    batches(learner, samples, |logits| {
-        pending.push(head::predicted(device, &logits)?);
-        Ok(())
-    })?;
-    let mut classes = Vec::with_capacity(samples.len());
-    for out in pending {
-        classes.extend(device.read_u32(&out).await?);
+    let (mut classes, mut pending) = (Vec::with_capacity(samples.len()), None);
+    for logits in batches(learner, samples)? {
+        let next = head::predicted(device, &logits?)?;
+        if let Some(done) = pending.replace(next) {
+            classes.extend(device.read_u32(&done).await?);
+        }
+    }
+    if let Some(done) = pending {
+        classes.extend(device.read_u32(&done).await?);
     }
     Ok(classes)
 }
@@ -41,14 +45,15 @@ pub async fn predict(learner: &dyn Learner, samples: &Samples) -> Result<Vec<u32
 /// # Errors
 /// Device errors, those of whoever brings the images.
 pub async fn logits(learner: &dyn Learner, samples: &Samples) -> Result<Vec<f32>> {
-    let mut pending = Vec::new();
-    batches(learner, samples, |logits| {
-        pending.push(logits);
-        Ok(())
-    })?;
-    let mut all = Vec::new();
-    for logits in pending {
-        all.extend(learner.backbone().device().read::<f32>(&logits).await?);
+    let device = learner.backbone().device();
+    let (mut all, mut pending) = (Vec::new(), None);
+    for logits in batches(learner, samples)? {
+        if let Some(done) = pending.replace(logits?) {
+            all.extend(device.read::<f32>(&done).await?);
+        }
+    }
+    if let Some(done) = pending {
+        all.extend(device.read::<f32>(&done).await?);
     }
     Ok(all)
 }

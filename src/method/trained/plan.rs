@@ -61,8 +61,10 @@ impl<P: Pupil> Trained<P> {
         if P::LOOKS {
             trial.pupil.features(&trial.vit, &seen)?;
         }
+        // The scores of a batch wait while the next ones are computed.
+        let waiting = planner.reals(&[images, extent.classes])?;
         predicted(&planner, &trial.pupil.scores(&trial.vit, &seen)?)?;
-        drop((seen, held));
+        drop((seen, held, waiting));
         trial.pupil.occupy(&planner, &planner.reals(&[images, width])?, extent.classes)?;
         Ok(planner.stats().peak_bytes_in_use)
     }
