@@ -65,6 +65,10 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
             for captured in planner.capture(|| example(&planner))? {
                 let key = emit::name(&captured.plan);
                 let everywhere = !planner.caps().f16;
+                // Pipelines are found by their plans.
+                if distinct.get(&key).is_some_and(|before| before.0.bindings != captured.bindings) {
+                    return Err(format!("{key}: one plan for other operands: {:?}", captured.bindings).into());
+                }
                 distinct.entry(key).or_insert((captured, everywhere));
             }
         }

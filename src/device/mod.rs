@@ -125,8 +125,8 @@ struct Inner {
     planner: bool,
     /// What the CPU device took, while it is profiled.
     tally: Mutex<Option<profile::Tally>>,
-    /// Finished plans by kernel and key.
-    plans: Mutex<HashMap<(&'static str, PlanKey), Plan>>,
+    /// Finished plans by kernel, key, and the numbers of the operands that are there, as bits.
+    plans: Mutex<HashMap<(&'static str, PlanKey, u32), Plan>>,
 }
 
 impl Inner {
@@ -219,7 +219,7 @@ impl Device {
             // Twins have no plans.
             return Ok(());
         }
-        let plan = self.plan(kernel)?;
+        let plan = self.plan(kernel, &operands)?;
         if capturing {
             let bindings = operands.iter().map(Binding::from).collect();
             let seen = Captured { kernel: K::NAME, plan, fields: K::Params::FIELDS, bindings };
@@ -240,19 +240,20 @@ impl Device {
         }
     }
 
-    /// The plan of a kernel for this device, chosen once for every key.
-    fn plan<K: Kernel>(&self, kernel: &K) -> Result<Plan> {
+    /// The plan of a kernel for this device, chosen once for every key and choice of operands.
+    fn plan<K: Kernel>(&self, kernel: &K, operands: &[Operand<'_>]) -> Result<Plan> {
         let made = || {
             let plan = kernel.plan(&self.0.caps)?;
             self.check(K::NAME, &plan)?;
             Ok(plan)
         };
         let Some(key) = kernel.key() else { return made() };
-        if let Some(plan) = self.0.plans.lock().expect("plans").get(&(K::NAME, key)) {
+        let key = (K::NAME, key, operands.iter().fold(0, |bits, operand| bits | 1 << operand.binding));
+        if let Some(plan) = self.0.plans.lock().expect("plans").get(&key) {
             return Ok(plan.clone());
         }
         let plan = made()?;
-        self.0.plans.lock().expect("plans").insert((K::NAME, key), plan.clone());
+        self.0.plans.lock().expect("plans").insert(key, plan.clone());
         Ok(plan)
     }
 

@@ -56,7 +56,7 @@ impl Kernel for Attention<'_> {
     }
 
     fn key(&self) -> Option<PlanKey> {
-        Some(self.sizes().key(self.lse.is_some().into()))
+        Some(self.sizes().key())
     }
 
     fn flops(&self) -> f64 {
@@ -190,8 +190,8 @@ impl Sizes {
     }
 
     /// What a plan depends on.
-    pub fn key(&self, flags: usize) -> PlanKey {
-        [self.batch, self.tokens, self.heads, self.dim, flags, self.prefix]
+    pub fn key(&self) -> PlanKey {
+        [self.batch, self.tokens, self.heads, self.dim, self.prefix, 0]
     }
 
     /// Columns of q, k or v.

@@ -84,7 +84,7 @@ impl Kernel for AttentionBackwardKey<'_> {
     }
 
     fn key(&self) -> Option<PlanKey> {
-        Some(self.sizes().key(0))
+        Some(self.sizes().key())
     }
 
     fn flops(&self) -> f64 {

@@ -58,7 +58,7 @@ impl Kernel for AttentionBackwardQuery<'_> {
     }
 
     fn key(&self) -> Option<PlanKey> {
-        Some(self.sizes().key(0))
+        Some(self.sizes().key())
     }
 
     fn flops(&self) -> f64 {
