@@ -2,7 +2,8 @@
 //! images. With adapters it stands on those of [`Aper`](crate::method::aper::Aper).
 //!
 //! Source: arXiv 2307.02251; github.com/RanPAC/RanPAC, `RanPAC.py`. Differs: the loss of a ridge is found in float64, in the
-//! dual where fewer images are fitted than there are features; the authors' is noise in single precision for small ridges.
+//! dual where fewer images are fitted than there are features; the authors' is noise in single precision for small ridges. A
+//! ridge for which the equations are too ill-conditioned gives way to the next larger one.
 
 use crate::device::{Device, Tensor};
 use crate::method::frozen::{Head, Seen};
@@ -67,6 +68,19 @@ impl RanPac {
         let best = known.reduce(|best, next| if next.1 < best.1 { next } else { best });
         best.map(|(lambda, _)| lambda).ok_or_else(|| Error::Unsupported("no ridge can be solved for".into()))
     }
+
+    /// With the ridge that was chosen, or the next larger one that the device's precision can solve for: where all losses
+    /// are equal, as with few images of two classes, the choice is the smallest.
+    async fn solve(&mut self, device: &Device, chosen: f64) -> Result<()> {
+        let mut outcome = Ok(());
+        for lambda in lambdas().into_iter().filter(|&lambda| lambda >= chosen) {
+            outcome = self.ridge.solve(device, lambda).await;
+            if !matches!(outcome, Err(Error::IllConditioned { .. } | Error::NotPositiveDefinite { .. })) {
+                break;
+            }
+        }
+        outcome
+    }
 }
 
 impl Head for RanPac {
@@ -86,7 +100,7 @@ impl Head for RanPac {
             Some(images) => self.ridge.add(device, seen, &images).await,
             None => {
                 let lambda = self.choose(device, seen, observer).await?;
-                self.ridge.solve(device, lambda).await
+                self.solve(device, lambda).await
             }
         }
     }
