@@ -107,7 +107,7 @@ fn main() {
     let oracle = Device::cpu(Precision::F64);
     trials.extend(golden::trials(&devices, &oracle));
     trials.extend(statistics::trials(&devices, &oracle));
-    trials.extend(short_run::trials(&devices, &oracle));
+    trials.extend(short_run::trials(&devices, &oracle, most.is_none()));
     harness::run(cases, most.unwrap_or(usize::MAX), &devices, trials);
 }
 

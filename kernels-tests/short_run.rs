@@ -135,7 +135,8 @@ fn footprints(selector: &Selector) -> Result<(), Failed> {
     Ok(())
 }
 
-pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
+/// `rivals`: those, too, which take long.
+pub fn trials(devices: &[(String, Device)], oracle: &Device, rivals: bool) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (label, device) in devices {
         let selector = if device.is_cpu() { Selector::Cpu } else { Selector::Named(device.name().into()) };
@@ -147,8 +148,8 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         trials.push(Trial::test(format!("short runs take what is planned [{label}]"), move || footprints(&selector)));
         let profiles = [Profile::Paper, Profile::Official, Profile::Robust];
         let profiles = profiles.map(|profile| (format!("{profile:?}"), settings(profile), 0.8));
-        let rivals = Method::ALL.into_iter().filter(|&method| method != Method::Min);
-        let rivals = rivals.map(|method| (format!("{method:?}"), rival(method), 0.6));
+        let methods = Method::ALL.into_iter().filter(|&method| rivals && method != Method::Min);
+        let rivals = methods.map(|method| (format!("{method:?}"), rival(method), 0.6));
         for (name, config, least) in profiles.into_iter().chain(rivals) {
             let (device, oracle) = (device.clone(), oracle.clone());
             let name = format!("short run of {} [{label}]", name.to_lowercase());

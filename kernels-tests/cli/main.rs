@@ -8,6 +8,7 @@ mod compare;
 mod data;
 mod hub;
 mod learned;
+mod progress;
 mod statistics;
 
 use std::path::{Path, PathBuf};

@@ -51,5 +51,6 @@ pub(super) fn add(args: AddArgs) -> Result<ExitCode> {
         session.classes().len() - dataset.classes.len(),
         session.classes().len()
     ));
-    drive(session, &intro, Some(&Keep { dir, every: Duration::from_secs_f64(60.0 * args.save_every) }))
+    let every = Duration::from_secs_f64(60.0 * args.save_every);
+    drive(session, &intro, Some(&Keep { dir, every }), args.shown)
 }

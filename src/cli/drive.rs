@@ -1,4 +1,4 @@
-//! A run from its first step, or any later one, to its last: what is printed, and what is saved when.
+//! A run from its first step, or any later one, to its last: what is saved when.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,53 +8,13 @@ use std::time::{Duration, Instant};
 
 use pollster::block_on;
 
-use super::progress::Bars;
-use super::{line, written};
-use crate::protocol::{Metrics, Progress, Session, Watch};
-use crate::{Error, Result, report};
+use super::ShownArgs;
+use super::show::Show;
+use crate::protocol::{Progress, Session, Watch};
+use crate::{Error, Result};
 
 /// Exit code of a run that was interrupted, as shells have it for Ctrl-C.
 pub(super) const INTERRUPTED: u8 = 130;
-
-/// Standard output; a reader who leaves does not end a run that is saved.
-struct Output {
-    saved: bool,
-    closed: bool,
-}
-
-impl Output {
-    fn line(&mut self, text: &str) -> Result<()> {
-        if !self.saved {
-            return line(text);
-        }
-        self.closed = self.closed || !written(text)?;
-        Ok(())
-    }
-}
-
-/// Bars, and the row of the task that was judged last.
-struct Table {
-    bars: Bars,
-    row: Option<String>,
-}
-
-impl Watch for Table {
-    fn task(&mut self, metrics: &Metrics, _: &[u32], seconds: f64) {
-        self.row = Some(report::row(metrics, seconds));
-    }
-
-    fn begin(&mut self, label: &str, total: usize) {
-        self.bars.begin(label, total);
-    }
-
-    fn advance(&mut self, n: usize) {
-        self.bars.advance(n);
-    }
-
-    fn end(&mut self, message: &str) {
-        self.bars.end(message);
-    }
-}
 
 /// Where a run is kept, and how often it is saved within a step of a task.
 pub(super) struct Keep<'a> {
@@ -127,71 +87,27 @@ impl<'a> Steps<'a> {
 }
 
 /// Takes the session to its end, or to an interruption.
-pub(super) fn drive(mut session: Session, intro: &[String], keep: Option<&Keep<'_>>) -> Result<ExitCode> {
+pub(super) fn drive(
+    mut session: Session,
+    intro: &[String],
+    keep: Option<&Keep<'_>>,
+    shown: ShownArgs,
+) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    let mut out = Output { saved: keep.is_some(), closed: false };
-    intro.iter().try_for_each(|text| out.line(text))?;
-    out.line(&planned(&session))?;
-    session.notes().iter().for_each(|note| eprintln!("note: {}", super::one_line(note)));
-    out.line(&report::header())?;
-    let mut table = Table { bars: Bars::new(), row: None };
+    let mut show = Show::begin(&session, intro, keep.map(|keep| keep.dir), shown)?;
     let mut steps = Steps::new(keep, &interrupt);
     loop {
-        let now = steps.go_on(&mut session, &mut table)?;
-        if let Some(row) = table.row.take() {
-            out.line(&row)?;
-        }
+        let now = steps.go_on(&mut session, &mut show)?;
+        show.print()?;
         match now {
             Now::Further => {}
             Now::Over => break,
-            Now::Stopped => return stop(keep),
+            Now::Stopped => {
+                show.stopped()?;
+                return Ok(ExitCode::from(INTERRUPTED));
+            }
         }
     }
-    summary(&session, keep, &mut out)?;
+    show.finished(&session)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the run will take of the device's memory.
-fn planned(session: &Session) -> String {
-    let memory = session.memory();
-    let mut text = format!("memory: {} MiB for tensors on the device", memory.planned_bytes.div_ceil(1 << 20));
-    if memory.training_part < memory.training_batch {
-        text += &format!(", {} of {} training images at once", memory.training_part, memory.training_batch);
-    }
-    if memory.recomputed {
-        text += ", blocks computed once more";
-    }
-    text
-}
-
-fn stop(keep: Option<&Keep<'_>>) -> Result<ExitCode> {
-    match keep {
-        Some(keep) => eprintln!("stopped and saved; go on with: minoise run --resume {}", keep.dir.display()),
-        None => eprintln!("stopped; nothing is saved without --out DIR"),
-    }
-    Ok(ExitCode::from(INTERRUPTED))
-}
-
-fn summary(session: &Session, keep: Option<&Keep<'_>>, out: &mut Output) -> Result<()> {
-    let measured = session.results().measured;
-    out.line(&report::summary(&measured.metrics))?;
-    let s = &measured.seconds;
-    out.line(&format!(
-        "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}, saving {:.1}; waiting for images {:.1}), peak {} MiB{}, {} dispatches",
-        s.total,
-        s.analytic,
-        s.noise,
-        s.eval,
-        s.compile,
-        s.save,
-        s.data,
-        measured.peak_device_bytes >> 20,
-        measured.peak_host_bytes.map_or(String::new(), |bytes| format!(" of the device, {} MiB of the process", bytes >> 20)),
-        measured.dispatches
-    ))?;
-    if let Some(keep) = keep {
-        out.line(&format!("results     {}", keep.dir.join("results.json").display()))?;
-        out.line(&format!("model       {}", keep.dir.join("model.safetensors").display()))?;
-    }
-    Ok(())
 }

@@ -28,7 +28,7 @@ pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
     let dataset = data::load(&config.data, &config.images)?;
     let device = open(args.device.as_deref(), &config)?;
     line(&format!("device: {}", device.name()))?;
-    let archive = block_on(protocol::gather(&config, &device, &dataset, args.tasks, &mut Bars::new()))?;
+    let archive = block_on(protocol::gather(&config, &device, &dataset, args.tasks, &mut Bars::of_passes()))?;
     block_on(archive.save(&args.out))?;
     line(&format!("{}: {archive}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)

@@ -14,6 +14,7 @@ mod merge;
 mod predict;
 mod progress;
 mod run;
+mod show;
 mod solve;
 mod tune;
 mod verify;
@@ -97,6 +98,19 @@ struct RunArgs {
     /// One setting; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    shown: ShownArgs,
+}
+
+/// How a run is told of as it goes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+struct ShownArgs {
+    /// Tell nothing of passes: the table alone.
+    #[arg(long)]
+    quiet: bool,
+    /// For programs: a line of JSON for the beginning, every pass, every task and the end.
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
 }
 
 /// What comparisons have in common.
@@ -183,6 +197,8 @@ struct AddArgs {
     /// One setting of the data or the training; repeat for more.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    shown: ShownArgs,
 }
 
 #[derive(Debug, clap::Args)]

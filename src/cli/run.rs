@@ -27,7 +27,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
         let (tasks, done) = session.tasks();
         let mut intro = introduced(&device, &dataset);
         intro.push(format!("resumed: {done} of {tasks} tasks are done"));
-        return drive(session, &intro, Some(&Keep { dir, every }));
+        return drive(session, &intro, Some(&Keep { dir, every }), args.shown);
     }
     let mut config = Config::load_method(args.method, args.profile, args.config.as_deref(), &args.set)?;
     config.seed = args.seed.unwrap_or(config.seed);
@@ -40,7 +40,7 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
     let device = open(args.device.as_deref(), &config)?;
     let session = Session::new(&config, &device, &dataset)?;
     let keep = args.out.as_deref().map(|dir| Keep { dir, every });
-    drive(session, &introduced(&device, &dataset), keep.as_ref())
+    drive(session, &introduced(&device, &dataset), keep.as_ref(), args.shown)
 }
 
 /// The device of a run, which holds no more than the settings allow.

@@ -6,13 +6,12 @@ use std::path::Path;
 use crate::config::{Config, Method, Profile};
 use crate::data::Dataset;
 use crate::device::Device;
-use crate::host::Instant;
 use crate::method::{Extent, Solved, classifier_state};
 use crate::model::head::Solution;
 use crate::protocol::archive::Archive;
 use crate::protocol::checkpoint::Saved;
 use crate::protocol::feed::Feed;
-use crate::protocol::watch::{Meter, Watch};
+use crate::protocol::watch::{Meter, UnderWay, Watch};
 use crate::protocol::{Tasks, build};
 use crate::{Error, Result};
 
@@ -66,12 +65,12 @@ pub async fn gather(
         samples: feed.samples(&all, Vec::new(), |label| label),
     };
     core.fit_passes(&extent, 0, config.memory_limit())?;
-    let mut start = Instant::now();
+    let mut pass = UnderWay::nothing();
     for t in tasks {
         let train = feed.plain(dataset.train.pick(&split.task_images(&dataset.train, t)));
         let all = (0..train.images().len()).collect();
         let train = feed.samples(&train, all, |label| split.new_label(label) - first as u32);
-        core.fit(&train, "statistics", &mut Meter::new(watch, t, &mut start)).await?;
+        core.fit(&train, "statistics", &mut Meter::new(watch, t, &mut pass)).await?;
     }
     Ok(Archive {
         fingerprint: core.network.fingerprint(feed.described()).await?,

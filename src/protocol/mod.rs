@@ -27,4 +27,4 @@ pub use order::class_order;
 pub use session::{Progress, Session, run};
 pub use split::Tasks;
 pub use verify::{Check, Outcome, Replay, verify};
-pub use watch::{Unwatched, Watch};
+pub use watch::{Pass, Unwatched, Watch};

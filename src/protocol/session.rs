@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rand::seq::SliceRandom;
+use tracing::Instrument;
 
 use crate::config::Config;
 use crate::data::{Dataset, Loader};
@@ -12,7 +13,7 @@ use crate::method::random::{Purpose, rng};
 use crate::method::{self, Extent, Footprint, Learner, Over, Phase, Task, predict};
 use crate::protocol::build;
 use crate::protocol::feed::Feed;
-use crate::protocol::watch::{Meter, Watch};
+use crate::protocol::watch::{Meter, UnderWay, Watch};
 use crate::protocol::{Metrics, Tasks};
 use crate::report::{Measured, Memory, Moved, Results};
 use crate::{Error, Result};
@@ -94,7 +95,9 @@ pub struct Session {
     prewarmed: bool,
     /// Seconds that the task under way took so far.
     pub(super) task_seconds: f64,
-    pass_start: Instant,
+    pass: UnderWay,
+    /// Of the task under way.
+    span: tracing::Span,
     /// What the user should know before the first task.
     pub(super) notes: Vec<String>,
 }
@@ -162,7 +165,8 @@ impl Session {
             waited: 0.0,
             prewarmed: false,
             task_seconds: 0.0,
-            pass_start: Instant::now(),
+            pass: UnderWay::nothing(),
+            span: tracing::Span::none(),
             notes,
             config: config.clone(),
             device: device.clone(),
@@ -214,6 +218,14 @@ impl Session {
         if self.task == self.tasks.count() {
             return Ok(Progress::Done);
         }
+        if self.span.is_none() {
+            self.span = tracing::info_span!("task", task = self.before + self.task);
+        }
+        let span = self.span.clone();
+        self.step_of_task(watch).instrument(span).await
+    }
+
+    async fn step_of_task(&mut self, watch: &mut dyn Watch) -> Result<Progress> {
         let start = Instant::now();
         let done = match self.stage {
             Stage::Begin | Stage::Learn => self.learn(watch, start).await?,
@@ -224,7 +236,10 @@ impl Session {
                 self.measured.seconds_per_task.push(self.task_seconds + seconds);
                 self.task_seconds = 0.0;
                 self.count(seconds);
-                watch.task(&self.measured.metrics, &predicted, self.measured.seconds_per_task[self.task]);
+                let (metrics, seconds) = (&self.measured.metrics, self.measured.seconds_per_task[self.task]);
+                tracing::info!(accuracy = metrics.a_last, mean = metrics.a_avg, seconds, "task over");
+                watch.task(metrics, &predicted, seconds);
+                self.span = tracing::Span::none();
                 self.task += 1;
                 self.stage = Stage::Begin;
                 return Ok(Progress::Task);
@@ -246,8 +261,9 @@ impl Session {
             self.prewarm(&self.current())?;
         }
         let compiled = start.elapsed().as_secs_f64();
-        let mut meter = Meter::new(watch, self.before + self.task, &mut self.pass_start);
-        let step = self.learner.step(&mut meter).await?;
+        let span = self.pass.span();
+        let mut meter = Meter::new(watch, self.before + self.task, &mut self.pass);
+        let step = self.learner.step(&mut meter).instrument(span).await?;
         if step.over != Over::Nothing {
             self.device.finish().await?;
         }

@@ -10,4 +10,4 @@ pub use comparison::{Choice, Comparison, Differences, Known, Row, Run, Size, Tri
 pub use metrics::Metrics;
 pub use results::{Measured, Memory, Moved, Results, Seconds, check_writable};
 pub use spread::{Difference, Spread, sign_test};
-pub use table::{header, row, summary};
+pub use table::{costs, header, row, summary};

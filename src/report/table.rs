@@ -1,6 +1,6 @@
 //! The table of accuracies, line by line as the run goes. Percent throughout.
 
-use crate::report::Metrics;
+use crate::report::{Measured, Metrics};
 
 /// The most per-task accuracies in a line; more are cut in the middle.
 const MAX_TASKS: usize = 10;
@@ -41,6 +41,24 @@ pub fn summary(metrics: &Metrics) -> String {
     [("A_last", metrics.a_last), ("A_avg", metrics.a_avg), ("forgetting", metrics.forgetting), ("BWT", metrics.bwt)]
         .map(|(name, value)| format!("{name:<10}  {:>6.2} %", 100.0 * value))
         .join("\n")
+}
+
+/// The line of what the run took: seconds, memory, dispatches.
+pub fn costs(measured: &Measured) -> String {
+    let (s, host) = (&measured.seconds, measured.peak_host_bytes.map(|bytes| bytes >> 20));
+    format!(
+        "time        {:.1} s (analytic {:.1}, noise {:.1}, evaluation {:.1}, compilation {:.1}, saving {:.1}; waiting for images {:.1}), peak {} MiB{}, {} dispatches",
+        s.total,
+        s.analytic,
+        s.noise,
+        s.eval,
+        s.compile,
+        s.save,
+        s.data,
+        measured.peak_device_bytes >> 20,
+        host.map_or(String::new(), |mib| format!(" of the device, {mib} MiB of the process")),
+        measured.dispatches
+    )
 }
 
 #[cfg(test)]
