@@ -99,7 +99,7 @@ impl Watch for Bars {
     fn end(&mut self, pass: &Pass<'_>) {
         if let Some(bar) = self.pass.take() {
             let loss = pass.loss.map_or(String::new(), |loss| format!("loss {loss:.4}, "));
-            let message = format!("{loss}{:.1} s, {:.0} images/s", pass.seconds, pass.rate());
+            let message = format!("{loss}{:.1} s, {:.0}/s", pass.seconds, pass.rate());
             self.all.suspend(|| bar.finish(&message));
         }
     }

@@ -141,9 +141,9 @@ impl Watch for Show {
             bars.end(pass);
         }
         if self.json {
-            let Pass { task, what, images, loss, seconds } = *pass;
+            let Pass { task, what, items, loss, seconds } = *pass;
             self.event(json!({
-                "event": "pass", "task": task, "what": what, "images": images, "loss": loss, "seconds": seconds,
+                "event": "pass", "task": task, "what": what, "items": items, "loss": loss, "seconds": seconds,
             }));
         }
     }

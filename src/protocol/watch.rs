@@ -12,8 +12,8 @@ pub struct Pass<'a> {
     pub task: usize,
     /// What the pass was for.
     pub what: &'a str,
-    /// Images that it went over.
-    pub images: usize,
+    /// Images that it went over; of a solve the columns.
+    pub items: usize,
     /// The mean loss, where there is one.
     pub loss: Option<f64>,
     /// How long it took.
@@ -21,9 +21,9 @@ pub struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Images a second.
+    /// Items a second.
     pub fn rate(&self) -> f64 {
-        self.images as f64 / self.seconds.max(1e-9)
+        self.items as f64 / self.seconds.max(1e-9)
     }
 }
 
@@ -54,14 +54,14 @@ impl Watch for Unwatched {}
 #[derive(Debug)]
 pub(super) struct UnderWay {
     what: String,
-    images: usize,
+    items: usize,
     start: Instant,
     span: tracing::Span,
 }
 
 impl UnderWay {
     pub fn nothing() -> Self {
-        Self { what: String::new(), images: 0, start: Instant::now(), span: tracing::Span::none() }
+        Self { what: String::new(), items: 0, start: Instant::now(), span: tracing::Span::none() }
     }
 
     /// The span of the pass.
@@ -87,18 +87,18 @@ impl Observer for Meter<'_> {
     fn begin(&mut self, _: Phase, what: &str, total: usize) {
         self.watch.begin(self.task, what, total);
         let span = tracing::info_span!("pass", task = self.task, what, total);
-        *self.pass = UnderWay { what: what.into(), images: 0, start: Instant::now(), span };
+        *self.pass = UnderWay { what: what.into(), items: 0, start: Instant::now(), span };
     }
 
     fn advance(&mut self, n: usize) {
         self.watch.advance(n);
-        self.pass.images += n;
+        self.pass.items += n;
     }
 
     fn end(&mut self, _: Phase, loss: Option<f64>) {
-        let UnderWay { what, images, start, span } = std::mem::replace(self.pass, UnderWay::nothing());
-        let pass = Pass { task: self.task, what: &what, images, loss, seconds: start.elapsed().as_secs_f64() };
-        span.in_scope(|| tracing::info!(images, loss, seconds = pass.seconds, "pass over"));
+        let UnderWay { what, items, start, span } = std::mem::replace(self.pass, UnderWay::nothing());
+        let pass = Pass { task: self.task, what: &what, items, loss, seconds: start.elapsed().as_secs_f64() };
+        span.in_scope(|| tracing::info!(items, loss, seconds = pass.seconds, "pass over"));
         self.watch.end(&pass);
     }
 }
