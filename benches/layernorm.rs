@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{Bench, Random, Work, rounding};
+use common::Bench;
 use minoise::Result;
+use minoise::bench::{Random, Work, rounding};
 use minoise::device::{Device, Tensor};
 use minoise::kernels::layernorm::LayerNorm;
 use minoise::kernels::layernorm_backward::LayerNormBackward;

@@ -11,6 +11,9 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/kernels-tests/golden"
 /// Beside the repository, where there are: golden files whose weights are too large for it.
 const LARGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/golden");
 
+/// Those weights.
+const DINOV2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/weights/dinov2-vits14-f16.safetensors");
+
 /// One trial a file and device; files whose weights are not there are listed as ignored.
 pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
     let mut files: Vec<_> = std::fs::read_dir(FOLDER)
@@ -28,9 +31,8 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         let all = devices.iter().map(|(label, device)| (label.clone(), device.clone(), false));
         for (label, device, f64) in all.chain([("f64 twins".to_string(), oracle.clone(), true)]) {
             let large = Path::new(LARGE).join(path.file_name().unwrap_or_default());
-            let outside = name == "vit-dinov2-s14";
-            let path = if outside { large } else { path.clone() };
-            let ignored = outside && !path.with_file_name("../weights/dinov2-vits14-f16.safetensors").is_file();
+            let path = if name == "vit-dinov2-s14" { large } else { path.clone() };
+            let ignored = name.ends_with("dinov2-s14") && !Path::new(DINOV2).is_file();
             let label = if ignored { format!("{label}: not run") } else { label };
             let trial = Trial::test(format!("golden {name} [{label}]"), move || replay(&path, &device, f64));
             trials.push(trial.with_ignored_flag(ignored));
@@ -53,6 +55,9 @@ fn required(name: &str) -> Vec<&'static str> {
     }
     if name.starts_with("vit-") {
         return vec!["features"];
+    }
+    if name.starts_with("explain-") {
+        return vec!["scores", "attention rollout", "Grad-CAM"];
     }
     if let Some(rival) = name.strip_prefix("rival-") {
         let mut groups = vec!["features", "scores", "predictions that differ"];

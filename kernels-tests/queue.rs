@@ -1,10 +1,10 @@
-//! What the queue makes of dispatches: submissions that end soon, and seconds by kernel.
+//! What the queue makes of dispatches: submissions that end soon, and profiles.
 
 use std::time::Instant;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::Result;
-use minoise::device::{Device, DeviceClass, Options, Precision, Selector};
+use minoise::device::{Device, DeviceClass, Dispatched, Options, Precision, Selector};
 use minoise::kernels::add::Add;
 use minoise::kernels::fma_chains::FmaChains;
 use minoise::kernels::scale_columns::ScaleColumns;
@@ -44,10 +44,10 @@ fn submissions_end_soon(device: &Device) -> Result<(), Failed> {
     Ok(())
 }
 
-/// The seconds of the kernels are no more than those of the clock, and not a small part of them.
+/// The seconds of the kernels are no more than those of the clock, and not a small part of them; each is where it belongs.
 fn profile_adds_up(device: &Device) -> Result<(), Failed> {
     let device = &fresh(device)?;
-    const TIMES: u64 = 40;
+    const TIMES: usize = 40;
     let n = 1 << 18;
     let (x, y) = (device.zeros(&[n])?, device.zeros(&[n])?);
     let row = device.zeros(&[512])?;
@@ -62,24 +62,36 @@ fn profile_adds_up(device: &Device) -> Result<(), Failed> {
     work()?;
     block_on(device.finish())?;
     let start = Instant::now();
-    let ((), profiled) = block_on(device.profile(async {
+    let ((), profile) = block_on(device.profile(async {
+        let _phase = device.phase("first");
+        let block = device.part("block", Some(3));
         work()?;
-        device.finish().await
+        drop(block);
+        device.run(&Add { x: &x, y: &y })
     }))?;
     let wall = start.elapsed().as_secs_f64();
-    let counted: Vec<_> = profiled.iter().map(|p| (p.kernel, p.count)).collect();
-    if counted.len() != 2 || !counted.contains(&("add", TIMES)) || !counted.contains(&("scale_columns", TIMES)) {
-        return Err(format!("{TIMES} dispatches of each kernel were counted as {counted:?}").into());
+    let of = |name: &str| profile.dispatches.iter().filter(|d| d.kernel == name).collect::<Vec<_>>();
+    let (adds, scales) = (of("add"), of("scale_columns"));
+    if [adds.len(), scales.len()] != [TIMES + 1, TIMES] || profile.dispatches.len() != 2 * TIMES + 1 {
+        return Err(format!("{TIMES} dispatches of each kernel and one more were counted as {profile:?}").into());
     }
-    let sum: f64 = profiled.iter().map(|p| p.seconds).sum();
-    if profiled.iter().any(|p| p.seconds <= 0.0) || sum > 1.05 * wall || sum < 0.02 * wall {
-        return Err(format!("{profiled:?} within {wall} s").into());
+    let ordered = profile.dispatches.windows(2).all(|pair| pair[0].start <= pair[1].start);
+    let sum: f64 = profile.dispatches.iter().map(|d| d.end - d.start).sum();
+    let inside = |d: &Dispatched| 0.0 <= d.start && d.start < d.end && d.end <= 1.05 * profile.seconds;
+    if !ordered || !profile.dispatches.iter().all(inside) || sum > 1.05 * wall || sum < 0.02 * wall {
+        return Err(format!("{profile:?} within {wall} s").into());
+    }
+    let bytes = 4.0 * n as f64;
+    let places: Vec<_> = adds.iter().map(|d| (d.phase, d.part.to_string(), d.read, d.written)).collect();
+    let place = |part: &str| ("first", part.to_string(), bytes, bytes);
+    if places[..TIMES].iter().any(|p| *p != place("block 3")) || places[TIMES] != place("") {
+        return Err(format!("the parts of {places:?}").into());
     }
     let before = device.stats().submissions;
     work()?;
     block_on(device.finish())?;
     let ((), none) = block_on(device.profile(async { Ok(()) }))?;
-    match none.is_empty() && (device.is_cpu() || device.stats().submissions > before) {
+    match none.dispatches.is_empty() && (device.is_cpu() || device.stats().submissions > before) {
         true => Ok(()),
         false => Err(format!("what ran before was profiled: {none:?}").into()),
     }

@@ -27,7 +27,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("protocol", &["method", "model", "device", "data", "report", "config", "store"]),
     ("roofline", &["kernels", "device"]),
     ("tune", &["algorithms", "kernels", "device", "roofline"]),
-    ("cli", &["protocol", "device", "data", "report", "config", "store", "roofline", "tune"]),
+    // Runs as MiN makes them, for the plans that they ask for.
+    ("uses", &["method", "model", "algorithms", "kernels", "device", "config"]),
+    ("catalogue", &["uses", "tune", "device"]),
+    ("emit", &["device"]),
+    // Compiles what `emit` wrote.
+    ("driver", &["emit", "device"]),
+    // Problems of every size, from one kernel to a training step.
+    ("bench", &["model", "autograd", "algorithms", "kernels", "device", "roofline"]),
+    (
+        "cli",
+        &[
+            "protocol",
+            "device",
+            "data",
+            "report",
+            "config",
+            "store",
+            "roofline",
+            "tune",
+            "catalogue",
+            "emit",
+            "driver",
+            "bench",
+        ],
+    ),
 ];
 
 pub fn trials() -> Vec<Trial> {

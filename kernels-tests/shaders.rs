@@ -5,10 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
-use minoise::device::{
-    Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, assemble, capabilities, validate,
-    variant_of,
-};
+use minoise::device::{Access, Caps, Captured, Constant, DType, Device, DeviceClass, SOURCES, Scalar, variant_of};
+use minoise::emit::Shader;
 use naga::{AddressSpace, ShaderStage, StorageAccess, TypeInner};
 
 use crate::harness::Example;
@@ -87,11 +85,11 @@ fn shaders_agree(examples: &[Example]) -> Result<(), Failed> {
 
 fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result<(), String> {
     let plan = &captured.plan;
-    let source = assemble(plan).map_err(|e| e.to_string())?;
-    if everywhere && source.contains("enable ") {
+    let shader = Shader::of(plan).map_err(|e| e.to_string())?;
+    if everywhere && shader.source().contains("enable ") {
         return Err("enables what not all devices have".into());
     }
-    let module = validate(plan.shader, &source).map_err(|e| e.to_string())?;
+    let module = shader.module();
     let [entry] = module.entry_points.as_slice() else { return Err("not one entry point".into()) };
     if entry.name != "main" || entry.stage != ShaderStage::Compute {
         return Err("the entry point is not a compute `main`".into());
@@ -128,7 +126,7 @@ fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result
                 let binding = global.binding.ok_or("a storage variable without binding")?;
                 let access = if access.contains(StorageAccess::STORE) { Access::Write } else { Access::Read };
                 let dtype =
-                    element(&module.types[global.ty].inner, &module).ok_or("an array of neither numbers nor words")?;
+                    element(&module.types[global.ty].inner, module).ok_or("an array of neither numbers nor words")?;
                 let name = global.name.as_deref().unwrap_or_default();
                 bindings.push((binding.binding, name, access, dtype));
             }
@@ -155,11 +153,8 @@ fn agree(captured: &Captured, everywhere: bool, folder: Option<&Path>) -> Result
     if plan.constants.iter().any(|c| matches!(c.1, Constant::U32(_)) && !source_uses(plan.shader, c.0)) {
         return Err("a plan constant that neither the shader nor what it imports names".into());
     }
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities())
-        .validate(&module)
-        .map_err(|e| format!("{e:?}"))?;
-    soundness::check(&module, &info)?;
-    emit::translate(&emit::name(plan), &module, &info, folder)
+    soundness::check(module, shader.info())?;
+    emit::translate(&emit::name(plan), &shader, folder)
 }
 
 /// Element type of a storage array, of scalars or vectors.

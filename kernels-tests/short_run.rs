@@ -12,6 +12,8 @@ use pollster::block_on;
 const CLASSES: u32 = 4;
 /// Of so many images one is taken: checked shaders are slow on software devices.
 const EVERY: usize = 2;
+/// Of rivals that train, at most.
+const EPOCHS: usize = 3;
 /// Share of predictions on which rounding may decide: images as near to two classes.
 const DOUBTFUL: f64 = 0.02;
 
@@ -38,12 +40,16 @@ fn dataset() -> Result<Dataset> {
 
 fn settings(profile: Profile) -> Config {
     let robust = Robust { adapt_epochs: 1, ..Robust::default() };
-    Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, robust, ..Config::of(profile) }
+    let few =
+        Config { init_classes: 2, increment: 2, epochs: 1, init_epochs: 1, buffer_size: 512, ..Config::of(profile) };
+    Config { robust, ..few }
 }
 
-/// With few random features: many take long on software devices.
+/// With few epochs and random features: many take long on software devices.
 fn rival(method: Method) -> Config {
     let mut config = Config { init_classes: 2, increment: 2, ..Config::of_method(method) };
+    config.epochs = config.epochs.min(EPOCHS);
+    config.init_epochs = config.epochs;
     (config.ranpac.projection, config.acil.buffer_size, config.dsal.buffer_size) = (256, 256, 128);
     config
 }

@@ -1,10 +1,12 @@
 //! The analytic head on every device: the equations hold, statistics add up in any split and order, what cannot be
 //! solved is refused.
 
+mod drift;
+
 use libtest_mimic::{Failed, Trial};
 use minoise::Error;
 use minoise::device::Device;
-use minoise::model::head::{Drift, MAX_FEATURES, Statistics};
+use minoise::model::head::{MAX_FEATURES, Statistics};
 use pollster::block_on;
 
 use crate::harness::numbers;
@@ -263,31 +265,6 @@ fn forgetting(device: &Device) -> Result<(), Failed> {
     if refused { Ok(()) } else { Err("what cannot be forgotten or joined is refused".into()) }
 }
 
-/// Features that became twice what they were: compensated statistics give half the classifier, and those of the new features
-/// can be added to them.
-fn compensation(device: &Device, m: usize) -> Result<(), Failed> {
-    let features = Features::new(m);
-    let mut statistics = features.whole(device)?;
-    let want = solve(device, &statistics, GAMMA)?;
-    let before: Vec<f64> = features.p.iter().map(|&x| x.into()).collect();
-    let after: Vec<f64> = before.iter().map(|x| 2.0 * x).collect();
-    // The ridge of the map, far below that of W, hides as little of the change.
-    let mut drift = Drift::new(m, SAMPLES, 1e-9)?;
-    for (before, after) in before.chunks(100 * m).zip(after.chunks(100 * m)) {
-        drift.add(before, after)?;
-    }
-    block_on(statistics.compensate(&drift.finish()?))?;
-    let doubled = |w: &[f64]| -> Vec<f64> { w.iter().map(|w| 2.0 * w).collect() };
-    same("compensated", &doubled(&solve(device, &statistics, 4.0 * GAMMA)?), &want)?;
-    let new = Features { m, p: features.p.iter().map(|x| 2.0 * x).collect(), labels: features.labels };
-    new.add(device, &mut statistics, &(0..SAMPLES).collect::<Vec<_>>(), 100, |y| y)?;
-    same("and added to", &doubled(&solve(device, &statistics, 8.0 * GAMMA)?), &want)?;
-    match Drift::new(m + 1, 1, 0.1)?.finish() {
-        Err(Error::Shape { .. }) => Ok(()),
-        other => Err(format!("without samples there is no map: {other:?}").into()),
-    }
-}
-
 /// The score against its definition: `RSS = |Y - P W|^2` from the data, `dof = tr G (G + gamma I)^-1` by Gauss-Jordan.
 fn scores(device: &Device, m: usize) -> Result<(), Failed> {
     let features = Features::new(m);
@@ -381,11 +358,6 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
         trials.push(Trial::test(format!("statistics condition 1e10 [{label}]"), move || ill_conditioned(&two)));
         let one = device.clone();
         trials.push(Trial::test(format!("statistics forget [{label}]"), move || forgetting(&one)));
-        for m in [37, 257, 601] {
-            let one = device.clone();
-            let name = format!("statistics m{m} compensation [{label}]");
-            trials.push(Trial::test(name, move || compensation(&one, m)));
-        }
         for m in [1, 37, 301] {
             let one = device.clone();
             trials.push(Trial::test(format!("statistics m{m} choice of gamma [{label}]"), move || scores(&one, m)));
@@ -396,5 +368,6 @@ pub fn trials(devices: &[(String, Device)], oracle: &Device) -> Vec<Trial> {
             trials.push(trial);
         }
     }
+    trials.extend(drift::trials(devices, oracle));
     trials
 }

@@ -38,5 +38,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     first[i] = m;
     second[i] = v;
     let at = params.offset + i;
-    param[at] = params.keep * param[at] - params.rate * m / (params.spread * sqrt(v) + params.eps);
+    // Roots may be taken by way of 1 / sqrt, which zero has not.
+    var root = 0.0;
+    if v > 0.0 { root = sqrt(v); }
+    param[at] = params.keep * param[at] - params.rate * m / (params.spread * root + params.eps);
 }

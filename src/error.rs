@@ -117,6 +117,14 @@ pub enum Error {
         /// What the equations miss, as a share of their right-hand side.
         residual: f64,
     },
+    /// Training, or what it left behind, went beyond the numbers that a float can hold.
+    #[error("{what} are not finite: lower {rate}, or check the weights")]
+    Diverged {
+        /// What is NaN or infinite.
+        what: String,
+        /// The setting of the learning rate.
+        rate: &'static str,
+    },
     /// Model weights are missing, extra, misshapen or unreadable.
     #[error("weights {file}: {message}")]
     Weights {

@@ -19,6 +19,12 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
+/// The same of a future that may fail, as it does in a browser: `what` is done only where it can be waited for.
+pub(crate) fn wait<T>(future: impl Future<Output = crate::Result<T>>, what: &str) -> crate::Result<T> {
+    let cannot = || Err(crate::Error::Unsupported(format!("{what} needs a host that can wait")));
+    block_on(future).unwrap_or_else(cannot)
+}
+
 /// The result of a future that is done as soon as it is asked for; in a browser `late` gets it, once it is there.
 pub(crate) fn settle<T>(future: impl Future<Output = T> + 'static, late: impl FnOnce(T) + 'static) -> Option<T> {
     #[cfg(not(target_arch = "wasm32"))]

@@ -5,6 +5,10 @@
 pub mod algorithms;
 #[doc(hidden)]
 pub mod autograd;
+#[doc(hidden)]
+pub mod bench;
+#[doc(hidden)]
+pub mod catalogue;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;
@@ -13,6 +17,12 @@ pub mod config;
 pub mod cpu;
 pub mod data;
 pub mod device;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod driver;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod emit;
 pub mod error;
 mod host;
 #[doc(hidden)]
@@ -29,6 +39,8 @@ pub mod roofline;
 pub mod store;
 #[doc(hidden)]
 pub mod tune;
+#[doc(hidden)]
+pub mod uses;
 
 pub use config::Config;
 pub use data::Dataset;

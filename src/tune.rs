@@ -1,5 +1,6 @@
 //! Measures and verifies every variant of the kernels that have several, on one adapter.
 
+mod examples;
 mod kernels;
 mod layer;
 mod problems;
@@ -7,7 +8,9 @@ mod subject;
 
 use std::time::Duration;
 
-use crate::device::{Choice, Device, Precision, Real, Tensor, Tuned};
+pub use examples::{Example, Ready, examples};
+
+use crate::device::{Captured, Choice, Device, Precision, Real, Tensor, Tuned};
 use crate::roofline::{Roofline, fastest};
 use crate::{Error, Result};
 
@@ -18,6 +21,8 @@ const GAIN: f64 = 1.03;
 
 /// One computation that can be run by several variants of a kernel.
 trait Problem {
+    /// The name of what it is a problem of.
+    fn kernel(&self) -> &'static str;
     /// Operands on a device: the same numbers on every one.
     fn operands(&self, device: &Device) -> Result<Vec<Tensor>>;
     /// What the table says of it, and the ways to run it on `device`.
@@ -70,6 +75,35 @@ pub struct Measured {
 pub struct Tried {
     pub choice: Choice,
     pub variants: Vec<Measured>,
+}
+
+/// One way to run a problem, as a device plans it.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The kernel whose variants are tried.
+    pub kernel: &'static str,
+    pub variant: String,
+    /// Whether the device takes it for this problem.
+    pub taken: bool,
+    pub dispatches: Vec<Captured>,
+}
+
+/// Every way of every problem on a planner; of one problem the way that is taken comes first.
+///
+/// # Errors
+/// What the planner's caps do not allow.
+pub fn plans(planner: &Device) -> Result<Vec<Planned>> {
+    let mut all = Vec::new();
+    for problem in problems::all() {
+        let operands = problem.operands(planner)?;
+        let Tuning { kernel, mut ways, .. } = problem.tuning(planner, &operands)?;
+        ways.sort_by_key(|way| !way.default);
+        for Way { variant, default: taken, .. } in ways {
+            let dispatches = planner.capture(|| problem.pass(planner, &operands, Some(&variant)).map(drop))?;
+            all.push(Planned { kernel, variant, taken, dispatches });
+        }
+    }
+    Ok(all)
 }
 
 /// Follows the measurements.

@@ -3,12 +3,11 @@
 use faer::linalg::matmul::matmul;
 use faer::linalg::solvers::Solve;
 use faer::{Accum, Mat, Par, Side};
+use minoise::bench::Random;
 use minoise::device::Device;
 use minoise::model::head::Statistics;
 use minoise::{Error, Result};
 use pollster::block_on;
-
-use crate::common::Random;
 
 const SAMPLES: usize = 3000;
 const CLASSES: usize = 10;

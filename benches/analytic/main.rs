@@ -13,60 +13,23 @@ mod common;
 mod growth;
 mod recursive;
 
-use common::{Bench, Random, Work, agree, slug};
+use common::{Bench, slug};
 use growth::Growth;
 use minoise::Result;
+use minoise::bench::analytic::{BATCH, GAMMA, add, adding, batch, gathered, solve, solving};
+use minoise::bench::{Work, agree};
 use minoise::device::{Device, Tensor};
-use minoise::model::head::Statistics;
 use pollster::block_on;
 use recursive::{Order, Recursive};
 
 const FEATURES: [usize; 3] = [1024, 2048, 4096];
 /// Random features and classes that are measured once.
 const LARGE: [(usize, usize); 2] = [(8192, 100), (16384, 200)];
-const BATCH: usize = 1000;
 const CLASSES: usize = 100;
-const GAMMA: f64 = 100.0;
 /// Where solutions are compared with float64.
 const COMPARED: usize = 2048;
 /// What m = 16384 and C = 200 may take of a GPU.
 const MEMORY: u64 = 5 << 29;
-
-/// Features as ReLU gives them, and labels.
-fn batch(m: usize, classes: usize, seed: usize) -> (Vec<f32>, Vec<u32>) {
-    let mut random = Random::new();
-    // Another part of the same stream for every batch.
-    (0..seed).for_each(|_| drop(random.numbers(BATCH, 1.0)));
-    let p = random.numbers(BATCH * m, 1.0).into_iter().map(|x| x.max(0.0)).collect();
-    (p, (0..BATCH).map(|i| ((i * 7 + seed) % classes) as u32).collect())
-}
-
-/// Statistics of `classes` classes after two batches.
-fn gathered(device: &Device, m: usize, classes: usize) -> Result<Statistics> {
-    let mut statistics = Statistics::new(device, m)?;
-    statistics.widen(classes)?;
-    for seed in 0..2 {
-        let (p, labels) = batch(m, classes, seed);
-        block_on(statistics.add(device, &device.upload(&p, &[BATCH, m])?, &labels))?;
-    }
-    Ok(statistics)
-}
-
-fn solve(device: &Device, statistics: &Statistics) -> Result<Tensor> {
-    Ok(block_on(statistics.solve(device, GAMMA, &mut |_| ()))?.weights)
-}
-
-/// Operations and bytes of adding a batch.
-fn adding(m: usize) -> Work {
-    let square = (m * m) as f64;
-    Work { flops: BATCH as f64 * square, bytes: 8.0 * square, images: BATCH }
-}
-
-/// Those of a solution.
-fn solving(m: usize, classes: usize) -> Work {
-    let (m, c) = (m as f64, classes as f64);
-    Work { flops: m * m * (m / 3.0 + 2.0 * c), bytes: 8.0 * m * m, images: 0 }
-}
 
 fn repeated(bench: &mut Bench, m: usize, growth: &mut Growth) {
     let id = format!("m{m}");
@@ -76,7 +39,7 @@ fn repeated(bench: &mut Bench, m: usize, growth: &mut Growth) {
         let (p, labels) = batch(m, CLASSES, 2);
         let p = device.upload(&p, &[BATCH, m])?;
         Ok(move |device: &Device| {
-            block_on(statistics.add(device, &p, &labels))?;
+            add(device, &mut statistics, &p, &labels)?;
             Ok(Vec::new())
         })
     });
@@ -132,7 +95,7 @@ fn once(bench: &mut Bench, m: usize, classes: usize) -> Result<()> {
     let mut statistics = gathered(&bench.device, m, classes)?;
     let (p, labels) = batch(m, classes, 2);
     let p = bench.device.upload(&p, &[BATCH, m])?;
-    bench.once(&id, &format!("gram/{BATCH}"), adding(m), |device| block_on(statistics.add(device, &p, &labels)));
+    bench.once(&id, &format!("gram/{BATCH}"), adding(m), |device| add(device, &mut statistics, &p, &labels));
     drop(p);
     bench.once(&id, &format!("solve/C{classes}"), solving(m, classes), |device| solve(device, &statistics).map(drop));
     let peak = bench.device.stats().peak_bytes;

@@ -9,23 +9,11 @@ use clap::Parser;
 
 use criterion::{Criterion, Throughput};
 use minoise::Result;
+use minoise::bench::{Work, agree};
 use minoise::device::{Device, Precision, Selector, Tensor};
 use minoise::roofline::Roofline;
 use pollster::block_on;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use record::{Arguments, Entry, Record};
-
-/// What one pass does at least.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Work {
-    /// Multiplications and additions of its products.
-    pub flops: f64,
-    /// Operands and results, each moved once.
-    pub bytes: f64,
-    /// Images that go through, where the bench counts them.
-    pub images: usize,
-}
 
 struct Row {
     shape: String,
@@ -205,43 +193,4 @@ pub fn slug(device: &Device) -> String {
     }
     let name = device.name().to_lowercase();
     name.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).take(2).collect::<Vec<_>>().join("-")
-}
-
-/// Rounding errors of f32 sums of so many terms, relative to the largest entry: they grow like a random walk. Normals
-/// and GELU agree to 4e-6 between devices.
-pub fn rounding(terms: usize) -> f64 {
-    1e-5 + 4.0 * f64::from(f32::EPSILON) * (terms as f64).sqrt()
-}
-
-/// Panics where two ways to the same results differ by more than `bound` times the largest entry of a result.
-pub fn agree(bound: f64, got: (&Device, &[Tensor]), want: (&Device, &[Tensor])) -> Result<()> {
-    assert_eq!(got.1.len(), want.1.len(), "both ways give as many results");
-    for (i, (a, b)) in got.1.iter().zip(want.1).enumerate() {
-        let (a, b): (Vec<f64>, Vec<f64>) = (block_on(got.0.read(a))?, block_on(want.0.read(b))?);
-        let top = b.iter().fold(0.0f64, |top, x| top.max(x.abs()));
-        let near = |j: usize| (a[j] - b[j]).abs() <= bound * top;
-        if let Some(j) = (0..b.len()).find(|&j| !near(j)) {
-            panic!("result {i}[{j}]: {} for {}, largest entry {top}, bound {bound:e}", a[j], b[j]);
-        }
-    }
-    Ok(())
-}
-
-/// Operands from a fixed seed, the same numbers on every device.
-pub struct Random(ChaCha8Rng);
-
-impl Random {
-    pub fn new() -> Self {
-        Self(ChaCha8Rng::seed_from_u64(7))
-    }
-
-    /// `n` numbers, uniform in +-scale.
-    pub fn numbers(&mut self, n: usize, scale: f32) -> Vec<f32> {
-        (0..n).map(|_| self.0.random_range(-scale..scale)).collect()
-    }
-
-    /// A tensor of such numbers.
-    pub fn tensor(&mut self, device: &Device, shape: &[usize], scale: f32) -> Result<Tensor> {
-        device.upload(&self.numbers(shape.iter().product(), scale), shape)
-    }
 }

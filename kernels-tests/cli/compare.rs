@@ -147,6 +147,29 @@ fn trials_are_recorded() {
     }
 }
 
+/// A method whose training diverges has no figures; the others are finished, and the exit code tells.
+#[test]
+fn a_method_without_a_result_is_told_and_the_others_are_finished() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    for (name, trials) in [("plain", "0"), ("tried", "3")] {
+        let out = dir.path().join(name);
+        let mut args = args(&out, "2", &["--trials", trials, "--set", "lr=1e38"]);
+        args[2] = "l2p,floor".into();
+        let output = compare(&args);
+        let told = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("lost: ") && told.contains("not finite: lower lr"), "{told}");
+        assert!(text(&output.stdout).contains("| l2p | lost | | | | | | |"), "{}", text(&output.stdout));
+        let [lost, floor] = [0, 1].map(|i| json(&out)["rows"][i].clone());
+        assert!(lost["lost"].is_string() && lost["a_avg"].is_null() && lost["runs"] == Value::Array(vec![]), "{lost}");
+        assert!(floor["lost"].is_null() && floor["a_avg"]["mean"].is_number() && floor["runs"][1].is_object());
+        let trials = lost["choice"]["trials"].as_array().map_or(0, Vec::len);
+        assert_eq!(trials, if name == "tried" { 3 } else { 0 });
+        // Called again, it comes to the same.
+        assert_eq!(compare(&args).status.code(), Some(1));
+    }
+}
+
 /// Without a directory there is the table alone.
 #[test]
 fn parts_of_a_profile_are_taken_away() {

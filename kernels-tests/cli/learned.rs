@@ -29,7 +29,7 @@ fn run(args: &[String]) -> std::process::Output {
 fn results(dir: &Path) -> Value {
     let text = std::fs::read_to_string(dir.join("results.json")).expect("results.json");
     let mut value: Value = serde_json::from_str(&text).expect("JSON");
-    for key in ["seconds", "seconds_per_task", "peak_host_bytes", "peak_device_bytes"] {
+    for key in ["seconds", "seconds_per_task", "peak_host_bytes", "peak_device_bytes", "peak_by_phase"] {
         value.as_object_mut().expect("an object").remove(key);
     }
     value

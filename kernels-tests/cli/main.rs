@@ -4,11 +4,16 @@
 #[path = "../readers/files.rs"]
 mod files;
 
+mod bench;
 mod compare;
 mod data;
+mod explain;
 mod hub;
+mod kernels;
 mod learned;
+mod profile;
 mod progress;
+mod report;
 mod statistics;
 
 use std::path::{Path, PathBuf};

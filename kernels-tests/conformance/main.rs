@@ -61,6 +61,8 @@ struct Adapter {
     backend: String,
     name: String,
     driver: String,
+    /// `Cpu` for software.
+    kind: String,
     caps: Caps,
 }
 

@@ -1,6 +1,7 @@
-//! The figures that count, out of what each driver calls them.
+//! The figures that count, out of what a driver tells.
 
-use crate::driver::Report;
+use minoise::driver::Report;
+
 use crate::hot_loop;
 
 /// Figures of one pipeline on one target.
@@ -23,29 +24,18 @@ pub struct Figures {
     pub share: Option<u64>,
 }
 
-/// What each driver calls a figure; several names are added.
-const REGISTERS: &[&str] = &["VGPRs", "Number of GPRs", "Registers used", "GPRs"];
-const SPILLS: &[&str] = &["Spilled SGPRs", "Spilled VGPRs", "Spills to memory", "STP Count", "Spills"];
-const SCRATCH: &[&str] = &["Scratch size", "SLM size", "Scratch"];
-const OCCUPANCY: &[&str] = &["Subgroups per SIMD", "Max warps/SM", "Max Waves Per Core", "Threads"];
-
 impl Figures {
     /// # Errors
     /// The name of a figure that the driver does not tell.
     pub fn of(report: &Report, shared: u32) -> Result<Self, String> {
-        let sum = |names: &[&str]| {
-            let found = report.statistics.iter().filter(|s| names.contains(&s.0.as_str()));
-            found.map(|s| s.1 as u64).reduce(|a, b| a + b)
-        };
-        let known = |names: &[&str]| sum(names).ok_or_else(|| format!("the driver tells none of {names:?}"));
+        let known = |figure: Option<u64>, name: &str| figure.ok_or_else(|| format!("the driver tells no {name}"));
         Ok(Self {
             subgroup: report.subgroup.into(),
-            registers: known(REGISTERS)?,
-            spills: known(SPILLS)?,
-            // Adreno's driver has no name for it and counts its accesses as spills.
-            scratch: sum(SCRATCH).unwrap_or(0),
+            registers: known(report.registers(), "registers")?,
+            spills: known(report.spills(), "spills")?,
+            scratch: report.scratch().unwrap_or(0),
             shared: shared.into(),
-            occupancy: known(OCCUPANCY)?,
+            occupancy: known(report.occupancy(), "occupancy")?,
             share: hot_loop::share(&report.instructions, report.subgroup).map(|share| (100.0 * share).round() as u64),
         })
     }

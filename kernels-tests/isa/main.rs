@@ -5,20 +5,21 @@
 //!     isa measure TARGET      prints rows, with TARGET as their first column
 //!     isa compare TABLE NEW   exit code 1 where a figure of NEW is worse than in TABLE
 
-mod driver;
 mod figures;
 mod flow;
 mod hot_loop;
 mod listing;
 mod table;
-mod uses;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs::read_to_string;
 
 use figures::Figures;
-use minoise::device::{Captured, Constant, Device, Plan, SOURCES, adapters, assemble, validate, variant_of};
+use minoise::device::{Captured, Device, Plan, adapters, kernels};
+use minoise::driver::Driver;
+use minoise::emit::Shader;
+use minoise::uses;
 use table::Table;
 
 fn main() {
@@ -42,39 +43,29 @@ fn main() {
 fn measure(target: &str) -> Result<(), Box<dyn Error>> {
     let adapter =
         pollster::block_on(adapters()).into_iter().find(|a| a.backend == "vulkan").ok_or("no Vulkan adapter")?;
-    let mut table = Table { drivers: [(target.into(), adapter.driver)].into(), ..Table::default() };
-    let caps = adapter.caps.opened();
-    let driver = driver::Driver::open(&caps)?;
+    let mut table = Table { drivers: [(target.into(), adapter.driver.clone())].into(), ..Table::default() };
+    let caps = adapter.caps.clone().opened();
+    let driver = Driver::open(&adapter, &caps)?;
     let mut plans: BTreeMap<_, (Plan, BTreeSet<&str>)> = BTreeMap::new();
     for (name, dispatches) in uses::dispatches(&Device::planner(caps))? {
         for Captured { plan, .. } in dispatches {
-            let seen = plans.entry((plan.shader, describe(&plan.constants)));
+            let seen = plans.entry((plan.shader, plan.describe()));
             seen.or_insert((plan, BTreeSet::new())).1.insert(name);
         }
     }
-    for (shader, _) in SOURCES.iter().filter(|s| !s.0.starts_with("lib/") && variant_of(s.0).is_none()) {
-        if !plans.keys().any(|key| key.0 == *shader) {
-            return Err(format!("no use of `uses.rs` runs {shader}").into());
+    for shader in kernels() {
+        if !plans.keys().any(|key| key.0 == shader) {
+            return Err(format!("no use of `src/uses.rs` runs {shader}").into());
         }
     }
     for ((shader, description), (plan, uses)) in plans {
-        let module = validate(shader, &assemble(&plan)?)?;
-        let report = driver.compile(&module).map_err(|e| format!("{shader} [{description}]: {e}"))?;
+        let report = driver.compile(&Shader::of(&plan)?).map_err(|e| format!("{shader} [{description}]: {e}"))?;
         let figures = Figures::of(&report, plan.shared_bytes)?;
         let uses = Vec::from_iter(uses).join(" ");
         table.rows.insert([target.into(), shader.into(), description], (figures, uses));
     }
     print!("{}", table.print());
     Ok(())
-}
-
-/// Flags that are on, and numbers.
-fn describe(constants: &[(&'static str, Constant)]) -> String {
-    let words = constants.iter().filter_map(|(name, value)| match value {
-        Constant::Flag(on) => on.then(|| (*name).to_string()),
-        Constant::U32(x) => Some(format!("{name}={x}")),
-    });
-    words.collect::<Vec<_>>().join(" ")
 }
 
 fn compare(table: &str, new: &str) -> Result<bool, Box<dyn Error>> {

@@ -154,6 +154,20 @@ pub fn features() -> File {
     file
 }
 
+/// Explanations by a backbone inside the file, whose feature is the class token or the mean of the patches.
+pub fn explained(pool: &str) -> File {
+    let args = json!({ "img_size": SIDE, "num_heads": 2, "global_pool": pool, "norm_eps": 1e-6 });
+    let case = json!({ "kind": "explanations", "class": "timm VisionTransformer", "args": args });
+    let mut file = File::new(&[("case", case.to_string())]);
+    backbone(&mut file, "weights.");
+    file.reals("x", &[2, 1, SIDE, SIDE]);
+    file.reals("head", &[D1, 3]);
+    file.integers("class", &[2, 0]);
+    file.reals("scores", &[2, 3]);
+    ["rollout", "grad_cam"].iter().for_each(|map| file.reals(*map, &[2, SIDE * SIDE / 4]));
+    file
+}
+
 /// Statistics of three classes, as a whole or by class; to be written by [`sealed`].
 pub fn statistics(by_class: bool) -> File {
     let (m, parts) = (5, if by_class { 3 } else { 1 });

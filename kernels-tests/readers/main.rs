@@ -4,19 +4,23 @@
 //! `MINOISE_FUZZ_CASES=N` runs N cases in all, instead of 10^5.
 
 mod files;
+mod learned;
 mod memory;
 mod mutate;
+// Pages are drawn by the program alone.
+#[cfg(feature = "cli")]
+mod reports;
 
 use std::path::{Path, PathBuf};
 
-use minoise::config::{Config, Gamma, OptimizerKind, Profile};
+use minoise::config::{Config, Gamma};
 use minoise::data;
 use minoise::device::{Device, Precision};
 use minoise::model::facts::Facts;
 use minoise::model::vit::{Architecture, Vit};
 use minoise::model::weights::Weights;
-use minoise::protocol::{self, Archive, Model, Outcome, Progress, Session, Unwatched};
-use minoise::{Error, Result, store};
+use minoise::protocol::{self, Archive, Outcome};
+use minoise::{Error, Result};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng as Rng;
 
@@ -95,7 +99,7 @@ fn idx() {
     // What deflate makes of zeros is a thousandth of them, and a buffer that grows is at most twice what it holds.
     fuzz(
         "idx",
-        10,
+        8,
         (1 << 17, 2100),
         |rng| mutate::idx(&whole, rng),
         |bytes| data::parse_labels(NAME, bytes, 10).map(drop).or_else(|_| data::parse_images(NAME, bytes).map(drop)),
@@ -229,7 +233,7 @@ fn statistics() {
     let (folder, device) = (Folder::new(), Device::cpu(Precision::F32));
     let whole = [false, true].map(files::statistics);
     let damage = |rng: &mut Rng| mutate::damaged_as(&whole[rng.random_range(0..2)], rng, files::sealed);
-    fuzz("statistics", 11, (1 << 20, 64), damage, |bytes| {
+    fuzz("statistics", 9, (1 << 20, 64), damage, |bytes| {
         let archive = pollster::block_on(Archive::load(&folder.write(bytes)))?;
         assert!(archive.to_string().contains("samples"));
         let gamma = match archive.config.gamma {
@@ -242,124 +246,8 @@ fn statistics() {
     });
 }
 
-/// Nine images of three classes.
-fn patterns(dir: &Path) -> data::Dataset {
-    for (split, labels) in [("train", &[0, 1, 2, 0, 1, 2][..]), ("t10k", &[2, 0, 1])] {
-        let n = labels.len() as u32;
-        let pixels: Vec<u8> = (0..16 * n).map(|i| (i * 37 % 251) as u8).collect();
-        let parts = [("images-idx3", files::idx(&[n, 4, 4], &pixels)), ("labels-idx1", files::idx(&[n], labels))];
-        for (name, bytes) in parts {
-            std::fs::write(dir.join(format!("{split}-{name}-ubyte")), bytes).expect("a temporary file");
-        }
-    }
-    data::load(dir.to_str().expect("a path"), &data::Settings::default()).expect("a data set")
-}
-
-const PROFILES: [Profile; 2] = [Profile::Paper, Profile::Official];
-
-/// Learns two tasks in `dir`: the checkpoints after every step, to the last one, and the model at the end.
-fn learned(profile: Profile, dataset: &data::Dataset, dir: &Path) -> (Vec<files::File>, files::File) {
-    // The same name whenever the test runs, as it stands in the settings, which are damaged.
-    let weights = concat!(env!("CARGO_TARGET_TMPDIR"), "/fuzz-backbone.safetensors");
-    store::replace(Path::new(weights), &files::vit().bytes()).expect("a file");
-    let official = profile == Profile::Official;
-    let config = Config {
-        noise_hidden: 3,
-        buffer_size: 6,
-        gamma: Gamma::Value(1.0),
-        keep_class_statistics: official,
-        optimizer: if official { OptimizerKind::Adamw } else { OptimizerKind::Sgd },
-        lr: 0.01,
-        batch_size: 3,
-        fit_batch: 3,
-        epochs: 2,
-        init_epochs: 2,
-        init_classes: 2,
-        increment: 1,
-        images: data::Settings::default(),
-        weights: weights.into(),
-        ..Config::of(profile)
-    };
-    let read = |name: &str| files::unsealed(&std::fs::read(dir.join(name)).expect("a file"));
-    let mut session = Session::new(&config, &Device::cpu(Precision::F32), dataset).expect("a run");
-    let mut checkpoints = Vec::new();
-    while pollster::block_on(session.step(&mut Unwatched)).expect("a step") != Progress::Done {
-        pollster::block_on(session.save(dir)).expect("a checkpoint");
-        checkpoints.push(read("checkpoint.safetensors"));
-    }
-    (checkpoints, read("model.safetensors"))
-}
-
-/// Damage behind right checksums most of the time, else to the bytes alone.
-fn damaged(whole: &[files::File], rng: &mut Rng) -> Vec<u8> {
-    let file = &whole[rng.random_range(0..whole.len())];
-    if rng.random_bool(0.9) {
-        return mutate::damaged_as(file, rng, files::sealed);
-    }
-    let mut bytes = files::sealed(file);
-    mutate::raw(&mut bytes, rng);
-    bytes
-}
-
-/// Settings in a file are known by their keys, and a backbone that they lead to by its own name.
-fn named(outcome: Result<()>) -> Result<()> {
-    outcome.map_err(|error| {
-        let known = match &error {
-            Error::Weights { .. } | Error::Io { action: "reading weights", .. } => true,
-            Error::Config(_) | Error::Limit { .. } => {
-                let (text, settings) = (error.to_string(), serde_json::to_value(Config::default()).expect("settings"));
-                settings.as_object().expect("keys").keys().any(|key| text.contains(&format!("`{key}`")))
-            }
-            _ => false,
-        };
-        if known { Error::Config(NAME.into()) } else { error }
-    })
-}
-
-#[test]
-fn models() {
-    let (folder, device) = (Folder::new(), Device::cpu(Precision::F32));
-    let dataset = patterns(folder.0.path());
-    let whole = PROFILES.map(|profile| learned(profile, &dataset, folder.0.path()).1);
-    let image = dataset.test.pick(&[0]);
-    let read = |bytes: &[u8]| {
-        let opened = pollster::block_on(Model::open(&folder.write(bytes), &device, None));
-        let outcome = opened.map(|model| {
-            // What damaged numbers say of an image is no fault of the reader.
-            let _ = pollster::block_on(model.classify(image.clone(), 2));
-        });
-        device.trim();
-        named(outcome)
-    };
-    whole.iter().for_each(|file| read(&files::sealed(file)).expect("a valid file"));
-    fuzz("model", 3, (1 << 22, 64), |rng| damaged(&whole, rng), read);
-}
-
-#[test]
-fn checkpoints() {
-    let (folder, device) = (Folder::new(), Device::cpu(Precision::F32));
-    let (dataset, dir) = (patterns(folder.0.path()), folder.0.path().join(NAME));
-    let mut whole: Vec<_> = PROFILES.iter().flat_map(|&profile| learned(profile, &dataset, &dir).0).collect();
-    let holds = |file: &files::File, name: &str| file.tensors.iter().any(|tensor| tensor.name == name);
-    // Before the first module settings alone say how wide the noise is, and may say anything.
-    whole.retain(|file| holds(file, "learner/core/network/layers/0/phi"));
-    for part in ["kept/counts", "pass/prototype", "training/aux"] {
-        let name = format!("learner/task/{part}");
-        assert!(whole.iter().any(|file| holds(file, &name)), "no checkpoint has `{name}`");
-    }
-    let read = |bytes: &[u8]| {
-        std::fs::write(dir.join("checkpoint.safetensors"), bytes).expect("a temporary file");
-        let resumed = pollster::block_on(Session::resume(&dir, &device, &dataset));
-        let outcome = resumed.map(drop);
-        device.trim();
-        named(outcome)
-    };
-    whole.iter().for_each(|file| read(&files::sealed(file)).expect("a valid file"));
-    fuzz("checkpoint", 4, (1 << 22, 64), |rng| damaged(&whole, rng), read);
-}
-
-/// Replays golden files.
-fn golden(reader: &'static str, percent: u64, whole: &[files::File]) {
+/// Replays golden files, which may take `room` bytes beside those that go with the length of a file.
+fn golden(reader: &'static str, percent: u64, room: usize, whole: &[files::File]) {
     let (folder, device) = (Folder::new(), Device::cpu(Precision::F32));
     let replay = |bytes: &[u8]| {
         let replay = pollster::block_on(protocol::verify(&folder.write(bytes), &device, false));
@@ -371,20 +259,27 @@ fn golden(reader: &'static str, percent: u64, whole: &[files::File]) {
         assert!(matches!(outcome, Outcome::Checked(checks) if checks.len() >= 3), "all of it is replayed");
     }
     let damage = |rng: &mut Rng| mutate::damaged(&whole[rng.random_range(0..whole.len())], rng);
-    fuzz(reader, percent, (1 << 22, 64), damage, |bytes| replay(bytes).map(drop));
+    fuzz(reader, percent, (room, 64), damage, |bytes| replay(bytes).map(drop));
 }
 
 #[test]
 fn golden_features() {
-    golden("golden features", 5, &[files::features()]);
+    golden("golden features", 5, 1 << 22, &[files::features()]);
+}
+
+/// The attention between all tokens is kept: of 64 x 64 patches at most, since no damage makes larger images, in float64 and
+/// twice.
+#[test]
+fn golden_explanations() {
+    golden("golden explanations", 3, 1 << 29, &["token", "avg"].map(files::explained));
 }
 
 #[test]
 fn golden_ridge() {
-    golden("golden ridge", 10, &[files::ridge()]);
+    golden("golden ridge", 6, 1 << 22, &[files::ridge()]);
 }
 
 #[test]
 fn golden_runs() {
-    golden("golden run", 5, &[files::run(false), files::run(true)]);
+    golden("golden run", 5, 1 << 22, &[files::run(false), files::run(true)]);
 }

@@ -11,6 +11,7 @@ thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
     static PEAK: Cell<isize> = const { Cell::new(0) };
     static CASE: Cell<(&'static str, u64)> = const { Cell::new(("", 0)) };
+    static CLOSED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Counts from here, on this thread; `reader` and `case` name it where an allocation is refused.
@@ -18,9 +19,15 @@ pub fn start(reader: &'static str, case: u64) {
     HELD.set(0);
     PEAK.set(0);
     CASE.set((reader, case));
+    CLOSED.set(false);
 }
 
-/// Most bytes held at once since [`start`].
+/// What is held from now on is no reader's.
+pub fn stop() {
+    CLOSED.set(true);
+}
+
+/// Most bytes held at once since [`start`], to [`stop`].
 pub fn peak() -> usize {
     PEAK.get().max(0) as usize
 }
@@ -34,7 +41,9 @@ fn count(bytes: isize) {
     // A thread that ends has no counters any more.
     let _ = HELD.try_with(|held| {
         held.set(held.get() + bytes);
-        let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+        if !CLOSED.try_with(Cell::get).unwrap_or(true) {
+            let _ = PEAK.try_with(|peak| peak.set(peak.get().max(held.get())));
+        }
     });
 }
 

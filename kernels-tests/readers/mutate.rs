@@ -200,6 +200,53 @@ fn any(rng: &mut Rng) -> Value {
     }
 }
 
+/// What JSON has no number for, and numbers that not every type has, to be written without quotes.
+const ODD: [&str; 8] =
+    ["<NaN>", "<-Infinity>", "<1e400>", "<-1e308>", "<1e39>", "<-0.0>", "<1e-320>", "<18446744073709551616>"];
+
+/// Damages up to three parts of a JSON document, then perhaps the bytes.
+pub fn document(whole: &Value, rng: &mut Rng) -> Vec<u8> {
+    let mut value = whole.clone();
+    for _ in 0..rng.random_range(0..=3) {
+        match (part(&mut value, rng), rng.random_range(0..8)) {
+            (Value::Array(all), 0 | 1) if !all.is_empty() => all.truncate(rng.random_range(0..all.len())),
+            (Value::Array(all), 2 | 3) => all.extend_from_within(..),
+            (Value::Object(all), 0..=3) => all.retain(|_, _| rng.random_bool(0.75)),
+            // Longer than the width of any column may be.
+            (Value::String(text), 0..=2) => *text = "x".repeat(1 << 16),
+            (part, 6) => {
+                let levels = [1, 2, 200][rng.random_range(0..3)];
+                (0..levels).for_each(|_| *part = Value::Array(vec![part.take()]));
+            }
+            (part, 7) => *part = json!(*ODD.choose(rng).expect("texts")),
+            (part, _) => *part = any(rng),
+        }
+    }
+    let mut bytes = value.to_string().replace("\"<", "").replace(">\"", "").into_bytes();
+    if rng.random_bool(0.25) {
+        raw(&mut bytes, rng);
+    }
+    bytes
+}
+
+/// Some part of a value, or all of it.
+fn part<'a>(value: &'a mut Value, rng: &mut Rng) -> &'a mut Value {
+    let parts = match value {
+        Value::Array(all) => all.len(),
+        Value::Object(all) => all.len(),
+        _ => 0,
+    };
+    if parts == 0 || rng.random_bool(0.15) {
+        return value;
+    }
+    let at = rng.random_range(0..parts);
+    match value {
+        Value::Array(all) => part(&mut all[at], rng),
+        Value::Object(all) => part(all.values_mut().nth(at).expect("a part"), rng),
+        _ => unreachable!("it has parts"),
+    }
+}
+
 /// Damages bytes.
 pub fn raw(bytes: &mut Vec<u8>, rng: &mut Rng) {
     for _ in 0..rng.random_range(1..=3) {

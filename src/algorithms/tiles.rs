@@ -82,6 +82,11 @@ impl Tiles {
         &self.tiles[i * (i + 1) / 2 + j]
     }
 
+    /// Puts another tile of the same shape in its place.
+    pub fn set(&mut self, i: usize, j: usize, tile: Tensor) {
+        self.tiles[i * (i + 1) / 2 + j] = tile;
+    }
+
     /// All tiles in order.
     pub fn all(&self) -> &[Tensor] {
         &self.tiles

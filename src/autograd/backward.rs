@@ -1,13 +1,14 @@
 //! All backward rules in one `match`. The first contribution to a gradient writes it, later ones add.
 
+mod pending;
+
 use std::collections::HashMap;
 
-use super::tape::{Node, Place, Tape, Var};
+use super::tape::{Node, Tape, Var};
 use crate::Result;
 use crate::algorithms::noise::NoiseLayer;
-use crate::device::{Device, Tensor};
+use crate::device::Tensor;
 use crate::kernels::activation_backward::ActivationBackward;
-use crate::kernels::add::Add;
 use crate::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
 use crate::kernels::attention_backward_query::AttentionBackwardQuery;
 use crate::kernels::column_sum::ColumnSum;
@@ -25,6 +26,8 @@ use crate::kernels::scale_columns::ScaleColumns;
 use crate::kernels::token_mean_backward::TokenMeanBackward;
 use crate::kernels::unfold::Unfold;
 
+use pending::{Pending, column_sum};
+
 /// Gradients of the tracked tensors.
 #[derive(Debug, Default)]
 pub struct Gradients(HashMap<usize, Tensor>);
@@ -33,47 +36,6 @@ impl Gradients {
     /// The gradient with respect to a tracked tensor, if the loss depends on it.
     pub fn of(&self, tensor: &Tensor) -> Option<&Tensor> {
         self.0.get(&tensor.id())
-    }
-}
-
-/// Gradients of nodes not yet visited.
-struct Pending {
-    device: Device,
-    grads: Vec<Option<Tensor>>,
-}
-
-impl Pending {
-    /// Where to write a contribution to the gradient of an operand, and whether to add to what stands there.
-    fn sink(&mut self, of: impl Into<Place>) -> Result<Option<(Tensor, bool)>> {
-        let Place { node, shape } = of.into();
-        let Some(node) = node else { return Ok(None) };
-        if let Some(there) = &self.grads[node] {
-            return Ok(Some((there.clone(), true)));
-        }
-        let new = self.device.reals(&shape)?;
-        self.grads[node] = Some(new.clone());
-        Ok(Some((new, false)))
-    }
-
-    /// Where to add a contribution that touches only parts of the gradient of an operand.
-    fn cleared(&mut self, of: impl Into<Place>) -> Result<Option<Tensor>> {
-        let Some((sink, there)) = self.sink(of)? else { return Ok(None) };
-        if !there {
-            self.device.clear(&sink)?;
-        }
-        Ok(Some(sink))
-    }
-
-    /// Contributes a finished tensor, which the gradient of the node takes over.
-    fn give(&mut self, node: Option<usize>, grad: &Tensor) -> Result<()> {
-        let Some(node) = node else { return Ok(()) };
-        match &self.grads[node] {
-            Some(there) => self.device.run(&Add { x: grad, y: there }),
-            None => {
-                self.grads[node] = Some(grad.clone());
-                Ok(())
-            }
-        }
     }
 }
 
@@ -107,6 +69,7 @@ impl Tape {
         self.nodes.truncate(last.map_or(self.leaves.len(), |node| node + 1));
         for at in (0..self.nodes.len()).rev() {
             let node = self.nodes.pop().expect("one node a step");
+            let _part = self.parts.get(&at).map(|part| device.part(part.name, part.index));
             match &node {
                 Node::CrossEntropy { logits, dlogits } => {
                     // dL/dlogits = (softmax - onehot) / B, made in the forward pass.
@@ -382,29 +345,4 @@ impl Tape {
         }
         Ok(Gradients(leaves))
     }
-}
-
-/// Adds the sum over rows of `dy` (times the normalised input, for a LayerNorm's scale) to the gradient of an operand.
-fn column_sum(
-    pending: &mut Pending,
-    of: impl Into<Place>,
-    dy: &Tensor,
-    normalised: Option<(&Tensor, &Tensor)>,
-) -> Result<()> {
-    let device = pending.device.clone();
-    if let Some((out, accumulate)) = pending.sink(of)? {
-        device.run(&ColumnSum {
-            x: dy,
-            out: &out,
-            out_offset: 0,
-            cols: dy.cols(),
-            x_offset: 0,
-            x_ld: dy.cols(),
-            rows: dy.rows(),
-            normalised,
-            scale: 1.0,
-            accumulate,
-        })?;
-    }
-    Ok(())
 }

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::Result;
 use crate::algorithms::noise::Path;
-use crate::device::{DType, Device, Tensor};
+use crate::device::{DType, Device, Part, Tensor};
 use crate::kernels::gemm::Activation;
 use crate::kernels::glu::Gate;
 use crate::kernels::noise_mix::{Noise, PhiLayout};
@@ -230,6 +230,8 @@ pub(super) struct NoiseNode {
 pub struct Tape {
     pub(super) device: Device,
     pub(super) nodes: Vec<Node>,
+    /// For which part of the network each was recorded, while the device is profiled.
+    pub(super) parts: HashMap<usize, Part>,
     /// Leaf node of every tracked tensor.
     pub(super) leaves: HashMap<usize, usize>,
     halves: bool,
@@ -238,12 +240,17 @@ pub struct Tape {
 impl Tape {
     /// A tape that differentiates with respect to `tracked`; with none it only computes.
     pub fn new<'a>(device: &Device, tracked: impl IntoIterator<Item = &'a Tensor>) -> Self {
-        let mut tape = Self { device: device.clone(), nodes: Vec::new(), leaves: HashMap::new(), halves: false };
+        let mut tape = Self::empty(device, false);
         for tensor in tracked {
             let node = tape.push(Node::Leaf);
             tape.leaves.insert(tensor.id(), node);
         }
         tape
+    }
+
+    fn empty(device: &Device, halves: bool) -> Self {
+        let (nodes, parts, leaves) = (Vec::new(), HashMap::new(), HashMap::new());
+        Self { device: device.clone(), nodes, parts, leaves, halves }
     }
 
     pub fn device(&self) -> &Device {
@@ -267,8 +274,7 @@ impl Tape {
 
     /// A tape that differentiates with respect to the same tensors, and to `x`.
     pub(super) fn inner(&self, x: &Var) -> (Self, Var) {
-        let mut tape =
-            Self { device: self.device.clone(), nodes: Vec::new(), leaves: HashMap::new(), halves: self.halves };
+        let mut tape = Self::empty(&self.device, self.halves);
         let own = x.node.map(|_| x.value.id());
         for id in self.leaves.keys().copied().chain(own) {
             let node = tape.push(Node::Leaf);
@@ -284,6 +290,7 @@ impl Tape {
     }
 
     pub(super) fn push(&mut self, node: Node) -> usize {
+        self.parts.extend(self.device.current_part().map(|part| (self.nodes.len(), part)));
         self.nodes.push(node);
         self.nodes.len() - 1
     }

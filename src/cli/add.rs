@@ -1,5 +1,6 @@
 //! `minoise add`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -7,10 +8,42 @@ use pollster::block_on;
 
 use super::drive::{Keep, drive};
 use super::run::{free, introduced, open};
-use super::{AddArgs, DATA_SETTINGS};
+use super::show::ShownArgs;
+use super::{DATA_SETTINGS, minutes};
+use crate::config::Sizes;
 use crate::data;
 use crate::protocol::{Model, Session};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AddArgs {
+    /// The model: the directory of a run, or its file.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Data as for the setting `data`, of classes that are new.
+    #[arg(long, value_name = "PATH")]
+    data: String,
+    /// Directory for the model that knows all classes; that of --checkpoint unless given.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Classes of each task, such as 30,20; all at once unless given.
+    #[arg(long, value_name = "N,N,...")]
+    tasks: Option<Sizes>,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Minutes between two saves within a step of a task, besides those after every step.
+    #[arg(long, value_name = "MINUTES", default_value = "5", value_parser = minutes)]
+    save_every: f64,
+    /// One setting of the data or the training; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    shown: ShownArgs,
+}
 
 /// What may differ from one learning to the next.
 const TRAINING_SETTINGS: &[&str] = &[

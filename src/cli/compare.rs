@@ -1,7 +1,7 @@
 //! `minoise compare`, and what `minoise ablate` shares with it.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,12 +10,51 @@ use pollster::block_on;
 use super::drive::{INTERRUPTED, Interrupt, Keep, Now, Steps};
 use super::progress::{Bar, Progress};
 use super::run::open;
-use super::{CompareArgs, ComparedArgs, line, one_line};
+use super::{line, one_line};
 use crate::config::Config;
 use crate::data::{self, Dataset, Settings};
 use crate::protocol::{self, FLOOR, Found, Metrics, Plan, Planned, Session, Watch};
-use crate::report::{Choice, Comparison, Known, Results, Row, Run, Size, Trial};
+use crate::report::{Choice, Comparison, Known, Results, Row, Run, Size, Trial, quoted};
 use crate::{Error, Result};
+
+/// What comparisons have in common.
+#[derive(Debug, clap::Args)]
+pub(super) struct ComparedArgs {
+    /// Runs of every row: those of the seeds 0 to N-1.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: u64,
+    /// Directory for all runs and comparison.json, .md and .csv; what is there of the same runs is gone on with.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// TOML file of settings; every row takes those that it understands.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Data as for the setting `data`.
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// The backbone, as for the setting `weights`.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// One setting, for the rows that understand it; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct CompareArgs {
+    /// The methods, such as floor,paper,robust; differences are to `floor`, if it is among them.
+    #[arg(long, value_name = "A,B,...", required = true, value_delimiter = ',')]
+    methods: Vec<String>,
+    /// Learning rates tried for each method that has one, on training images held out: 0, or 3 (a third, one and three times
+    /// the one that there is). One at which training diverges is never chosen.
+    #[arg(long, value_name = "N", default_value = "0", value_parser = trials)]
+    trials: usize,
+    #[command(flatten)]
+    shared: ComparedArgs,
+}
 
 /// Time between two saves within a step of a task.
 const SAVE_EVERY: Duration = Duration::from_secs(300);
@@ -62,6 +101,7 @@ pub(super) fn compared(wanted: &[protocol::Row], args: &ComparedArgs, trials: bo
         }
     }
     let Some(Seen { devices, data, backbone, held_out }) = runner.seen else { return Ok(ExitCode::SUCCESS) };
+    let lost = rows.iter().any(|row| row.lost.is_some());
     let version = env!("CARGO_PKG_VERSION").into();
     let comparison =
         Comparison { version, command: command(), devices, data, backbone, held_out, baseline: None, rows };
@@ -70,17 +110,17 @@ pub(super) fn compared(wanted: &[protocol::Row], args: &ComparedArgs, trials: bo
         comparison.write(dir)?;
     }
     line(&comparison.markdown())?;
-    Ok(ExitCode::SUCCESS)
+    Ok(if lost { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+/// Whether numbers went astray, which they need not do with another rate or method.
+fn has_no_result(error: &Error) -> bool {
+    matches!(error, Error::Diverged { .. } | Error::NotPositiveDefinite { .. } | Error::IllConditioned { .. })
 }
 
 /// What this program was called with, for a shell.
-fn command() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
-    let quoted = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
-        true => arg,
-        false => format!("'{}'", arg.replace('\'', r"'\''")),
-    };
-    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+pub(super) fn command() -> String {
+    let args = std::env::args_os().skip(1).map(|arg| quoted(&arg.to_string_lossy()));
     one_line(&std::iter::once("minoise".into()).chain(args).collect::<Vec<_>>().join(" "))
 }
 
@@ -112,6 +152,14 @@ struct Runner<'a> {
     seen: Option<Seen>,
 }
 
+/// What became of a run.
+enum Ran {
+    Whole(Box<Results>, Size),
+    /// It has no result: where it was, and why.
+    Lost(Box<Results>, String),
+    Interrupted,
+}
+
 /// Moves its bar with every task.
 struct Tasks(Bar);
 
@@ -129,30 +177,52 @@ impl Runner<'_> {
             let mut tried = Vec::new();
             for (i, value) in rates.into_iter().enumerate() {
                 let config = planned.trial(key, value)?;
-                let Some((results, _)) = self.run(planned.row.name, &format!("trial-{i}"), &config)? else {
-                    return Ok(None);
+                let (a_last, a_avg) = match self.run(planned.row.name, &format!("trial-{i}"), &config)? {
+                    Ran::Whole(results, _) => {
+                        (Some(results.measured.metrics.a_last), Some(results.measured.metrics.a_avg))
+                    }
+                    Ran::Lost(..) => (None, None),
+                    Ran::Interrupted => return Ok(None),
                 };
-                let metrics = &results.measured.metrics;
-                tried.push(Trial { value, a_last: metrics.a_last, a_avg: metrics.a_avg });
+                tried.push(Trial { value, a_last, a_avg });
             }
             choice = Choice::among(key, tried);
         }
-        let chosen: Vec<String> = choice.iter().map(|c: &Choice| protocol::setting(&c.setting, c.value)).collect();
-        let mut runs = Vec::new();
+        let (mut runs, mut lost, mut chosen) = (Vec::new(), None, Vec::new());
+        match &choice {
+            Some(Choice { setting, value: Some(value), .. }) => chosen.push(protocol::setting(setting, *value)),
+            Some(_) => {
+                lost = Some("all trials".into());
+                let config = planned.config(0, &[])?;
+                let (dataset, _) = self.data(&config)?;
+                self.see(&Session::new(&config, &open(self.device, &config)?, &dataset)?.results())?;
+            }
+            None => {}
+        }
+        // A mean over fewer seeds than the others have would be no mean of the same.
         for seed in 0..seeds {
+            if lost.is_some() {
+                break;
+            }
             let config = planned.config(seed, &chosen)?;
-            let Some((results, size)) = self.run(planned.row.name, &format!("seed-{seed}"), &config)? else {
-                return Ok(None);
-            };
-            self.see(&results)?;
-            runs.push(Run::of(&results, size));
+            match self.run(planned.row.name, &format!("seed-{seed}"), &config)? {
+                Ran::Whole(results, size) => {
+                    self.see(&results)?;
+                    runs.push(Run::of(&results, size));
+                }
+                Ran::Lost(results, why) => {
+                    self.see(&results)?;
+                    lost = Some(format!("seed {seed}: {why}"));
+                }
+                Ran::Interrupted => return Ok(None),
+            }
         }
         let (settings, left_out) = (planned.settings.clone(), planned.left_out.clone());
-        Ok(Some(Row::new(planned.row.name, settings, left_out, choice, runs)))
+        Ok(Some(Row::new(planned.row.name, settings, left_out, choice, runs, lost)))
     }
 
-    /// Takes one run to its end, or finds that it is there already; nothing where it was interrupted.
-    fn run(&mut self, name: &str, part: &str, config: &Config) -> Result<Option<(Results, Size)>> {
+    /// Takes one run to its end, or finds that it is there already.
+    fn run(&mut self, name: &str, part: &str, config: &Config) -> Result<Ran> {
         let (dataset, hash) = self.data(config)?;
         let label = format!("{name}, {}", part.replace('-', " "));
         let dir = self.out.map(|out| out.join(name).join(part));
@@ -160,7 +230,7 @@ impl Runner<'_> {
         let mut session = match (found, &dir) {
             (Found::Finished(results, size), _) => {
                 Progress::new().bar(&label, 1).finish("read, as it was done before");
-                return Ok(Some((*results, size)));
+                return Ok(Ran::Whole(results, size));
             }
             // A device of its own, so that its memory is what this run took.
             (Found::Begun, Some(dir)) => block_on(Session::resume(dir, &open(self.device, config)?, &dataset))?,
@@ -177,10 +247,16 @@ impl Runner<'_> {
         let keep = dir.as_deref().map(|dir| Keep { dir, every: SAVE_EVERY });
         let mut steps = Steps::new(keep.as_ref(), &self.interrupt);
         loop {
-            match steps.go_on(&mut session, &mut watch)? {
-                Now::Further => {}
-                Now::Over => break,
-                Now::Stopped => return Ok(None),
+            match steps.go_on(&mut session, &mut watch) {
+                Ok(Now::Further) => {}
+                Ok(Now::Over) => break,
+                Ok(Now::Stopped) => return Ok(Ran::Interrupted),
+                Err(error) if has_no_result(&error) => {
+                    let why = one_line(&error.to_string());
+                    watch.0.finish(&format!("lost: {why}"));
+                    return Ok(Ran::Lost(Box::new(session.results()), why));
+                }
+                Err(error) => return Err(error),
             }
         }
         let results = session.results();
@@ -199,7 +275,7 @@ impl Runner<'_> {
         let (metrics, seconds) = (&results.measured.metrics, results.measured.seconds.total);
         let [a_last, a_avg] = [metrics.a_last, metrics.a_avg].map(|share| 100.0 * share);
         watch.0.finish(&format!("A_last {a_last:.2} %, A_avg {a_avg:.2} %, {seconds:.1} s"));
-        Ok(Some((results, size)))
+        Ok(Ran::Whole(Box::new(results), size))
     }
 
     /// The data of a run, and their hash.

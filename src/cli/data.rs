@@ -2,10 +2,28 @@
 
 use std::process::ExitCode;
 
+use super::line;
 use super::progress::Progress;
-use super::{DataArgs, DataCommand, line};
 use crate::data::{self, Report};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct DataArgs {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum DataCommand {
+    /// Read every image; tell classes, counts, sizes, duplicates and what cannot be read; exit code 1 if anything cannot.
+    Check {
+        /// Data as for the setting `data`.
+        path: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
 
 /// Names that are listed at most; `--json` has all.
 const LISTED: usize = 10;

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use pollster::block_on;
 
-use super::ShownArgs;
-use super::show::Show;
+use super::show::{Show, ShownArgs};
 use crate::protocol::{Progress, Session, Watch};
 use crate::{Error, Result};
 

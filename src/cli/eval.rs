@@ -1,14 +1,37 @@
 //! `minoise eval`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{DATA_SETTINGS, EvalArgs, line};
+use super::{DATA_SETTINGS, line};
 use crate::data;
 use crate::device::{Device, Selector};
 use crate::protocol::{Judged, Model};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvalArgs {
+    /// The model: the directory of a run, its file, or that of solve --out.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Data as for the setting `data`; those that it learned from unless given.
+    #[arg(long, value_name = "PATH")]
+    data: Option<String>,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print JSON, with the accuracy of every class.
+    #[arg(long)]
+    json: bool,
+    /// One setting of the data; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
 
 pub(super) fn eval(args: EvalArgs) -> Result<ExitCode> {
     let mut config = Model::settings(&args.checkpoint)?.changed(&args.set, DATA_SETTINGS)?;

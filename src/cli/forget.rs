@@ -1,12 +1,25 @@
 //! `minoise forget`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{ForgetArgs, line};
+use super::line;
 use crate::protocol::Archive;
 use crate::{Result, store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ForgetArgs {
+    /// File of statistics, gathered with keep_class_statistics=true.
+    file: PathBuf,
+    /// Name of the class.
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// The file without the class.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
 
 pub(super) fn forget(args: ForgetArgs) -> Result<ExitCode> {
     store::check_replaceable(&args.out)?;

@@ -1,15 +1,37 @@
 //! `minoise gather`
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
+use super::line;
 use super::progress::Bars;
 use super::run::open;
-use super::{GatherArgs, line};
 use crate::config::Config;
 use crate::{Result, data, protocol, store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct GatherArgs {
+    /// First and last task, such as 0-4, or one.
+    #[arg(long, value_name = "A-B", value_parser = tasks)]
+    tasks: Range<usize>,
+    /// The file of statistics.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// TOML file of settings.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// One setting; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+}
 
 /// Reads `A-B`, both included, or `A`.
 pub(super) fn tasks(text: &str) -> Result<Range<usize>, String> {

@@ -4,10 +4,23 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{InfoArgs, line};
+use super::line;
 use crate::device::{AdapterReport, Device, Selector, adapters};
 use crate::roofline::Roofline;
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InfoArgs {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Measure what a device reaches at best: arithmetic in registers, and a copy in memory.
+    #[arg(long)]
+    roofline: bool,
+    /// The device to measure: auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE", requires = "roofline")]
+    device: Option<String>,
+}
 
 pub(super) fn info(args: InfoArgs) -> Result<ExitCode> {
     let adapters = block_on(adapters());

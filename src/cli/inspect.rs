@@ -2,9 +2,24 @@
 
 use std::process::ExitCode;
 
-use super::{InspectArgs, line};
+use super::line;
 use crate::protocol::{Inspection, inspect as look};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InspectArgs {
+    /// A safetensors file, an index of shards, a folder with either, hf:OWNER/NAME, or icons.
+    file: String,
+    /// timm's name of the architecture, where the file does not tell.
+    #[arg(long, value_name = "NAME")]
+    arch: Option<String>,
+    /// Pixels along an image, unless it is the size that the weights were made for.
+    #[arg(long, value_name = "N")]
+    image_size: Option<usize>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn inspect(args: InspectArgs) -> Result<ExitCode> {
     let found = look(&args.file, args.arch.as_deref().unwrap_or("auto"), args.image_size)?;

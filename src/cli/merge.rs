@@ -1,12 +1,23 @@
 //! `minoise merge`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{MergeArgs, line};
+use super::line;
 use crate::protocol::Archive;
 use crate::{Error, Result, store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct MergeArgs {
+    /// Files of statistics; classes keep the order in which they first appear.
+    #[arg(required = true, num_args = 1.., value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// The file of the union.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
 
 pub(super) fn merge(args: MergeArgs) -> Result<ExitCode> {
     store::check_replaceable(&args.out)?;

@@ -7,11 +7,36 @@ use std::time::Instant;
 
 use pollster::block_on;
 
-use super::{PredictArgs, line, one_line};
+use super::{line, one_line};
 use crate::data::Images;
 use crate::device::{Device, Selector};
 use crate::protocol::{Answer, Model};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct PredictArgs {
+    /// The model: the directory of a run, its file, or that of solve --out.
+    #[arg(long, value_name = "DIR")]
+    checkpoint: PathBuf,
+    /// Image files; - for a list of them on standard input, one a line.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Classes to tell for each image.
+    #[arg(long, value_name = "K", default_value_t = 5)]
+    top: usize,
+    /// Leave out images that cannot be read, and count them.
+    #[arg(long)]
+    skip_bad: bool,
+    /// Print JSON, one line an image.
+    #[arg(long)]
+    json: bool,
+    /// The backbone, if it is not where it was.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
 
 pub(super) fn predict(args: PredictArgs) -> Result<ExitCode> {
     let files = listed(&args.images)?;

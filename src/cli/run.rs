@@ -1,18 +1,52 @@
 //! `minoise run`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use pollster::block_on;
 
-use super::RunArgs;
 use super::drive::{Keep, drive};
-use crate::config::Config;
+use super::minutes;
+use super::show::ShownArgs;
+use crate::config::{Config, Method, Profile};
 use crate::data::{self, Dataset};
 use crate::device::{Device, Options, Selector};
 use crate::protocol::{self, Session};
 use crate::{Error, Result, report};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RunArgs {
+    /// TOML file of settings.
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    #[arg(long)]
+    method: Option<Method>,
+    #[arg(long)]
+    profile: Option<Profile>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Directory for results.json, the model, and what it takes to go on after an interruption.
+    #[arg(long, value_name = "DIR", group = "kept")]
+    out: Option<PathBuf>,
+    /// Most MiB of device memory (setting `memory_mib`): batches are taken in parts to stay within.
+    #[arg(long, value_name = "MIB")]
+    memory: Option<usize>,
+    /// Go on with the run in this directory.
+    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "method", "profile", "seed", "memory", "out", "set"])]
+    resume: Option<PathBuf>,
+    /// Minutes between two saves within a step of a task, besides those after every step; 5 unless given.
+    #[arg(long, value_name = "MINUTES", requires = "kept", value_parser = minutes)]
+    save_every: Option<f64>,
+    /// One setting; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    shown: ShownArgs,
+}
 
 /// Minutes between two saves unless `--save-every` is given, which needs a directory and so can have no default.
 const SAVE_EVERY: f64 = 5.0;

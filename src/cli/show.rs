@@ -5,10 +5,21 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::progress::Bars;
-use super::{ShownArgs, line, one_line, written};
+use super::{line, one_line, written};
 use crate::protocol::{Metrics, Pass, Session, Watch};
 use crate::report::{self, Results};
 use crate::{Error, Result};
+
+/// How a run is told of as it goes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(super) struct ShownArgs {
+    /// Tell nothing of passes: the table alone.
+    #[arg(long)]
+    quiet: bool,
+    /// For programs: a line of JSON for the beginning, every pass, every task and the end.
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+}
 
 /// Tells of one run. What it hears as a [`Watch`] is printed by [`Show::print`].
 #[derive(Debug)]

@@ -1,16 +1,41 @@
 //! `minoise solve`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
 use super::eval::told;
 use super::progress::Progress;
-use super::{DATA_SETTINGS, SolveArgs, line};
+use super::{DATA_SETTINGS, line};
 use crate::config::Gamma;
 use crate::device::{Device, Selector};
 use crate::protocol::{self, Archive, Model};
 use crate::{Error, Result, data, store};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SolveArgs {
+    /// File of statistics.
+    file: PathBuf,
+    /// Ridge added to the Gram matrix, a number or auto; that of the settings unless given.
+    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    gamma: Option<Gamma>,
+    /// The file of the classifier, for predict and eval.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Judge it by the test images of the classes it knows.
+    #[arg(long)]
+    evaluate: bool,
+    /// Data to judge it by, instead of those that the statistics are of.
+    #[arg(long, value_name = "PATH", requires = "evaluate")]
+    data: Option<String>,
+    /// One setting of that data; repeat for more.
+    #[arg(long, value_name = "KEY=VALUE", requires = "evaluate")]
+    set: Vec<String>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+}
 
 pub(super) fn solve(args: SolveArgs) -> Result<ExitCode> {
     if let Some(out) = &args.out {

@@ -4,11 +4,21 @@ use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{TuneArgs, line};
+use super::line;
 use crate::Result;
 use crate::device::{Device, Options, Selector};
 use crate::roofline::Roofline;
 use crate::tune::{Listener, Tried, tune};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct TuneArgs {
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print the measurements and save nothing.
+    #[arg(long)]
+    dry_run: bool,
+}
 
 /// Prints what was measured, and counts where something is gained.
 struct Printer {

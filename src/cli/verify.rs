@@ -1,13 +1,26 @@
 //! `minoise verify`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pollster::block_on;
 
-use super::{VerifyArgs, line};
+use super::line;
 use crate::device::{Device, Selector};
 use crate::protocol::{self, Outcome, Replay};
 use crate::{Error, Result};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct VerifyArgs {
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) fn verify(args: VerifyArgs) -> Result<ExitCode> {
     let device = block_on(Device::open(&Selector::from_flag_or_env(args.device.as_deref())))?;

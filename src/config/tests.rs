@@ -1,6 +1,11 @@
 //! Settings from files and the command line, and those that are refused.
 
+use std::path::Path;
+
+use super::load::to_value;
 use super::*;
+use crate::data::Fit;
+use crate::{Error, Result};
 
 fn load(profile: Option<Profile>, file: &str, sets: &[&str]) -> Result<Config> {
     let dir = tempfile::tempdir().unwrap();
@@ -192,6 +197,16 @@ fn methods_of_prompts_train_by_adam() {
     refused(&["method=coda", "coda.tasks=101"], &["`coda.tasks` must be from 1 to coda.pool = 100"]);
     refused(&["method=coda", "coda.mu=-1"], &["`coda.mu` must be 0 or a positive number"]);
     refused(&["coda.mu=1"], &["`coda.mu`", "in method min"]);
+    // Each may be large, but not both.
+    for (method, length) in [("l2p", "length"), ("dualprompt", "e_length"), ("coda", "length")] {
+        let set = |pool: usize, n: usize| [format!("{method}.pool={pool}"), format!("{method}.{length}={n}")];
+        let [method_set, most] = [format!("method={method}"), format!("`{method}.{length}` must be at most 16")];
+        for sets in [set(1024, 16), set(16, 1024)] {
+            assert!(load(None, "", &[&method_set, &sets[0], &sets[1]].map(String::as_str)).is_ok(), "{sets:?}");
+        }
+        let sets = set(1024, 1024);
+        refused(&[&method_set, &sets[0], &sets[1]].map(String::as_str), &[&most]);
+    }
 }
 
 #[test]

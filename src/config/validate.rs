@@ -2,7 +2,8 @@
 
 use toml::Table;
 
-use super::{Config, Gamma, Method, Pipeline, Profile, Refit, flat, to_value};
+use super::load::{flat, to_value};
+use super::{Config, Gamma, Method, Pipeline, Profile, Refit};
 use crate::{Error, Result};
 
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
@@ -87,6 +88,7 @@ impl Config {
         ] {
             check((least..=most).contains(&value), key, value, &format!("from {least} to {most}"))?;
         }
+        check(i64::try_from(self.seed).is_ok(), "seed", self.seed, "from 0 to 2^63 - 1, the largest integer of TOML")?;
         let first_fit = self.pipeline == Pipeline::ThreeStep || self.refit == Refit::Replace;
         check(
             first_fit,

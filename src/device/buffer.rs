@@ -52,6 +52,8 @@ struct PoolState {
     clock: u64,
     in_use: u64,
     peak_in_use: u64,
+    /// Most bytes of live tensors since this was last asked for.
+    recent_peak: u64,
     peak: u64,
     pooled: u64,
 }
@@ -74,6 +76,7 @@ impl PoolState {
     fn hold(&mut self, bytes: u64) {
         self.in_use += bytes;
         self.peak_in_use = self.peak_in_use.max(self.in_use);
+        self.recent_peak = self.recent_peak.max(self.in_use);
         self.peak = self.peak.max(self.in_use + self.pooled);
     }
 }
@@ -138,6 +141,13 @@ impl Pool {
     /// Most bytes that live tensors ever held.
     pub fn peak_in_use(&self) -> u64 {
         self.state.lock().expect("pool").peak_in_use
+    }
+
+    /// Most bytes that live tensors held since this was last called.
+    pub fn take_peak(&self) -> u64 {
+        let mut pool = self.state.lock().expect("pool");
+        let now = pool.in_use;
+        std::mem::replace(&mut pool.recent_peak, now)
     }
 
     /// Frees what no tensor uses.

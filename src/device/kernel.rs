@@ -79,6 +79,17 @@ pub struct Plan {
     pub groups: [u32; 3],
 }
 
+impl Plan {
+    /// Its constants in words: flags that are on, and numbers, as in `BIAS BM=64`.
+    pub fn describe(&self) -> String {
+        let words = self.constants.iter().filter_map(|(name, value)| match value {
+            Constant::Flag(on) => on.then(|| (*name).to_string()),
+            Constant::U32(x) => Some(format!("{name}={x}")),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Shapes and flags of a plan, in a kernel's own order.
 pub type PlanKey = [usize; 6];
 

@@ -1,6 +1,7 @@
 //! Memory of a device: tensors, uploads, copies, reading back.
 
 use super::buffer::{PoolKey, Raw, Storage};
+use super::profile::Activity;
 use super::{Backend, DType, Device, Precision, Real, Tensor, View, cpu, view};
 use crate::{Error, Result};
 
@@ -82,6 +83,7 @@ impl Device {
         if self.0.planner {
             return Ok(());
         }
+        let _clearing = self.0.profiler.span(Activity::Copy, 4 * tensor.len() as u64);
         match &self.0.backend {
             Backend::Gpu(gpu) => gpu.clear(tensor.buffer.gpu()),
             Backend::Cpu(_) => {
@@ -117,6 +119,7 @@ impl Device {
         if self.0.planner {
             return Ok(());
         }
+        let _uploading = self.0.profiler.span(Activity::Upload, 4 * data.len() as u64);
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 let words: Vec<f32> = data.iter().map(|x| x.get() as f32).collect();
@@ -142,6 +145,7 @@ impl Device {
         if data.len() != tensor.len() {
             return Err(Error::shape("upload", "data", shape, data.len()));
         }
+        let _uploading = self.0.profiler.span(Activity::Upload, 2 * data.len() as u64);
         match &self.0.backend {
             _ if self.0.planner => {}
             Backend::Gpu(gpu) => {
@@ -170,6 +174,7 @@ impl Device {
         if data.len() != tensor.len() {
             return Err(Error::shape("upload", "data", shape, data.len()));
         }
+        let _uploading = self.0.profiler.span(Activity::Upload, 4 * data.len() as u64);
         match &self.0.backend {
             _ if self.0.planner => {}
             Backend::Gpu(gpu) => gpu.write(tensor.buffer.gpu(), bytemuck::cast_slice(data))?,
@@ -195,6 +200,7 @@ impl Device {
         if count == 0 || self.0.planner {
             return Ok(());
         }
+        let _copying = self.0.profiler.span(Activity::Copy, 4 * count as u64);
         match &self.0.backend {
             Backend::Gpu(gpu) => {
                 gpu.copy(from.buffer.gpu(), from_at as u64 * 4, to.buffer.gpu(), to_at as u64 * 4, count as u64 * 4)
@@ -246,6 +252,7 @@ impl Device {
     pub async fn read<T: Real>(&self, tensor: &Tensor) -> Result<Vec<T>> {
         holds("read", tensor, DType::Real)?;
         let n = tensor.len();
+        let _reading = self.0.profiler.span(Activity::ReadBack, 4 * n as u64);
         match &self.0.backend {
             _ if self.0.planner => Ok(vec![T::of(0.0); n]),
             Backend::Gpu(gpu) => {
@@ -268,6 +275,7 @@ impl Device {
     pub async fn read_u32(&self, tensor: &Tensor) -> Result<Vec<u32>> {
         holds("read_u32", tensor, DType::U32)?;
         let n = tensor.len();
+        let _reading = self.0.profiler.span(Activity::ReadBack, 4 * n as u64);
         match &self.0.backend {
             _ if self.0.planner => Ok(vec![0; n]),
             Backend::Gpu(gpu) => {

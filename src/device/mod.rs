@@ -3,6 +3,7 @@
 mod buffer;
 mod caps;
 mod cpu;
+mod debugger;
 pub(crate) mod fastmath;
 mod gpu;
 mod kernel;
@@ -32,10 +33,10 @@ pub use kernel::{
     Access, Constant, In, Io, Kernel, Out, ParamScalar, Params, Plan, PlanKey, Scalar, Twin, WithPlan, grid,
 };
 pub use open::Options;
-pub use profile::Profiled;
+pub use profile::{Activity, Dispatched, Interval, Part, Profile, Scope};
 pub use real::Real;
 pub use select::{AdapterReport, Selector, adapters};
-pub use shader::{SOURCES, assemble, capabilities, validate, variant_of};
+pub use shader::{SOURCES, assemble, capabilities, kernels, validate, variant_of};
 pub use tensor::{DType, Tensor};
 pub use tuned::{Choice, Tuned};
 pub use variant::{Form, Varied};
@@ -47,12 +48,6 @@ use buffer::{Pool, Raw, Storage, Stored};
 /// Whether shaders keep bounds checks and submissions are validated in full (`MINOISE_CHECKED=1`, or a debug build).
 pub fn checked() -> bool {
     host::variable("MINOISE_CHECKED").map_or(cfg!(debug_assertions), |value| value != "0")
-}
-
-/// The answer of the device, for those who must have it at once.
-fn wait<T>(answer: impl Future<Output = Result<T>>) -> Result<T> {
-    let cannot = || Err(Error::Unsupported("twins in place of kernels need a host that can wait".into()));
-    host::block_on(answer).unwrap_or_else(cannot)
 }
 
 /// What a dispatch would have been: recorded by [`Device::capture`].
@@ -123,8 +118,7 @@ struct Inner {
     dispatches: AtomicU64,
     /// Executes nothing.
     planner: bool,
-    /// What the CPU device took, while it is profiled.
-    tally: Mutex<Option<profile::Tally>>,
+    profiler: profile::Profiler,
     /// Finished plans by kernel, key, and the numbers of the operands that are there, as bits.
     plans: Mutex<HashMap<(&'static str, PlanKey, u32), Plan>>,
 }
@@ -169,6 +163,11 @@ impl Device {
         matches!(self.0.backend, Backend::Cpu(Precision::F64))
     }
 
+    /// Whether it executes nothing, as [`Device::planner`] says.
+    pub(crate) fn is_planner(&self) -> bool {
+        self.0.planner
+    }
+
     /// What the device has done so far, and the memory that it holds.
     pub fn stats(&self) -> Stats {
         let (compile_seconds, pipelines) = match &self.0.backend {
@@ -190,6 +189,11 @@ impl Device {
         }
     }
 
+    /// Most bytes of live tensors since this was last called, or the device was opened.
+    pub fn take_peak(&self) -> u64 {
+        self.0.pool.take_peak()
+    }
+
     /// Checks the operands, then records one dispatch (GPU) or runs the twin (CPU).
     ///
     /// # Errors
@@ -205,13 +209,13 @@ impl Device {
         }
         if let (Backend::Cpu(precision), false, false) = (&self.0.backend, capturing, self.0.planner) {
             self.0.dispatches.fetch_add(1, Ordering::Relaxed);
-            let profiled = self.0.tally.lock().expect("tally").is_some().then(host::Instant::now);
+            let noted = self.noted(kernel, &operands).zip(self.0.profiler.now());
             match precision {
                 Precision::F32 => cpu::run::<f32, K>(kernel, &operands),
                 Precision::F64 => cpu::run::<f64, K>(kernel, &operands),
             }
-            if let (Some(start), Some(tally)) = (profiled, &mut *self.0.tally.lock().expect("tally")) {
-                tally.add(K::NAME, start.elapsed().as_secs_f64());
+            if let Some((note, start)) = noted {
+                self.0.profiler.ran(note, start);
             }
             return Ok(());
         }
@@ -234,10 +238,16 @@ impl Device {
             Backend::Gpu(gpu) if gpu.twinned(K::NAME) => self.run_twin(gpu, kernel, &operands),
             Backend::Gpu(gpu) => {
                 let seconds = self.0.caps.seconds(kernel.flops(), operands.iter().map(Operand::bytes).sum());
-                gpu.run(K::NAME, &plan, bytemuck::bytes_of(&kernel.params()), &operands, seconds)
+                let (params, note) = (kernel.params(), self.noted(kernel, &operands));
+                gpu.run(K::NAME, &plan, bytemuck::bytes_of(&params), &operands, seconds, note)
             }
             Backend::Cpu(_) => unreachable!("handled above"),
         }
+    }
+
+    /// What a profile keeps of a dispatch, while there is one.
+    fn noted<K: Kernel>(&self, kernel: &K, operands: &[Operand<'_>]) -> Option<profile::Note> {
+        self.0.profiler.is_on().then(|| self.0.profiler.note(K::NAME, kernel.flops(), operands)).flatten()
     }
 
     /// The plan of a kernel for this device, chosen once for every key and choice of operands.
@@ -259,21 +269,22 @@ impl Device {
 
     /// Runs the twin in place of a GPU kernel (`MINOISE_TWIN=name,...`), to find a wrong kernel by switching it off.
     fn run_twin<K: Twin>(&self, gpu: &gpu::Gpu, kernel: &K, operands: &[Operand<'_>]) -> Result<()> {
-        let mut host = Vec::new();
+        const TWIN: &str = "a twin in place of a kernel";
+        let mut storages = Vec::new();
         for o in operands {
             let tensor = o.view.tensor;
-            host.push(match tensor.dtype() {
-                DType::U32 => Storage::U32(wait(self.read_u32(tensor))?),
+            storages.push(match tensor.dtype() {
+                DType::U32 => Storage::U32(host::wait(self.read_u32(tensor), TWIN)?),
                 DType::F16 => {
-                    let bytes = wait(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4))?;
+                    let bytes = host::wait(gpu.read(tensor.buffer.gpu(), tensor.len().div_ceil(2) * 4), TWIN)?;
                     let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(&bytes);
                     Storage::F32(halves[..tensor.len()].iter().map(|x| x.to_f32()).collect())
                 }
-                DType::Real => Storage::F32(wait(self.read(tensor))?),
+                DType::Real => Storage::F32(host::wait(self.read(tensor), TWIN)?),
             });
         }
         let (mut ins, mut outs) = (Vec::new(), Vec::new());
-        for (o, storage) in operands.iter().zip(&mut host) {
+        for (o, storage) in operands.iter().zip(&mut storages) {
             match (o.access, storage) {
                 (Access::Read, Storage::U32(x)) => ins.push(In::U32(x)),
                 (Access::Read, x) => ins.push(In::Real(f32::slice(x))),
@@ -282,7 +293,7 @@ impl Device {
             }
         }
         kernel.twin(Io { ins, outs });
-        for (o, storage) in operands.iter().zip(&host).filter(|(o, _)| o.access == Access::Write) {
+        for (o, storage) in operands.iter().zip(&storages).filter(|(o, _)| o.access == Access::Write) {
             let buffer = o.view.tensor.buffer.gpu();
             match storage {
                 Storage::U32(x) => gpu.write(buffer, bytemuck::cast_slice(x))?,

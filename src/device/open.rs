@@ -1,6 +1,7 @@
 //! Opening a device: which adapter, and how.
 
 use super::buffer::Pool;
+use super::profile::Profiler;
 use super::{AdapterReport, Backend, Caps, Device, Inner, Precision, Selector, Tuned, gpu, select};
 use crate::Result;
 use std::sync::atomic::AtomicU64;
@@ -92,6 +93,10 @@ impl Device {
 
     fn from_backend(name: String, caps: Caps, backend: Backend, limit: u64) -> Self {
         let pool = Pool::new(limit);
+        let profiler = match &backend {
+            Backend::Gpu(gpu) => gpu.profiler.clone(),
+            Backend::Cpu(_) => Profiler::default(),
+        };
         Self(Arc::new(Inner {
             name,
             caps,
@@ -99,7 +104,7 @@ impl Device {
             backend,
             dispatches: AtomicU64::new(0),
             planner: false,
-            tally: Mutex::default(),
+            profiler,
             plans: Mutex::default(),
         }))
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::poison::Poison;
+use super::profile::{Activity, Profiler};
 use super::saved::Saved;
 use super::{Access, Binding, Captured, Constant, Operand, Plan, shader};
 use crate::{Error, Result, host};
@@ -75,11 +76,12 @@ pub(super) struct Pipelines {
     saved: Option<Saved>,
     made: Mutex<HashMap<&'static str, Vec<(Constants, Arc<Pipeline>)>>>,
     compile: Mutex<Duration>,
+    profiler: Profiler,
 }
 
 impl Pipelines {
-    pub fn new(device: wgpu::Device, poison: Poison, saved: Option<Saved>) -> Self {
-        Self { device, poison, saved, made: Mutex::default(), compile: Mutex::default() }
+    pub fn new(device: wgpu::Device, poison: Poison, saved: Option<Saved>, profiler: Profiler) -> Self {
+        Self { device, poison, saved, made: Mutex::default(), compile: Mutex::default(), profiler }
     }
 
     /// Seconds spent compiling (wall clock), and the number of pipelines.
@@ -114,6 +116,7 @@ impl Pipelines {
             return Ok(found);
         }
         let start = host::Instant::now();
+        let _compiling = self.profiler.span(Activity::Compile(plan.shader), 0);
         let made = Arc::new(self.compile(plan, bindings)?);
         *self.compile.lock().expect("compile") += start.elapsed();
         self.keep(plan, made.clone());
@@ -136,6 +139,7 @@ impl Pipelines {
     /// Compiles all pipelines of a capture on all cores.
     pub fn compile_all(&self, captured: &[Captured]) -> Result<()> {
         let start = host::Instant::now();
+        let _compiling = self.profiler.span(Activity::Compile(""), 0);
         let mut wanted: HashMap<Key, &Captured> = HashMap::new();
         for c in captured {
             wanted.insert((c.plan.shader, c.plan.constants.clone()), c);

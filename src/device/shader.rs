@@ -108,6 +108,11 @@ pub fn variant_of(shader: &str) -> Option<&str> {
     SOURCES.iter().any(|s| s.0 == kernel).then_some(kernel)
 }
 
+/// The name of every kernel: a shader that is neither shared nor another variant's.
+pub fn kernels() -> impl Iterator<Item = &'static str> {
+    SOURCES.iter().map(|s| s.0).filter(|name| !name.starts_with("lib/") && variant_of(name).is_none())
+}
+
 /// What naga lets shaders use; all but the conversion of packed halves only those that `enable` it.
 pub fn capabilities() -> naga::valid::Capabilities {
     use naga::valid::Capabilities as C;

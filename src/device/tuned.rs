@@ -61,6 +61,11 @@ impl Tuned {
         self.choices.is_empty()
     }
 
+    /// How many problems of a kernel were measured.
+    pub fn measured(&self, kernel: &str) -> usize {
+        self.choices.iter().filter(|choice| choice.kernel == kernel).count()
+    }
+
     /// The variant of the nearest measured problem, by the sum of |log2| of the ratios of the sizes; none where a ratio
     /// is above 2, since then nothing is known.
     pub fn variant(&self, kernel: &str, class: &str, size: &[usize]) -> Option<&str> {

@@ -44,6 +44,11 @@ impl Kernel for ActivationBackward<'_> {
         Ok(vec![read(1, "saved", saved), read(2, "dy", dy), write(3, "dx", dx)])
     }
 
+    fn flops(&self) -> f64 {
+        let each = if self.activation == Activation::Relu { 1.0 } else { 16.0 };
+        each * self.dx.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("activation_backward", self.dx.len(), caps);
         let is = |activation| Constant::Flag(self.activation == activation);

@@ -100,6 +100,10 @@ impl Kernel for AdamW<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        14.0 * self.grad.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("adamw", self.grad.len(), caps);
         plan.constants.push(("CLIPPED", Constant::Flag(self.clip.is_some())));

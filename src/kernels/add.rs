@@ -45,6 +45,10 @@ impl Kernel for Add<'_> {
         Ok(vec![read(1, "x", x), write(2, "y", y)])
     }
 
+    fn flops(&self) -> f64 {
+        self.y.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("add", self.y.len(), caps))
     }

@@ -52,6 +52,10 @@ impl Kernel for CholeskyBlock<'_> {
         Ok(vec![write(1, "g", View::shaped(self.g, [m, m])), write(2, "info", View::shaped(self.info, [2]))])
     }
 
+    fn flops(&self) -> f64 {
+        (self.size as f64).powi(3) / 3.0
+    }
+
     fn plan(&self, _: &Caps) -> Result<Plan> {
         assert!(self.size <= BLOCK && self.start + self.size <= self.g.cols(), "a block inside its matrix");
         Ok(Plan {

@@ -85,6 +85,11 @@ impl Kernel for ColumnSum<'_> {
     }
 
     /// Few rows need few lanes a column.
+    fn flops(&self) -> f64 {
+        let each = if self.normalised.is_some() { 4.0 } else { 1.0 };
+        each * (self.rows * self.cols) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let cols = 16;
         let workgroup = cols * if self.rows < 256 { 4 } else { 16 };

@@ -55,6 +55,11 @@ impl Kernel for CopyBlock<'_> {
         Ok(vec![read(1, "x", self.x.view(shape, 1)), write(2, "out", self.out.view(shape, 1))])
     }
 
+    fn flops(&self) -> f64 {
+        let each = f64::from(u8::from(self.factor != 1.0) + u8::from(self.accumulate));
+        each * (self.rows * self.cols) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("copy_block", self.rows * self.cols, caps))
     }

@@ -60,6 +60,10 @@ impl Kernel for CrossEntropy<'_> {
     }
 
     /// Short rows take few lanes, so that more of them go at once.
+    fn flops(&self) -> f64 {
+        6.0 * self.logits.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let lanes = match caps.class {
             DeviceClass::SoftwareGpu => 1,

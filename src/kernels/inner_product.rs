@@ -42,6 +42,10 @@ impl Kernel for InnerProduct<'_> {
         Ok(vec![read(1, "x", x), read(2, "y", y), write(3, "out", View::span(self.out, self.slot, 1))])
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.x.len() as f64
+    }
+
     fn plan(&self, _: &Caps) -> Result<Plan> {
         let workgroup = 256;
         Ok(Plan {

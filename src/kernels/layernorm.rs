@@ -116,6 +116,11 @@ impl Kernel for LayerNorm<'_> {
         Some([self.x.rows(), self.x.cols(), 0, 0, 0, 0])
     }
 
+    fn flops(&self) -> f64 {
+        // Mean, variance, and the row with scale and shift.
+        8.0 * self.x.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

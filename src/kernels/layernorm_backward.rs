@@ -55,6 +55,11 @@ impl Kernel for LayerNormBackward<'_> {
         Some([self.x.rows(), self.x.cols(), 0, 0, 0, 0])
     }
 
+    fn flops(&self) -> f64 {
+        // The normalised row, two means, and what is made of them.
+        11.0 * self.x.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         self.chosen(caps)
     }

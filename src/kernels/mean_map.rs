@@ -43,6 +43,10 @@ impl Kernel for MeanMap<'_> {
         ])
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.out.len() as f64 * self.modules as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(Plan {
             shader: "mean_map",

@@ -35,6 +35,10 @@ impl Kernel for Multiply<'_> {
         Ok(vec![read(1, "a", a), read(2, "b", b), write(3, "y", y)])
     }
 
+    fn flops(&self) -> f64 {
+        self.y.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("multiply", self.y.len(), caps))
     }

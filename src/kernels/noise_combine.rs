@@ -107,6 +107,10 @@ impl Kernel for NoiseCombine<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        4.0 * self.maps().len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let backward = matches!(self.direction, Direction::Backward { .. });
         let scores = matches!(self.direction, Direction::Backward { scores: Some(_), .. });

@@ -296,7 +296,13 @@ impl Kernel for NoiseMix<'_> {
     }
 
     fn flops(&self) -> f64 {
-        2.0 * self.x.rows() as f64 * (self.proj.len() + self.phi.len()) as f64
+        let maps = match (self.layout.layers, self.noise) {
+            (2, _) => 2 * self.modules,
+            // The mean of all maps, and what is sampled.
+            (_, Noise::Sample { .. }) => self.modules + 1,
+            _ => 1,
+        };
+        self.x.rows() as f64 * (2 * self.proj.len() + maps * self.layout.len()) as f64
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {

@@ -113,7 +113,9 @@ impl Kernel for NoiseMixBackward<'_> {
     }
 
     fn flops(&self) -> f64 {
-        4.0 * self.x.rows() as f64 * (self.proj.len() + self.phi.len()) as f64
+        // h, dz and dx; of every module the first layer once more, and both layers back.
+        let maps = (self.layout.layers + 1) * self.modules;
+        self.x.rows() as f64 * (3 * self.proj.len() + maps * self.layout.len()) as f64
     }
 
     fn plan(&self, caps: &Caps) -> Result<Plan> {

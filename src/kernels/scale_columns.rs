@@ -37,6 +37,10 @@ impl Kernel for ScaleColumns<'_> {
         ])
     }
 
+    fn flops(&self) -> f64 {
+        self.y.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("scale_columns", self.x.len(), caps))
     }

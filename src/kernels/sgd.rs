@@ -59,6 +59,10 @@ impl Kernel for Sgd<'_> {
         Ok(all)
     }
 
+    fn flops(&self) -> f64 {
+        6.0 * self.grad.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let mut plan = elementwise("sgd", self.grad.len(), caps);
         plan.constants.push(("CLIPPED", Constant::Flag(self.clip.is_some())));

@@ -42,6 +42,10 @@ impl Kernel for SquareSum<'_> {
         Ok(vec![read(1, "x", View::all(self.x)), write(2, "partials", sums)])
     }
 
+    fn flops(&self) -> f64 {
+        2.0 * self.x.len() as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         let workgroup = 256;
         Ok(Plan {

@@ -59,6 +59,10 @@ impl Kernel for TokenMean<'_> {
         Ok(vec![read(1, "x", View::all(self.x)), write(2, "out", View::shaped(self.out, [b, d]))])
     }
 
+    fn flops(&self) -> f64 {
+        (self.out.len() * self.range.len()) as f64
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         Ok(elementwise("token_mean", self.out.len(), caps))
     }

@@ -74,6 +74,10 @@ impl Kernel for TriangularRows<'_> {
         Ok(l.into_iter().chain([out, write(3, "scratch", scratch)]).collect())
     }
 
+    fn flops(&self) -> f64 {
+        self.rows as f64 * (self.size as f64).powi(2)
+    }
+
     fn plan(&self, caps: &Caps) -> Result<Plan> {
         assert!(self.size <= BLOCK && self.start + self.size <= self.m(), "a block inside its matrix");
         let wg = 32;

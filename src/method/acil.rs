@@ -38,14 +38,21 @@ impl Head for Acil {
         self.ridge.statistics.widen(task.classes)
     }
 
-    fn steps(&self, seen: &Seen<'_>) -> usize {
-        seen.batches() + 1
+    /// All images, and the solve.
+    fn total(&self, seen: &Seen<'_>) -> usize {
+        seen.labels().len() + 1
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, _: &mut dyn Observer) -> Result<()> {
-        match seen.batch(at) {
-            Some(images) => self.ridge.add(device, seen, &images).await,
-            None => self.ridge.solve(device, self.gamma).await,
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, done: usize, _: &mut dyn Observer) -> Result<usize> {
+        match seen.batch(done) {
+            Some(images) => {
+                self.ridge.add(device, seen, &images).await?;
+                Ok(done + images.len())
+            }
+            None => {
+                self.ridge.solve(device, self.gamma).await?;
+                Ok(done + 1)
+            }
         }
     }
 

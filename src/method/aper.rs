@@ -73,12 +73,18 @@ impl<H: Head> Pupil for Aper<H> {
         if self.both { 2 * d } else { d }
     }
 
-    fn steps(&self, seen: &Seen<'_>) -> usize {
-        self.head.steps(seen)
+    fn total(&self, seen: &Seen<'_>) -> usize {
+        self.head.total(seen)
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, observer: &mut dyn Observer) -> Result<()> {
-        self.head.learn(device, seen, at, observer).await
+    async fn learn(
+        &mut self,
+        device: &Device,
+        seen: &Seen<'_>,
+        done: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize> {
+        self.head.learn(device, seen, done, observer).await
     }
 
     fn scores(&self, vit: &Vit, images: &Tensor) -> Result<Tensor> {

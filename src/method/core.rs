@@ -4,7 +4,7 @@ use crate::autograd::Tape;
 use crate::config::Gamma;
 use crate::device::{Device, Tensor};
 use crate::method::pass::{Fit, Pass};
-use crate::method::{Moved, Observer, Phase, Samples, Solved, Task};
+use crate::method::{Batch, Mixed, Moved, Observer, Phase, Samples, Solved, Task};
 use crate::model::fold::{self, Folded};
 use crate::model::head::{self, Statistics};
 use crate::model::network::{Behind, Drawn, Network, sampled};
@@ -14,7 +14,10 @@ use crate::store::Tree;
 use crate::{Error, Result};
 
 /// The step of passes that sample noise outside training, clear of all training steps.
-const EVAL_STEP: u32 = 1 << 31;
+pub(super) const EVAL_STEP: u32 = 1 << 31;
+
+/// Images by which changes of tokens are measured: a hundredth of what a task takes, or less.
+const FEW: usize = 32;
 
 /// Where in the state of a learner its statistics stand, which only those need who learn.
 pub const STATISTICS: &str = "core/statistics";
@@ -203,6 +206,30 @@ impl Core {
         let (floor, features) = self.network.anchored(images, self.behind(first))?;
         let p = self.random_features(&features, floor.as_ref())?;
         Ok(Scores { features, logits: head::logits(self.device(), &p, &self.weights)? })
+    }
+
+    /// What the noise layers weigh, and by how much they change the tokens of a few images; nothing where there are none.
+    ///
+    /// # Errors
+    /// Device errors, those of whoever brings the images.
+    pub(super) async fn mixed(&self, images: &Samples) -> Result<Option<Mixed>> {
+        let noise = &self.network.noise;
+        if !noise.changes() {
+            return Ok(None);
+        }
+        let mut mixture = Vec::new();
+        for (j, _) in noise.adapted() {
+            mixture.push(noise.omega(j).await?);
+        }
+        // Fewer than an evaluation takes at once, so that there is room for the changes beside the tokens.
+        let n = FEW.min(images.len()).min(self.fit_batch.div_ceil(2));
+        let spread = (0..n).map(|i| i * images.len() / n).collect();
+        let mut changes = Vec::new();
+        for pixels in images.stream(vec![Batch { images: spread, epoch: None }])? {
+            let images = images.upload(self.device(), &pixels?, 0..n)?;
+            changes = self.network.changes(&images, self.behind(0)).await?;
+        }
+        Ok(Some(Mixed { mixture, changes }))
     }
 
     /// All that was learned: the network, the statistics, the classifier, the prototypes.

@@ -65,13 +65,14 @@ impl Head for DsAl {
         Ok(())
     }
 
-    fn steps(&self, seen: &Seen<'_>) -> usize {
+    /// All batches of the schedule.
+    fn total(&self, seen: &Seen<'_>) -> usize {
         seen.task.schedule.len().max(1)
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, _: &mut dyn Observer) -> Result<()> {
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, done: usize, _: &mut dyn Observer) -> Result<usize> {
         let (schedule, classes) = (&seen.task.schedule, self.main.classes());
-        let images = schedule.get(at).ok_or_else(|| Error::shape("dsal", "schedule", "a batch", schedule.len()))?;
+        let images = schedule.get(done).ok_or_else(|| Error::shape("dsal", "schedule", "a batch", schedule.len()))?;
         let (f, labels) = seen.upload(device, images)?;
         let h: Vec<f64> = device.read(&rectified(device, &f, &self.random)?).await?;
         let g: Vec<f64> = device.read(&saturated(device, &f, &self.random)?).await?;
@@ -80,7 +81,10 @@ impl Head for DsAl {
         self.main.add(&h, &mut left)?;
         left.chunks_mut(classes).for_each(|row| row[..seen.task.first_class].fill(0.0));
         self.comp.add(&g, &mut left)?;
-        if at + 1 == schedule.len() { self.upload(device) } else { Ok(()) }
+        if done + 1 == schedule.len() {
+            self.upload(device)?;
+        }
+        Ok(done + 1)
     }
 
     fn scores(&self, device: &Device, f: &Tensor) -> Result<Tensor> {

@@ -147,14 +147,21 @@ impl Pupil for Ease {
         self.tuned.count() * d
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, _: usize, _: &mut dyn Observer) -> Result<()> {
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, done: usize, _: &mut dyn Observer) -> Result<usize> {
+        let (task, known) = (seen.task, self.ends.last().copied().unwrap_or(0));
+        if self.tuned.count() != task.index + 1 || known != task.first_class {
+            let message =
+                format!("its adapters or its {known} classes are not those of the tasks before task {}", task.index);
+            return Err(Error::Store { file: "state".into(), message });
+        }
         let d = (self.ends.len() + 1) * self.width;
         if seen.width() != d {
             return Err(Error::shape("ease", "features", [seen.labels().len(), d], [seen.width()]));
         }
         let means = class_means(seen.rows(), seen.width(), seen.labels(), seen.classes());
         self.extend(&means, seen.classes().end);
-        self.upload(device)
+        self.upload(device)?;
+        Ok(done + 1)
     }
 
     fn scores(&self, vit: &Vit, images: &Tensor) -> Result<Tensor> {
@@ -181,7 +188,7 @@ impl Pupil for Ease {
         self.tuned.restore(vit, tree.prune("adapters"))?;
         let ends: Vec<usize> = tree.get("ends")?;
         let grows = std::iter::once(&0).chain(&ends).zip(&ends).all(|(before, end)| before < end);
-        if !grows || self.tuned.count() < ends.len() {
+        if !grows || ![ends.len(), ends.len() + 1].contains(&self.tuned.count()) {
             return Err(tree.error("its tasks have no classes of their own, or no adapters"));
         }
         let classes = ends.last().copied().unwrap_or(0);

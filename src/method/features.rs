@@ -1,7 +1,7 @@
 //! Features of a task's images that are kept on the host, because they do not change while the task is learned.
 
 use crate::device::{Device, Tensor};
-use crate::method::{Core, Observer, Phase, Samples, Stream};
+use crate::method::{Core, Observer, Phase, Samples, Stream, check_finite};
 use crate::model::pixels;
 use crate::model::state::take;
 use crate::store::Tree;
@@ -44,19 +44,19 @@ impl Features {
         put(tree, name, &shape, &self.values, device);
     }
 
-    /// What [`Features::save`] gave, if there is anything, of so many images.
+    /// What [`Features::save`] gave, if there is anything, of this shape [turns, images, d1].
     ///
     /// # Errors
     /// [`Error::Store`] where it is misshapen.
-    pub fn restore(tree: &mut Tree, name: &str, images: usize, width: usize) -> Result<Option<Self>> {
+    pub fn restore(tree: &mut Tree, name: &str, shape: [usize; 3]) -> Result<Option<Self>> {
         if !tree.has(name) {
             return Ok(None);
         }
-        let &[turns @ (1 | 4), ..] = tree.shape(name)? else {
-            return Err(tree.error(format!("`{name}` has shape {:?}", tree.shape(name)?)));
-        };
-        let values = take(tree, name, &[turns, images, width])?;
-        Ok(Some(Self { width, images, values }))
+        let [_, images, width] = shape;
+        if width == 0 {
+            return Err(tree.error(format!("`{name}` holds features of no numbers")));
+        }
+        Ok(Some(Self { width, images, values: take(tree, name, &shape)? }))
     }
 
     /// The features [n, d1] of some images, each in its turn.
@@ -143,8 +143,8 @@ impl FeaturePass {
         }
         let turns = self.values.len();
         let &[_, done, _] = tree.shape("passed")? else { return Err(tree.error("`passed` has no images")) };
-        if done == 0 || done >= images {
-            return Err(tree.error(format!("its pass has done {done} images of {images}")));
+        if done == 0 || done >= images || width == 0 {
+            return Err(tree.error(format!("its pass has done {done} images of {images}, {width} numbers each")));
         }
         let values = take(tree, "passed", &[turns, done, width])?;
         self.done = done;
@@ -155,7 +155,8 @@ impl FeaturePass {
     /// One batch; the features after the last.
     ///
     /// # Errors
-    /// Device errors, those of whoever brings the images; [`Error::Unsupported`] where features are not finite.
+    /// [`Error::Diverged`] where features are not finite, [`Error::Shape`] where they hold nothing; device errors, those of
+    /// whoever brings the images.
     pub async fn step(
         &mut self,
         core: &Core,
@@ -195,10 +196,13 @@ impl FeaturePass {
             observer.advance(self.done);
             self.stream = Some(samples.stream(samples.batches(self.done..n, size, None))?);
         }
+        let loading = device.phase("images");
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;
         let batch = size.min(n - self.done);
         let images = samples.upload(device, &pixels, 0..batch)?;
+        drop(loading);
+        let _forward = device.phase("forward");
         for (turn, values) in self.values.iter_mut().enumerate() {
             values.extend(device.read::<f64>(&make(&images, self.done, turn)?).await?);
         }
@@ -210,10 +214,11 @@ impl FeaturePass {
         observer.end(Phase::Analytic, None);
         let values = std::mem::take(&mut self.values);
         // ReLU would turn NaN into 0 and hide a divergence behind a classifier that always answers the same.
-        if values.iter().flatten().any(|x| !x.is_finite()) {
-            return Err(Error::Unsupported("the features are not finite: lower lr, or check the weights".into()));
-        }
+        values.iter().try_for_each(|values| check_finite("the features", values, "lr"))?;
         let width = values.first().map_or(0, Vec::len) / n;
+        if width == 0 {
+            return Err(Error::shape("pass", "features", "at least 1 number", width));
+        }
         Ok(Some(Features { width, images: n, values: values.concat() }))
     }
 }

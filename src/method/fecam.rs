@@ -53,13 +53,24 @@ impl Head for FeCam {
         }
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, _: usize, observer: &mut dyn Observer) -> Result<()> {
+    async fn learn(
+        &mut self,
+        device: &Device,
+        seen: &Seen<'_>,
+        done: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize> {
         let d = self.width;
         let rows = units(seen.rows(), d);
         let means = class_means(&rows, d, seen.labels(), seen.classes());
         for (c, mean) in seen.classes().zip(means.chunks(d)) {
             let own = rows.chunks(d).zip(seen.labels()).filter(|(_, y)| **y as usize == c);
             let own: Vec<f64> = own.flat_map(|(row, _)| row).copied().collect();
+            if own.chunks(d).all(|row| row == &own[..d]) {
+                return Err(Error::Config(format!(
+                    "`method` = fecam: the images of class {c} all have the same features, a covariance takes others"
+                )));
+            }
             let spread = Spread::of(&own, mean, self.shrink).map_err(|e| match e {
                 Error::NotPositiveDefinite { .. } => Error::Config(format!(
                     "`fecam.shrink` = {:?}: the covariance of class {c} cannot be inverted; use more",
@@ -72,7 +83,7 @@ impl Head for FeCam {
             self.classes.push(Whitened::new(device, &spread.whitening, mean)?);
         }
         self.means.extend(means);
-        Ok(())
+        Ok(done + 1)
     }
 
     fn scores(&self, device: &Device, f: &Tensor) -> Result<Tensor> {

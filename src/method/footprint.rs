@@ -1,7 +1,7 @@
 //! What learning takes of a device's memory, counted before it begins by a device that only plans.
 
 use crate::config::MAX_NOISE_HIDDEN;
-use crate::device::{Captured, Device};
+use crate::device::{Captured, Device, DeviceClass};
 use crate::method::min::Op;
 use crate::method::{Core, Min, Parts, Procedure, Samples, Task};
 use crate::model::fold;
@@ -117,6 +117,36 @@ impl Core {
         Ok(planner.stats().peak_bytes_in_use)
     }
 
+    /// Bytes of carrying statistics over to the features of a task of so many samples, batch by batch.
+    fn compensation_bytes(&self, extent: &Extent, modules: usize, samples: usize, images: usize) -> Result<u64> {
+        let trial = self.rehearsal(extent.classes, modules)?;
+        let planner = trial.device().clone();
+        // Before and after.
+        let [p, _after] = [planner.reals(&[images, self.network.m()])?, planner.reals(&[images, self.network.m()])?];
+        let still = self.network.still();
+        planner.capture(|| head::rehearse_drift(&planner, &p, still, samples, extent.classes))?;
+        Ok(planner.stats().peak_bytes_in_use)
+    }
+
+    /// Takes the batches of a compensation such that all tensors stay within `limit` bytes; what they take. Nothing where the
+    /// host does it.
+    fn fit_compensation(&mut self, extent: &Extent, modules: usize, limit: u64) -> Result<u64> {
+        if self.device().caps().class == DeviceClass::Cpu {
+            return Ok(0);
+        }
+        let (whole, resident) = (self.fit_batch.min(extent.images).max(1), self.network.bytes());
+        // Fewer samples than features may take more than many.
+        let few = extent.images.clamp(1, self.network.m().saturating_sub(1).max(1));
+        let (fit_batch, bytes) = first_that_fits(sizes(whole), limit, "the compensation of a drift", |images| {
+            let bytes = |samples| self.compensation_bytes(extent, modules, samples, images);
+            Ok(resident + bytes(extent.images.max(1))?.max(bytes(few)?))
+        })?;
+        if fit_batch < whole {
+            self.fit_batch = fit_batch;
+        }
+        Ok(bytes)
+    }
+
     /// Takes passes in such batches that all tensors stay within `limit` bytes; what they take.
     ///
     /// # Errors
@@ -149,8 +179,15 @@ impl<P: Procedure> Min<P> {
             bytes = training;
         }
         bytes = bytes.max(self.core_mut().fit_passes(extent, modules, limit)?);
+        if trains && extent.tasks > 1 && self.compensates(1) {
+            bytes = bytes.max(self.core_mut().fit_compensation(extent, modules, limit)?);
+        }
         let fit_batch = self.core().fit_batch;
         Ok(Footprint { bytes, parts: self.core().parts, fit_batch })
+    }
+
+    fn compensates(&self, task: usize) -> bool {
+        self.procedure().ops(task).iter().any(|op| matches!(op, Op::Compensate { .. }))
     }
 
     /// Random numbers of a batch are counted in 32 bits.
@@ -184,12 +221,17 @@ impl<P: Procedure> Min<P> {
         Ok(most)
     }
 
-    /// What a training step, a pass and an evaluation on batches of the task's sizes dispatch.
+    /// What a training step, a pass, a compensation and an evaluation on batches of the task's sizes dispatch.
     pub(super) fn rehearsed(&self, task: &Task) -> Result<Vec<Captured>> {
         let mut trial = self.core().rehearsal(task.classes, self.core().network.noise.modules)?;
         let planner: Device = trial.device().clone();
         planner.capture(|| {
             self.procedure().plan(&mut trial, task)?;
+            if self.compensates(task.index) {
+                let (network, n) = (&trial.network, task.samples.len());
+                let p = planner.reals(&[n.min(trial.fit_batch), network.m()])?;
+                head::rehearse_drift(&planner, &p, network.still(), n, task.classes)?;
+            }
             trial.plan(task)
         })
     }

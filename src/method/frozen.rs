@@ -49,16 +49,10 @@ impl Seen<'_> {
         self.task.first_class..self.task.classes
     }
 
-    /// Batches of images in their order.
-    pub fn batches(&self) -> usize {
-        self.labels().len().div_ceil(self.fit_batch)
-    }
-
-    /// The images of a batch, if there is one of this number.
-    pub fn batch(&self, at: usize) -> Option<Vec<usize>> {
+    /// The images of the batch behind the first `done` of them, nothing where these are all.
+    pub fn batch(&self, done: usize) -> Option<Vec<usize>> {
         let n = self.labels().len();
-        let start = at * self.fit_batch;
-        (start < n).then(|| (start..n.min(start + self.fit_batch)).collect())
+        (done < n).then(|| (done..n.min(done + self.fit_batch)).collect())
     }
 
     /// Images in a batch.
@@ -89,16 +83,23 @@ pub(crate) trait Head: std::fmt::Debug {
     /// [`Error::Config`] for a task that it cannot learn; [`Error::OutOfMemory`].
     fn begin(&mut self, task: &Task) -> Result<()>;
 
-    /// In how many steps it learns a task, at least one.
-    fn steps(&self, _seen: &Seen<'_>) -> usize {
+    /// How far the work on a task goes, at least to 1: in images or the like, but not in batches of `fit_batch`, which another
+    /// device may choose otherwise.
+    fn total(&self, _seen: &Seen<'_>) -> usize {
         1
     }
 
-    /// Step `at` of them.
+    /// Goes on with the work, of which so much is `done`; how much is then.
     ///
     /// # Errors
     /// Device errors, matrices that are not positive definite.
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, observer: &mut dyn Observer) -> Result<()>;
+    async fn learn(
+        &mut self,
+        device: &Device,
+        seen: &Seen<'_>,
+        done: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize>;
 
     /// Scores [B, classes] of features f [B, d].
     ///
@@ -168,7 +169,7 @@ struct Active {
     pass: FeaturePass,
     /// What the pass gave.
     features: Option<Features>,
-    /// Steps of the head that are done.
+    /// How far the work of the head is.
     done: usize,
     /// Whether it was told that they began.
     told: bool,
@@ -226,16 +227,16 @@ impl<H: Head> Frozen<H> {
             return Ok(if active.features.is_some() { Over::Stage } else { Over::Nothing });
         };
         let seen = Seen { task: &active.task, features: seen, fit_batch };
-        let steps = self.head.steps(&seen);
+        let total = self.head.total(&seen);
         if !active.told {
-            observer.begin(Phase::Analytic, H::WHAT, steps);
+            observer.begin(Phase::Analytic, H::WHAT, total);
             observer.advance(active.done);
             active.told = true;
         }
-        self.head.learn(device, &seen, active.done, observer).await?;
-        observer.advance(1);
-        active.done += 1;
-        if active.done < steps {
+        let done = self.head.learn(device, &seen, active.done, observer).await?;
+        observer.advance(done - active.done);
+        active.done = done;
+        if done < total {
             return Ok(Over::Nothing);
         }
         observer.end(Phase::Analytic, None);
@@ -247,7 +248,7 @@ impl<H: Head> Frozen<H> {
         tree.graft("head", self.head.state(device).await?);
         let Some(active) = &self.active else { return Ok(tree) };
         let mut task = Tree::new();
-        task.set("done", &active.done)?;
+        task.set("reached", &active.done)?;
         match &active.features {
             Some(features) => features.save(&mut task, "features", device),
             None => active.pass.save(&mut task, device),
@@ -263,18 +264,18 @@ impl<H: Head> Frozen<H> {
         self.active = None;
         let Some(task) = task else { return inner.finish() };
         let mut active = self.activate(task)?;
-        active.done = inner.get("done")?;
+        active.done = inner.get("reached")?;
         let width = self.vit.architecture.sizes.dim;
         let images = active.task.samples.len();
-        active.features = Features::restore(&mut inner, "features", images, width)?;
+        active.features = Features::restore(&mut inner, "features", [1, images, width])?;
         active.pass.restore(&mut inner, images, width)?;
         inner.finish()?;
-        let steps = match &active.features {
-            Some(features) => self.head.steps(&Seen { task: &active.task, features, fit_batch: self.fit_batch }),
+        let total = match &active.features {
+            Some(features) => self.head.total(&Seen { task: &active.task, features, fit_batch: self.fit_batch }),
             None => 1,
         };
-        if active.done >= steps {
-            return Err(inner.error("its task has fewer steps than it says are done"));
+        if active.done >= total {
+            return Err(inner.error("its task goes less far than it says it is"));
         }
         self.active = Some(active);
         Ok(())

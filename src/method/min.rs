@@ -9,7 +9,10 @@ use crate::device::Tensor;
 use crate::method::features::{FeaturePass, Features, Whose};
 use crate::method::pass::{Fit, Pass};
 use crate::method::training::{Run, Training};
-use crate::method::{Core, Extent, Footprint, Init, Learner, Moved, Observer, Over, Phase, Solved, Step, Task, Work};
+use crate::method::{
+    Core, Dissected, Extent, Footprint, Init, Learner, Mixed, Moved, Observer, Over, Phase, Samples, Solved, Step,
+    Task, Work,
+};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::head::Statistics;
 use crate::model::noise::{Layer, MixtureSource, Noise};
@@ -103,6 +106,11 @@ pub enum Op {
 }
 
 impl Op {
+    /// Whether it brings the prototype of a new task.
+    fn brings_prototype(self) -> bool {
+        matches!(self, Self::Pass { prototype: Prototype::New, .. } | Self::Features(Keep::Before))
+    }
+
     /// Whether it is a good moment to save after it.
     fn is_stage(self) -> bool {
         matches!(self, Self::Solve { .. } | Self::Train(_) | Self::Features(_))
@@ -199,7 +207,8 @@ impl<P: Procedure> Min<P> {
         let aux = core.device().zeros(&[task.classes, core.network.m()])?;
         let classes = task.first_class..task.classes;
         let training = self.procedure.training(core, lesson, classes, active.scale, aux)?;
-        Run::new(core.device(), training, self.lesson(task, lesson))
+        let rate = if lesson == Lesson::Backbone { "robust.adapt_lr" } else { "lr" };
+        Run::new(core.device(), training, self.lesson(task, lesson), rate)
     }
 
     /// The batches of a training among those of the task.
@@ -272,6 +281,10 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         self.core.moved
     }
 
+    fn mixed<'a>(&'a self, images: &'a Samples) -> Work<'a, Option<Mixed>> {
+        Box::pin(self.core.mixed(images))
+    }
+
     fn trained(&self) -> u64 {
         let (network, noise) = (&self.core.network, &self.core.network.noise);
         let layout = &noise.layout;
@@ -285,6 +298,10 @@ impl<P: Procedure + Clone> Learner for Min<P> {
         let adapts = noise.layers.iter().any(|layer| layer.branch.is_some());
         let adapted: usize = if adapts { network.adaptation().iter().map(|part| part.len).sum() } else { 0 };
         (modules + adapted) as u64
+    }
+
+    fn dissected(&self) -> Option<Dissected<'_>> {
+        Some(Dissected::new(&self.core, P::FOLDED))
     }
 
     fn fingerprint(&self, images: String) -> Work<'_, Fingerprint> {

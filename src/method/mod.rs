@@ -8,6 +8,7 @@ mod core;
 mod dsal;
 mod dualprompt;
 mod ease;
+mod explain;
 mod features;
 mod fecam;
 mod footprint;
@@ -48,6 +49,7 @@ pub(crate) use coda::Coda;
 pub(crate) use dsal::DsAl;
 pub(crate) use dualprompt::DualPrompt;
 pub(crate) use ease::Ease;
+pub use explain::Dissected;
 pub(crate) use fecam::FeCam;
 pub use footprint::{Extent, Footprint};
 pub(crate) use frozen::{Frozen, HEAD, HEAD_STATISTICS, Head};
@@ -160,6 +162,14 @@ pub trait Observer {
     }
 }
 
+/// Refuses numbers that are NaN or infinite, of what was learned at this rate.
+///
+/// # Errors
+/// [`Error::Diverged`].
+fn check_finite(what: &str, numbers: &[f64], rate: &'static str) -> Result<()> {
+    if numbers.iter().all(|x| x.is_finite()) { Ok(()) } else { Err(Error::Diverged { what: what.into(), rate }) }
+}
+
 /// What one step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -194,6 +204,15 @@ pub struct Moved {
     /// Share of the squared change of random features that the map which compensates old statistics foretells of images that
     /// it was not fitted to; nothing where it is not asked for.
     pub explained: Option<f64>,
+}
+
+/// What the noise layers are after a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mixed {
+    /// Mixture weights of every layer that takes part, by module.
+    pub mixture: Vec<Vec<f64>>,
+    /// By how much every layer changes the tokens behind its block: `|y - x|_F / |x|_F`, x before and y behind the layer.
+    pub changes: Vec<f64>,
 }
 
 /// A class-incremental learner. It learns a task in small steps, so that between any two of them its state can be saved, to
@@ -256,9 +275,19 @@ pub trait Learner: std::fmt::Debug {
     /// How far the last task moved features, where that is known.
     fn moved(&self) -> Option<Moved>;
 
+    /// What the noise layers weigh, and how they change the tokens of a few of these images; nothing where there are none.
+    fn mixed<'a>(&'a self, _images: &'a Samples) -> Work<'a, Option<Mixed>> {
+        Box::pin(async { Ok(None) })
+    }
+
     /// Numbers that gradients changed so far and that are kept; none where nothing is trained.
     fn trained(&self) -> u64 {
         0
+    }
+
+    /// Itself taken apart, for a method whose noise, features and scores can be explained.
+    fn dissected(&self) -> Option<Dissected<'_>> {
+        None
     }
 
     /// What makes the features that its classifier stands on; `images` says how images are seen.

@@ -50,10 +50,11 @@ impl Head for Ncm {
         Ok(())
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, _: usize, _: &mut dyn Observer) -> Result<()> {
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, done: usize, _: &mut dyn Observer) -> Result<usize> {
         let d = seen.width();
         self.means.extend(class_means(&units(seen.rows(), d), d, seen.labels(), seen.classes()));
-        self.upload(device)
+        self.upload(device)?;
+        Ok(done + 1)
     }
 
     fn scores(&self, device: &Device, f: &Tensor) -> Result<Tensor> {

@@ -89,11 +89,11 @@ impl Procedure for Official {
             aux_bias = Some(bias);
             parameters.extend(core.network.adaptation());
         } else {
-            let row = noise.layout.len();
-            let newest = |(j, l): (usize, &crate::model::noise::Layer)| {
-                Parameter::part(&format!("layers.{j}.phi"), &l.phi, (noise.modules - 1) * row, row)
+            let (newest, row) = (noise.newest()?, noise.layout.len());
+            let part = |(j, l): (usize, &crate::model::noise::Layer)| {
+                Parameter::part(&format!("layers.{j}.phi"), &l.phi, newest * row, row)
             };
-            parameters.extend(noise.layers.iter().enumerate().map(newest));
+            parameters.extend(noise.layers.iter().enumerate().map(part));
         }
         let main = if first { Main::Absent } else { Main::Detached };
         Ok(Training {

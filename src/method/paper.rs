@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crate::Result;
 use crate::config::{Mixture, Pipeline, Refit};
 use crate::device::Tensor;
 use crate::method::core::cosine;
@@ -13,6 +12,7 @@ use crate::method::{Core, Init, Observer, Point, Task};
 use crate::model::network::sampled;
 use crate::model::noise::{MixtureSource, Noise, softmax};
 use crate::model::optimizer::{Parameter, Rule};
+use crate::{Error, Result};
 
 /// The settings of profile `paper`; every row of the ablation is one of them.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +59,8 @@ impl Procedure for Paper {
     }
 
     fn expand(&self, core: &mut Core, init: &mut Init, observer: &mut dyn Observer) -> Result<()> {
-        let newest = core.prototypes.last().expect("that of this task");
+        let missing = || Error::Unsupported("there is no prototype of this task".into());
+        let newest = core.prototypes.last().ok_or_else(missing)?;
         let similarity: Vec<f64> = core.prototypes.iter().map(|p| cosine(newest, p)).collect();
         observer.inspect(Point::Similarity(&similarity))?;
         let logits: Vec<f64> = similarity.iter().map(|x| x / self.0.temperature).collect();
@@ -80,10 +81,10 @@ impl Procedure for Paper {
     /// Module t and the mixture weights.
     fn training(&self, core: &Core, _: Lesson, _: Range<usize>, scale: f64, aux: Tensor) -> Result<Training> {
         let (s, noise) = (&self.0, &core.network.noise);
-        let row = noise.layout.len();
+        let (newest, row) = (noise.newest()?, noise.layout.len());
         let mut parameters = vec![Parameter::whole("aux", &aux)];
         for (j, layer) in noise.adapted() {
-            parameters.push(Parameter::part(&format!("layers.{j}.phi"), &layer.phi, (noise.modules - 1) * row, row));
+            parameters.push(Parameter::part(&format!("layers.{j}.phi"), &layer.phi, newest * row, row));
             if let Some(MixtureSource::Logits(a)) = &layer.mixture {
                 parameters.push(Parameter::whole(&format!("layers.{j}.mixture"), a));
             }

@@ -1,7 +1,7 @@
 //! One pass over the images of a task with the network as it is.
 
 use crate::device::Tensor;
-use crate::method::{Core, Observer, Phase, Samples, Stream};
+use crate::method::{Core, Observer, Phase, Samples, Stream, check_finite};
 use crate::model::state::{overwrite, put};
 use crate::store::Tree;
 use crate::{Error, Result};
@@ -46,7 +46,7 @@ impl Pass {
     /// One batch; the prototype after the last.
     ///
     /// # Errors
-    /// Device errors, those of whoever brings the images.
+    /// [`Error::Diverged`] where features are not finite; device errors, those of whoever brings the images.
     pub async fn step(
         &mut self,
         core: &mut Core,
@@ -59,13 +59,16 @@ impl Pass {
             observer.advance(self.done);
             self.stream = Some(samples.stream(samples.batches(self.done..n, size, self.epoch))?);
         }
+        let loading = device.phase("images");
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the pass".into()))??;
         let range = self.done..n.min(self.done + size);
         let images = samples.upload(&device, &pixels, 0..range.len())?;
-        let fit = self.fit != Fit::No;
+        drop(loading);
+        let (fit, forward) = (self.fit != Fit::No, device.phase("forward"));
         let p = core.pass_batch(&images, &self.prototype, 1.0 / n as f64, self.done, fit)?;
         device.flush()?;
+        drop(forward);
         observer.advance(range.len());
         if let Some(p) = p {
             let labels = &samples.labels[range.clone()];
@@ -81,9 +84,7 @@ impl Pass {
         let prototype: Vec<f64> = device.read(&self.prototype).await?;
         observer.end(Phase::Analytic, None);
         // ReLU would turn NaN into 0 and hide a divergence behind a classifier that always answers the same.
-        if prototype.iter().any(|x| !x.is_finite()) {
-            return Err(Error::Unsupported("the features are not finite: lower lr, or check the weights".into()));
-        }
+        check_finite("the features", &prototype, "lr")?;
         Ok(Some(prototype))
     }
 

@@ -14,10 +14,15 @@ fn batches<'a>(
     let batches = samples.batches(0..samples.len(), learner.fit_batch(), None);
     let sizes: Vec<usize> = batches.iter().map(|batch| batch.images.len()).collect();
     let mut first = 0;
-    Ok(samples.stream(batches)?.zip(sizes).map(move |(pixels, size)| {
-        let logits = learner.logits(&samples.upload(device, &pixels?, 0..size)?, first)?;
+    let mut pixels = samples.stream(batches)?;
+    Ok(sizes.into_iter().map_while(move |size| {
+        let loading = device.phase("images");
+        let images = pixels.next()?.and_then(|pixels| samples.upload(device, &pixels, 0..size));
+        drop(loading);
+        let _inference = device.phase("inference");
+        let logits = images.and_then(|images| learner.logits(&images, first));
         first += size;
-        Ok(logits)
+        Some(logits)
     }))
 }
 
@@ -29,7 +34,9 @@ pub async fn predict(learner: &dyn Learner, samples: &Samples) -> Result<Vec<u32
     let device = learner.backbone().device();
     let (mut classes, mut pending) = (Vec::with_capacity(samples.len()), None);
     for logits in batches(learner, samples)? {
+        let inference = device.phase("inference");
         let next = head::predicted(device, &logits?)?;
+        drop(inference);
         if let Some(done) = pending.replace(next) {
             classes.extend(device.read_u32(&done).await?);
         }

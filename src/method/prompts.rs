@@ -85,9 +85,11 @@ impl Draw {
     /// Some entries of `n` numbers each, one after the other.
     ///
     /// # Errors
-    /// Where there are none.
+    /// Where there are none; [`Error::OutOfMemory`].
     pub fn entries(&self, part: Part, entries: Range<usize>, n: usize) -> Result<Vec<f64>> {
-        let mut all = Vec::with_capacity(entries.len() * n);
+        let (mut all, shape) = (Vec::new(), [entries.len(), n]);
+        let lacking = |_| Error::OutOfMemory { during: format!("`{}` {shape:?}", part.path()) };
+        all.try_reserve_exact(shape.iter().product()).map_err(lacking)?;
         for entry in entries {
             all.extend((self.0)(part, entry, n)?);
         }

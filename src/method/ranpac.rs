@@ -91,16 +91,27 @@ impl Head for RanPac {
         self.ridge.statistics.widen(task.classes)
     }
 
-    fn steps(&self, seen: &Seen<'_>) -> usize {
-        seen.batches() + 1
+    /// All images, and the solve.
+    fn total(&self, seen: &Seen<'_>) -> usize {
+        seen.labels().len() + 1
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, observer: &mut dyn Observer) -> Result<()> {
-        match seen.batch(at) {
-            Some(images) => self.ridge.add(device, seen, &images).await,
+    async fn learn(
+        &mut self,
+        device: &Device,
+        seen: &Seen<'_>,
+        done: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize> {
+        match seen.batch(done) {
+            Some(images) => {
+                self.ridge.add(device, seen, &images).await?;
+                Ok(done + images.len())
+            }
             None => {
                 let lambda = self.choose(device, seen, observer).await?;
-                self.solve(device, lambda).await
+                self.solve(device, lambda).await?;
+                Ok(done + 1)
             }
         }
     }

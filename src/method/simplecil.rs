@@ -47,9 +47,10 @@ impl Head for SimpleCil {
         Ok(())
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, _: usize, _: &mut dyn Observer) -> Result<()> {
+    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, done: usize, _: &mut dyn Observer) -> Result<usize> {
         self.means.extend(class_means(seen.rows(), seen.width(), seen.labels(), seen.classes()));
-        self.upload(device)
+        self.upload(device)?;
+        Ok(done + 1)
     }
 
     fn scores(&self, device: &Device, f: &Tensor) -> Result<Tensor> {

@@ -4,25 +4,26 @@
 //! Source: arXiv 2303.05118; GengDavid/SLCA, `models/slca.py`, `models/base.py`, `convs/linears.py`. Differs: the authors' task of
 //! a class is its number divided by the size of the newest task, which takes tasks of one size; LAMDA-PILOT aligns for 3 epochs.
 
-use std::iter::repeat_n;
+mod alignment;
+mod state;
+
 use std::rc::Rc;
 
-use crate::autograd::{Gradients, Linear, Loss, Tape, Var};
+use crate::autograd::{Linear, Tape, Var};
 use crate::config;
 use crate::device::{DType, Device, Tensor};
 use crate::method::frozen::{Seen, features};
 use crate::method::trained::{Descent, Given, Graded, Pupil};
-use crate::method::{Observer, Point, Task};
+use crate::method::{Observer, Point, Task, check_finite};
 use crate::model::head::gaussian::Gaussian;
 use crate::model::head::prototype::{affine, class_means};
-use crate::model::optimizer::{Optimizer, Parameter, Rule, Schedule};
-use crate::model::state::{overwrite, put, take, upload};
+use crate::model::optimizer::{Parameter, Rule, Schedule};
+use crate::model::state::{put, upload};
 use crate::model::vit::Vit;
 use crate::store::Tree;
 use crate::{Error, Result};
 
-/// What is added to the length of the logits of a task.
-const LEAST: f64 = 1e-7;
+use alignment::Alignment;
 
 /// Where random numbers come from.
 pub(crate) trait SlcaDraws: std::fmt::Debug {
@@ -119,72 +120,6 @@ impl Head {
     }
 }
 
-/// The second stage of a task, on a copy of all heads.
-#[derive(Debug)]
-struct Alignment {
-    head: Head,
-    optimizer: Optimizer,
-    /// Losses of all steps.
-    loss: Tensor,
-    /// 1 where a class [C] is of a task [tasks].
-    own: Tensor,
-    /// tau / tasks, [tasks, C].
-    mean: Tensor,
-    /// tau times [`LEAST`], `[C]`.
-    least: Tensor,
-    epoch: Option<Epoch>,
-}
-
-/// The features of an epoch.
-#[derive(Debug)]
-struct Epoch {
-    number: usize,
-    /// [C n, d], class after class.
-    features: Vec<f64>,
-    order: Vec<usize>,
-}
-
-impl Alignment {
-    /// Of a head for tasks of these sizes, in so many steps, with the temperature tau.
-    fn new(device: &Device, head: Head, sizes: &[usize], rule: Rule, steps: usize, tau: f64) -> Result<Self> {
-        let (classes, tasks) = (head.classes(), sizes.len());
-        let mut own = vec![0.0; classes * tasks];
-        let task_of = sizes.iter().enumerate().flat_map(|(task, &size)| repeat_n(task, size));
-        own.chunks_mut(tasks.max(1)).zip(task_of).for_each(|(row, task)| row[task] = 1.0);
-        Ok(Self {
-            optimizer: Optimizer::new(device, rule, head.parameters("aligned").into())?,
-            head,
-            loss: device.zeros(&[steps])?,
-            own: device.upload(&own, &[classes, tasks])?,
-            mean: device.upload(&vec![tau / tasks as f64; tasks * classes], &[tasks, classes])?,
-            least: device.upload(&vec![tau * LEAST; classes], &[classes])?,
-            epoch: None,
-        })
-    }
-
-    /// `l / (tau nu)` of logits l [n, C], nu the mean over tasks i of `|l_i| + 1e-7`, l_i the columns of the classes of task i.
-    fn normalised(&self, tape: &mut Tape, logits: &Var) -> Result<Var> {
-        let [own, mean, least] = [&self.own, &self.mean, &self.least].map(|x| tape.var(x));
-        let squares = tape.multiply(logits, logits)?;
-        let squares = tape.linear(&squares, Linear::new(&own))?;
-        // s / sqrt(s).
-        let lengths = tape.root_ratio(&squares, &squares)?;
-        let nu = tape.linear(&lengths, Linear { bias: Some(&least), ..Linear::new(&mean) })?;
-        let nu = tape.multiply(&nu, &nu)?;
-        tape.root_ratio(logits, &nu)
-    }
-
-    /// Loss of features [n, d] with their labels `[n]` into its place, and the gradients.
-    fn gradients(&self, device: &Device, features: &Tensor, labels: &Tensor, step: usize) -> Result<Gradients> {
-        let mut tape = Tape::new(device, self.optimizer.tracked());
-        let x = tape.var(features);
-        let logits = self.head.logits(&mut tape, &x)?;
-        let logits = self.normalised(&mut tape, &logits)?;
-        let root = tape.cross_entropy(&logits, labels, Loss::new(&self.loss, step, features.rows()))?;
-        tape.backward(&root)
-    }
-}
-
 /// Stage 1 of a task trains the backbone, at `backbone_rate` of the rate, and a head of its own for its classes. Then features of
 /// its clean images give the mean and the covariance of each of its classes, which stay as they are from then on. Stage 2 aligns
 /// a copy of all heads, which predicts, and from which no later task starts: per epoch, n features of every class c are drawn,
@@ -228,17 +163,6 @@ impl Slca {
         self.heads.iter().map(Head::classes).collect()
     }
 
-    /// Steps of the second stage of a task, after which so many classes are known.
-    fn alignment_steps(&self, task: usize, classes: usize) -> usize {
-        if task > 0 { self.course.of.ca_epochs * classes } else { 0 }
-    }
-
-    fn alignment(&self, device: &Device, head: Head) -> Result<Alignment> {
-        let of = &self.course.of;
-        let steps = of.ca_epochs * head.classes();
-        Alignment::new(device, head, &self.sizes(), self.course.rule(of.ca_lr), steps, of.ca_temperature)
-    }
-
     /// The statistics of the new classes.
     fn describe(&mut self, device: &Device, seen: &Seen<'_>) -> Result<()> {
         let (d, ridge) = (seen.width(), self.course.of.cov_ridge);
@@ -255,50 +179,6 @@ impl Slca {
             self.classes.push(class);
         }
         Ok(())
-    }
-
-    /// The features of an epoch behind a task.
-    async fn epoch(&self, device: &Device, task: usize, number: usize) -> Result<Epoch> {
-        let (n, d) = (self.course.of.ca_samples, self.d());
-        let task_of = self.sizes().into_iter().enumerate().flat_map(|(task, size)| repeat_n(task, size));
-        let mut features = Vec::with_capacity(self.classes.len() * n * d);
-        for ((c, class), own) in self.classes.iter().enumerate().zip(task_of) {
-            let z = device.upload(&self.draws.normals(task, number, c, [n, d])?, &[n, d])?;
-            let shrink = 0.9 + 0.1 * (own + 1) as f64 / (task + 1) as f64;
-            features.extend(device.read::<f64>(&class.sample(device, &z, shrink)?).await?);
-        }
-        Ok(Epoch { number, features, order: self.draws.order(task, number, self.classes.len() * n)? })
-    }
-
-    /// Batch `step` of the second stage.
-    async fn align(
-        &self,
-        device: &Device,
-        task: &Task,
-        alignment: &mut Alignment,
-        step: usize,
-        observer: &mut dyn Observer,
-    ) -> Result<()> {
-        let (n, d, epochs) = (self.course.of.ca_samples, self.d(), self.course.of.ca_epochs);
-        let (number, batch) = (step / task.classes, step % task.classes);
-        let epoch = match alignment.epoch.take().filter(|epoch| epoch.number == number) {
-            Some(epoch) => epoch,
-            None => self.epoch(device, task.index, number).await?,
-        };
-        let chosen = epoch.order.get(batch * n..(batch + 1) * n);
-        let chosen = chosen.ok_or_else(|| Error::shape("slca", "order", task.classes * n, epoch.order.len()))?;
-        let rows: Vec<f64> = chosen.iter().flat_map(|&i| &epoch.features[i * d..][..d]).copied().collect();
-        let features = device.upload(&rows, &[n, d])?;
-        let labels = device.upload_u32(&chosen.iter().map(|&i| (i / n) as u32).collect::<Vec<_>>(), &[n])?;
-        let gradients = alignment.gradients(device, &features, &labels, step)?;
-        if step == 0 {
-            observer.inspect(Point::Drawn(&features))?;
-            let parameters = &alignment.head.parameters("aligned");
-            observer.inspect(Point::FirstDescent { parameters, gradients: &gradients })?;
-        }
-        alignment.optimizer.step(&gradients, Schedule::HalfCosine.factor(number, epochs))?;
-        alignment.epoch = Some(epoch);
-        device.flush()
     }
 }
 
@@ -355,13 +235,26 @@ impl Pupil for Slca {
         Ok(tape.cross_entropy(&logits, &given.labels, given.loss)?.into())
     }
 
-    fn steps(&self, seen: &Seen<'_>) -> usize {
+    /// The statistics, and the steps of the alignment.
+    fn total(&self, seen: &Seen<'_>) -> usize {
         1 + self.alignment_steps(seen.task.index, seen.task.classes)
     }
 
-    async fn learn(&mut self, device: &Device, seen: &Seen<'_>, at: usize, observer: &mut dyn Observer) -> Result<()> {
+    async fn learn(
+        &mut self,
+        device: &Device,
+        seen: &Seen<'_>,
+        done: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<usize> {
         let steps = self.alignment_steps(seen.task.index, seen.task.classes);
-        let Some(step) = at.checked_sub(1) else {
+        let Some(step) = done.checked_sub(1) else {
+            let (sizes, known) = (self.sizes().iter().sum::<usize>(), self.classes.len());
+            if sizes != seen.task.classes || known != seen.task.first_class {
+                let message =
+                    format!("its heads are of {sizes} classes, {known} of which are described; that is another task");
+                return Err(Error::Store { file: "state".into(), message });
+            }
             self.describe(device, seen)?;
             let head = Head::joined(device, &self.heads, self.d())?;
             if steps > 0 {
@@ -369,19 +262,24 @@ impl Pupil for Slca {
             } else {
                 self.aligned = head;
             }
-            return Ok(());
+            return Ok(done + 1);
         };
         let missing = || Error::Unsupported("there is no alignment to go on with".into());
         let mut alignment = self.alignment.take().ok_or_else(missing)?;
         self.align(device, seen.task, &mut alignment, step, observer).await?;
         if step + 1 < steps {
             self.alignment = Some(alignment);
-            return Ok(());
+            return Ok(done + 1);
         }
-        observer.inspect(Point::Losses(&device.read::<f64>(&alignment.loss).await?))?;
+        let losses: Vec<f64> = device.read(&alignment.loss).await?;
+        check_finite("the losses of the alignment", &losses, "slca.ca_lr")?;
+        observer.inspect(Point::Losses(&losses))?;
+        for Parameter { path, tensor, .. } in &alignment.head.parameters("aligned") {
+            check_finite(&format!("numbers of `{path}`"), &device.read::<f64>(tensor).await?, "slca.ca_lr")?;
+        }
         observer.inspect(Point::Learned(&alignment.head.parameters("aligned")))?;
         self.aligned = alignment.head;
-        Ok(())
+        Ok(done + 1)
     }
 
     fn scores(&self, vit: &Vit, images: &Tensor) -> Result<Tensor> {
@@ -396,71 +294,11 @@ impl Pupil for Slca {
     }
 
     async fn state(&self, device: &Device) -> Result<Tree> {
-        let (mut tree, mut statistics, d) = (Tree::new(), Tree::new(), self.d());
-        put(&mut tree, "classifier", device, &self.aligned.weight).await?;
-        put(&mut tree, "bias", device, &self.aligned.bias).await?;
-        tree.graft("backbone", self.vit.state().await?);
-        statistics.set("tasks", &self.heads.len())?;
-        for (i, head) in self.heads.iter().enumerate() {
-            statistics.graft(&format!("heads/{i}"), head.state(device).await?);
-        }
-        let means: Vec<f64> = self.classes.iter().flat_map(|class| &class.mean).copied().collect();
-        statistics.put("means", &[self.classes.len(), d], &means);
-        // Apart, so that no copy of all of them is needed.
-        for (c, Gaussian { factor, .. }) in self.classes.iter().enumerate() {
-            let name = format!("factors/{c}");
-            if device.is_double() {
-                statistics.put(&name, &[factor.len()], factor);
-            } else {
-                statistics.put(&name, &[factor.len()], &factor.iter().map(|&x| x as f32).collect::<Vec<_>>());
-            }
-        }
-        if let Some(alignment) = &self.alignment {
-            let mut part = alignment.head.state(device).await?;
-            put(&mut part, "losses", device, &alignment.loss).await?;
-            part.graft("optimizer", alignment.optimizer.state().await?);
-            statistics.graft("alignment", part);
-        }
-        tree.graft("statistics", statistics);
-        Ok(tree)
+        self.saved(device).await
     }
 
-    async fn restore(&mut self, vit: &Vit, mut tree: Tree) -> Result<()> {
-        let (device, d) = (vit.device(), self.d());
-        self.aligned = Head::restored(device, &mut tree, "classifier", d)?;
-        self.vit.restore(tree.prune("backbone"))?;
-        let mut statistics = tree.prune("statistics");
-        tree.finish()?;
-        (self.heads, self.classes, self.alignment) = (Vec::new(), Vec::new(), None);
-        if statistics.is_empty() {
-            return Ok(());
-        }
-        let tasks: usize = statistics.get("tasks")?;
-        for i in 0..tasks {
-            let mut head = statistics.prune(&format!("heads/{i}"));
-            self.heads.push(Head::restored(device, &mut head, "weight", d)?);
-            head.finish()?;
-        }
-        let classes = statistics.shape("means")?.first().copied().unwrap_or(0);
-        let means = statistics.take_shaped::<f64>("means", &[classes, d])?;
-        for (c, mean) in means.chunks(d).enumerate() {
-            let factor = take(&mut statistics, &format!("factors/{c}"), &[d * (d + 1) / 2])?;
-            self.classes.push(Gaussian { mean: mean.to_vec(), factor });
-        }
-        let mut part = statistics.prune("alignment");
-        statistics.finish()?;
-        if !part.is_empty() {
-            let head = Head::restored(device, &mut part, "weight", d)?;
-            if head.classes() != classes || self.sizes().iter().sum::<usize>() != classes {
-                return Err(part.error(format!("it aligns {} of {classes} classes", head.classes())));
-            }
-            let mut alignment = self.alignment(device, head)?;
-            overwrite(&mut part, "losses", device, &alignment.loss)?;
-            alignment.optimizer.restore(part.prune("optimizer"))?;
-            part.finish()?;
-            self.alignment = Some(alignment);
-        }
-        Ok(())
+    async fn restore(&mut self, vit: &Vit, tree: Tree) -> Result<()> {
+        self.restored(vit, tree).await
     }
 
     fn rehearsal(&self, vit: &Vit, task: &Task) -> Result<Self> {

@@ -6,7 +6,7 @@ use crate::autograd::{Gradients, Linear, Loss, Tape, Var};
 use crate::device::{DType, Device, Tensor};
 use crate::method::features::Features;
 use crate::method::random::turns;
-use crate::method::{Batch, Core, Observer, Phase, Point, Stream, Task};
+use crate::method::{Batch, Core, Observer, Phase, Point, Stream, Task, check_finite};
 use crate::model::network::{Behind, Drawn};
 use crate::model::noise::Noise;
 use crate::model::optimizer::{Optimizer, Parameter, Rule};
@@ -108,10 +108,12 @@ impl Training {
         earlier: Gradients,
     ) -> Result<Gradients> {
         let tracked = self.parameters.iter().map(|p| &p.tensor);
+        let forward = core.device().phase("forward");
         let mut tape = Tape::new(core.device(), tracked).with_halves(core.parts.halves);
         let behind = Behind::Layers { noise: self.noise, drawn, recompute: core.parts.recompute };
         let f = core.network.features(&mut tape, &seen.images, behind)?;
         let p = core.network.random_features(&mut tape, &f, seen.floor.as_ref())?;
+        let head = core.device().part("head", None);
         let logits = match turned {
             Some(turned) => {
                 let head = tape.var(&turned.head);
@@ -120,6 +122,8 @@ impl Training {
             None => self.logits(&mut tape, &p)?,
         };
         let root = tape.cross_entropy(&logits, &seen.labels, loss)?;
+        drop((head, forward));
+        let _backward = core.device().phase("backward");
         tape.backward_onto(&root, earlier)
     }
 
@@ -185,22 +189,24 @@ pub(super) struct Run {
     /// The step that began the epoch.
     epoch_start: usize,
     stream: Option<Stream>,
+    /// The setting of its learning rate.
+    rate: &'static str,
 }
 
 impl Run {
     /// # Errors
     /// Allocation failures.
-    pub fn new(device: &Device, training: Training, lesson: Range<usize>) -> Result<Self> {
+    pub fn new(device: &Device, training: Training, lesson: Range<usize>, rate: &'static str) -> Result<Self> {
         let optimizer = Optimizer::new(device, training.rule, training.parameters.clone())?;
         let loss = device.zeros(&[LOSS_READS])?;
         let losses = Vec::new();
-        Ok(Self { training, lesson, optimizer, loss, losses, done: 0, seen: 0, epoch_start: 0, stream: None })
+        Ok(Self { training, lesson, optimizer, loss, losses, done: 0, seen: 0, epoch_start: 0, stream: None, rate })
     }
 
     /// One training step, one forward pass; true after the last.
     ///
     /// # Errors
-    /// Device errors, those of whoever brings the images.
+    /// [`Error::Diverged`], device errors, those of whoever brings the images.
     pub async fn step(
         &mut self,
         core: &mut Core,
@@ -222,11 +228,14 @@ impl Run {
         if resumed {
             self.stream = Some(task.samples.stream(batches(schedule, n).split_off(self.done))?);
         }
+        let images = device.phase("images");
         let pixels = self.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the task".into()))??;
+        drop(images);
         let labels: Vec<u32> = idx.iter().map(|&i| task.samples.labels[i]).collect();
         let turns = turns(self.training.seed, core.step, idx.len());
         let give = |range: Range<usize>| {
+            let _images = device.phase("images");
             let n = range.len();
             let floor_of = |turns: &[u32]| floor.map(|f| f.upload(&device, &idx[range.clone()], turns)).transpose();
             let plain = Seen {
@@ -254,7 +263,9 @@ impl Run {
         if self.done == 0 {
             observer.inspect(Point::FirstGradients { core, gradients: &gradients, aux: &self.training.aux })?;
         }
+        let update = device.phase("update");
         self.optimizer.step(&gradients, 1.0)?;
+        drop(update);
         device.flush()?;
         core.step += self.training.passes();
         self.done += 1;
@@ -271,16 +282,25 @@ impl Run {
             self.epoch_start = self.done;
         }
         if over {
+            // What the last step, behind the last loss, may have left.
+            for tensor in self.optimizer.tracked() {
+                check_finite("what was trained", &device.read::<f64>(tensor).await?, self.rate)?;
+            }
             observer.inspect(Point::Losses(&self.losses))?;
         }
         Ok(over)
     }
 
     /// The losses of all steps done.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], device errors.
     async fn losses(&self, device: &Device) -> Result<Vec<f64>> {
+        let _phase = device.phase("losses");
         let slots: Vec<f64> = device.read(&self.loss).await?;
         let mut losses = self.losses.clone();
         losses.extend((losses.len()..self.done).map(|k| slots[k % LOSS_READS]));
+        check_finite("the losses of training", &losses, self.rate)?;
         Ok(losses)
     }
 

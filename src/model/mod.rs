@@ -3,6 +3,7 @@
 pub mod adapter;
 pub mod architecture;
 mod checkpoint;
+pub mod explain;
 pub mod facts;
 pub mod fingerprint;
 pub mod fold;
@@ -13,6 +14,7 @@ pub mod manifest;
 pub mod network;
 pub mod noise;
 pub mod optimizer;
+pub mod pca;
 pub mod pixels;
 pub mod position;
 pub mod state;

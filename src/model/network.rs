@@ -3,9 +3,11 @@
 use crate::autograd::{Linear, Segment, Tape, Var};
 use crate::device::{Device, Tensor};
 use crate::kernels::column_sum::ColumnSum;
-use crate::kernels::gemm::Activation;
+use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::gemm::{Activation, Mat};
 use crate::kernels::layernorm::LayerNorm;
 use crate::kernels::noise_mix::Noise;
+use crate::kernels::square_sum::{SquareSum, partials};
 use crate::model::fold::Folded;
 use crate::model::noise::{Branch, MixtureSource, NoiseLayers};
 use crate::model::optimizer::Parameter;
@@ -39,6 +41,11 @@ pub struct Drawn {
 /// Philox normals for every layer.
 pub fn sampled(drawn: Drawn, layer: u32) -> Noise {
     Noise::Sample { seed: drawn.seed, layer, step: drawn.step, first_row: drawn.first_row }
+}
+
+/// eps = 0, as images are judged.
+pub fn mean(_: Drawn, _: u32) -> Noise {
+    Noise::Mean
 }
 
 /// z = mu + s, as profile `official` trains.
@@ -77,17 +84,22 @@ impl Network {
 
     /// Block j and what stands behind it.
     fn behind(&self, tape: &mut Tape, j: usize, x: &Var, behind: Behind<'_>) -> Result<Var> {
+        if let Behind::Layers { noise, drawn, recompute: true } = behind {
+            let (network, kept) = (self.clone(), Behind::Layers { noise, drawn, recompute: false });
+            return tape.recomputed(x, Segment::new(move |tape, x| network.behind(tape, j, x, kept)));
+        }
+        let x = self.vit.block(tape, j, x)?;
+        self.layer(tape, j, &x, behind)
+    }
+
+    /// What stands behind block j, on the tokens that come out of it.
+    pub(super) fn layer(&self, tape: &mut Tape, j: usize, x: &Var, behind: Behind<'_>) -> Result<Var> {
         match behind {
             Behind::Folded(layers) => {
-                let x = self.vit.block(tape, j, x)?;
-                layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, &x))
+                let _part = self.device.part("noise", Some(j));
+                layers.get(j).map_or(Ok(x.clone()), |layer| layer.apply(tape, x))
             }
-            Behind::Layers { noise, drawn, recompute: false } => self.block(tape, j, x, noise(drawn, j as u32)),
-            Behind::Layers { noise, drawn, recompute: true } => {
-                let network = self.clone();
-                let segment = move |tape: &mut Tape, x: &Var| network.block(tape, j, x, noise(drawn, j as u32));
-                tape.recomputed(x, Segment::new(segment))
-            }
+            Behind::Layers { noise, drawn, .. } => self.noise.apply(tape, j, x, noise(drawn, j as u32)),
         }
     }
 
@@ -125,7 +137,12 @@ impl Network {
 
     /// The number of random features, m.
     pub fn m(&self) -> usize {
-        self.random.cols() + self.anchor.as_ref().map_or(0, |anchor| anchor.random.cols())
+        self.random.cols() + self.still()
+    }
+
+    /// How many random features are those of the anchor, which stand first and stay where they are.
+    pub fn still(&self) -> usize {
+        self.anchor.as_ref().map_or(0, |anchor| anchor.random.cols())
     }
 
     /// Bytes of what is frozen on the device.
@@ -133,12 +150,6 @@ impl Network {
         let norms = |vit: &Vit| vit.norm_parameters(self.noise.first).iter().map(|(_, t)| t.bytes()).sum::<u64>();
         let anchor = self.anchor.as_ref().map_or(0, |anchor| anchor.random.bytes() + norms(&anchor.vit));
         self.vit.bytes() + self.noise.bytes() + self.random.bytes() + anchor
-    }
-
-    /// Block j with its noise layer.
-    fn block(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
-        let x = self.vit.block(tape, j, x)?;
-        self.noise.apply(tape, j, &x, noise)
     }
 
     /// The same tensors, as `device` sees them: it may be one that only plans.
@@ -176,6 +187,7 @@ impl Network {
     /// # Errors
     /// [`Error::Shape`] where f0 is missing or of no use; device errors.
     pub fn random_features(&self, tape: &mut Tape, f: &Var, floor: Option<&Tensor>) -> Result<Var> {
+        let _part = self.device.part("random features", None);
         let relu = |tape: &mut Tape, f: &Var, random: &Tensor| {
             let r = tape.var(random);
             tape.linear(f, Linear { activation: Activation::Relu, ..Linear::new(&r) })
@@ -205,6 +217,34 @@ impl Network {
         let norms = self.vit.norm_parameters(self.noise.first);
         let norms = norms.into_iter().map(|(name, tensor)| Parameter::whole(&name, tensor));
         branches.flat_map(parts).chain(norms).collect()
+    }
+
+    /// By how much the layer behind every block changes its tokens, `|y - x|_F / |x|_F` with x [B N, d1] before and y behind it,
+    /// over images [B, C, H, W].
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn changes(&self, images: &Tensor, behind: Behind<'_>) -> Result<Vec<f64>> {
+        let (device, sizes) = (&self.device, self.vit.architecture.sizes);
+        let tokens = images.shape()[0] * self.vit.architecture.tokens();
+        let parts = partials(tokens * sizes.dim);
+        let sums = device.reals(&[2 * sizes.depth, parts])?;
+        self.vit.features(&mut Tape::new(device, []), images, |tape, j, x| {
+            let x = self.vit.block(tape, j, &x)?;
+            let y = self.layer(tape, j, &x, behind)?;
+            let change = device.reals(x.value().shape())?;
+            for (of, factor, accumulate) in [(&y, 1.0, false), (&x, -1.0, true)] {
+                let [x, out] = [of.value(), &change].map(|tensor| Mat::at(tensor, 0, sizes.dim));
+                device.run(&CopyBlock { x, out, rows: tokens, cols: sizes.dim, factor, accumulate })?;
+            }
+            for (k, x) in [&change, x.value()].into_iter().enumerate() {
+                device.run(&SquareSum { x, partials: &sums, slot: (2 * j + k) * parts })?;
+            }
+            Ok(y)
+        })?;
+        let sums: Vec<f64> = device.read(&sums).await?;
+        let norms: Vec<f64> = sums.chunks(parts).map(|of| of.iter().sum::<f64>().sqrt()).collect();
+        Ok(norms.chunks(2).map(|norm| norm[0] / norm[1].max(f64::MIN_POSITIVE)).collect())
     }
 
     /// Mean standard deviation of the tokens behind every block of the untouched backbone, over images [B, C, H, W].

@@ -1,6 +1,5 @@
 //! The noise layers of all blocks: frozen projections, one small module per task, mixture weights (SPEC section 2).
 
-use crate::Result;
 pub use crate::algorithms::noise::Path;
 use crate::autograd::{Linear, NoiseOp, Tape, Var, Weights};
 use crate::device::{Device, Tensor};
@@ -9,6 +8,7 @@ use crate::kernels::gemm::Mat;
 pub use crate::kernels::noise_mix::{Noise, PhiLayout};
 use crate::kernels::philox_normal::PhiloxNormal;
 pub use crate::kernels::philox_normal::Stream;
+use crate::{Error, Result};
 
 /// eps of the LayerNorm through which modules see tokens.
 const UNIT_EPS: f32 = 1e-5;
@@ -121,6 +121,14 @@ impl NoiseLayers {
         Ok(self)
     }
 
+    /// The number of the newest module.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there is none.
+    pub fn newest(&self) -> Result<usize> {
+        self.modules.checked_sub(1).ok_or_else(|| Error::Unsupported("there is no noise module to train".into()))
+    }
+
     /// Whether the layers may be anything but the identity.
     pub fn changes(&self) -> bool {
         self.modules > 0 || self.layers.iter().any(|layer| layer.branch.is_some())
@@ -203,11 +211,30 @@ impl NoiseLayers {
         Ok(())
     }
 
+    /// The same layers, in whose mixtures no module but those to be `kept` has weight, and theirs is what it was; without any
+    /// there is no mixture.
+    ///
+    /// # Errors
+    /// Device errors.
+    pub async fn keeping(&self, kept: impl Fn(usize) -> bool) -> Result<Self> {
+        let mut noise = self.clone();
+        for (j, layer) in noise.layers.iter_mut().enumerate().skip(self.first) {
+            let omega = self.omega(j).await?;
+            let some: Vec<f64> = omega.iter().enumerate().map(|(i, &w)| if kept(i) { w } else { 0.0 }).collect();
+            layer.mixture = match some.iter().any(|&w| w != 0.0) {
+                true => Some(MixtureSource::Weights(self.device.upload(&some, &[some.len()])?)),
+                false => None,
+            };
+        }
+        Ok(noise)
+    }
+
     /// Layer `j` on the tokens `x` [B * N, d1], with `noise` naming how eps is made.
     ///
     /// # Errors
     /// Device errors.
     pub fn apply(&self, tape: &mut Tape, j: usize, x: &Var, noise: Noise) -> Result<Var> {
+        let _part = self.device.part("noise", Some(j));
         let layer = &self.layers[j];
         let y = match &layer.mixture {
             None => x.clone(),

@@ -80,8 +80,12 @@ impl Saved {
     /// Reads the model of a directory, or a file; without statistics it is quick.
     pub fn read(path: &Path, statistics: bool) -> Result<Self> {
         let file = open(&model_file(path), MODEL_KIND)?;
-        let of_statistics = [STATISTICS, HEAD_STATISTICS].map(|place| format!("learner/{place}/"));
-        let mut tree = file.read(|name| statistics || !of_statistics.iter().any(|place| name.starts_with(place)))?;
+        let left_out = if statistics { Vec::new() } else { vec![STATISTICS, HEAD_STATISTICS] };
+        let left_out: Vec<String> = left_out.into_iter().map(|place| format!("learner/{place}")).collect();
+        let within = |name: &str, place: &String| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'));
+        let mut tree = file.read(|name| !left_out.iter().any(|place| within(name, place)))?;
+        // Their fields came along.
+        left_out.iter().for_each(|place| drop(tree.prune(place)));
         let learner = tree.prune("learner");
         let saved = Self {
             config: settings(&mut tree)?,
@@ -95,6 +99,9 @@ impl Saved {
         let rows = saved.learner.shape(classifier(&saved.config).0)?.first().copied();
         if saved.classes.is_empty() || rows != Some(saved.classes.len()) {
             return Err(tree.error("its classifier has not as many rows as it has classes"));
+        }
+        if saved.tasks > saved.classes.len() {
+            return Err(tree.error("it has learned more tasks than classes"));
         }
         Ok(saved)
     }
@@ -123,16 +130,36 @@ impl Saved {
 /// Refuses settings of other sizes than the state of the learner has, before memory is taken for what they ask for.
 fn same_sizes(config: &Config, learner: &Tree) -> Result<()> {
     let row = PhiLayout::new(config.noise_hidden, config.phi_layers)?.len();
-    let noise = learner.has(PHI).then_some((PHI, "noise_hidden", row));
-    let (classifier, sized) = classifier(config);
-    let sized = sized.map(|(key, cols)| (classifier, key, cols));
-    for (name, key, cols) in sized.into_iter().chain(noise) {
+    let mut sized = prompts(config, learner)?;
+    sized.extend(learner.has(PHI).then_some((PHI, "noise_hidden", 1, row)));
+    let (classifier, cols) = classifier(config);
+    sized.extend(cols.map(|(key, cols)| (classifier, key, 1, cols)));
+    for (name, key, axis, size) in sized {
         let shape = learner.shape(name)?;
-        if shape.get(1) != Some(&cols) {
-            return Err(learner.error(format!("`{name}` has shape {shape:?}, by its `{key}` rows are of {cols}")));
+        if shape.get(axis) != Some(&size) {
+            let what = ["rows", "columns"][axis];
+            return Err(learner.error(format!("`{name}` has shape {shape:?}, by its `{key}` it has {size} {what}")));
         }
     }
     Ok(())
+}
+
+/// What settings say of the sizes of prompts: a tensor, the setting, and along which dimension it is how long.
+fn prompts(config: &Config, learner: &Tree) -> Result<Vec<(&'static str, &'static str, usize, usize)>> {
+    let d = learner.shape(classifier(config).0)?.get(1).copied().unwrap_or(0);
+    let (l2p, dual) = (&config.l2p, &config.dualprompt);
+    Ok(match config.method {
+        Method::L2p => {
+            vec![("head/prompt", "l2p.pool", 0, l2p.pool), ("head/prompt", "l2p.length", 1, l2p.length * d)]
+        }
+        Method::DualPrompt => vec![
+            ("head/g_prompt", "dualprompt.g_layers", 0, dual.g_layers.len()),
+            ("head/g_prompt", "dualprompt.g_length", 1, 2 * dual.g_length * d),
+            ("head/e_prompt", "dualprompt.pool", 0, dual.pool),
+            ("head/e_prompt", "dualprompt.e_length", 1, dual.e_layers.len() * 2 * dual.e_length * d),
+        ],
+        _ => Vec::new(),
+    })
 }
 
 fn same_backbone(config: &Config, learner: &dyn Learner, expected: &str) -> Result<()> {
@@ -270,7 +297,8 @@ impl Session {
             return Err(tree.error("it says that more tasks are done than there are"));
         }
         let rows = session.measured.metrics.matrix.iter().map(Vec::len);
-        if session.measured.metrics.accuracy.len() != session.task || !rows.eq(1..=session.task) {
+        let judged = [session.measured.metrics.accuracy.len(), session.measured.seconds_per_task.len()];
+        if judged != [session.task; 2] || !rows.eq(1..=session.task) {
             return Err(tree.error("it has not the results of the tasks that are done"));
         }
         if saved_on != device.name() {

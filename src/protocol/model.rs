@@ -84,8 +84,8 @@ impl Judged {
 pub struct Model {
     config: Config,
     classes: Vec<String>,
-    learner: Box<dyn Learner>,
-    feed: Feed,
+    pub(super) learner: Box<dyn Learner>,
+    pub(super) feed: Feed,
 }
 
 impl Model {

@@ -15,7 +15,7 @@ use crate::protocol::build;
 use crate::protocol::feed::Feed;
 use crate::protocol::watch::{Meter, UnderWay, Watch};
 use crate::protocol::{Metrics, Tasks};
-use crate::report::{Measured, Memory, Moved, Results};
+use crate::report::{Measured, Memory, Moved, Noise, Results};
 use crate::{Error, Result};
 
 /// How far a step brought a run.
@@ -233,6 +233,8 @@ impl Session {
                 let predicted = self.judge().await?;
                 let seconds = start.elapsed().as_secs_f64();
                 self.measured.seconds.eval += seconds;
+                let peak = &mut self.measured.peak_by_phase.eval;
+                *peak = self.device.take_peak().max(*peak);
                 self.measured.seconds_per_task.push(self.task_seconds + seconds);
                 self.task_seconds = 0.0;
                 self.count(seconds);
@@ -268,10 +270,13 @@ impl Session {
             self.device.finish().await?;
         }
         let seconds = start.elapsed().as_secs_f64() - compiled;
-        match step.phase {
-            Phase::Analytic => self.measured.seconds.analytic += seconds,
-            Phase::Noise => self.measured.seconds.noise += seconds,
-        }
+        let Measured { seconds: spent, peak_by_phase: peaks, .. } = &mut self.measured;
+        let (spent, peak) = match step.phase {
+            Phase::Analytic => (&mut spent.analytic, &mut peaks.analytic),
+            Phase::Noise => (&mut spent.noise, &mut peaks.noise),
+        };
+        *spent += seconds;
+        *peak = self.device.take_peak().max(*peak);
         Ok(match step.over {
             Over::Nothing => Progress::Step,
             Over::Stage => Progress::Stage,
@@ -303,6 +308,10 @@ impl Session {
         self.measured.residual.extend(solved.map(|s| s.residual));
         let moved = |m: method::Moved| Moved { drift: m.drift, explained: m.explained };
         self.measured.moved.push(self.learner.moved().map(moved));
+        let mixed = self.learner.mixed(&test).await?;
+        // Of tasks that were learned before this was measured.
+        self.measured.noise.resize(t, None);
+        self.measured.noise.push(mixed.map(noise));
         self.measured.peak_host_bytes = self.measured.peak_host_bytes.max(host::peak_memory());
         // Tensors grow with every task, so buffers of the old sizes would only pile up.
         self.device.trim();
@@ -312,7 +321,7 @@ impl Session {
     /// Adds what this process did since the last time.
     fn count(&mut self, seconds: f64) {
         let (now, measured) = (self.device.stats(), &mut self.measured);
-        measured.dispatches += now.dispatches - self.counted.dispatches;
+        measured.dispatches = measured.dispatches.saturating_add(now.dispatches - self.counted.dispatches);
         measured.seconds.compile += now.compile_seconds - self.counted.compile_seconds;
         measured.seconds.total += seconds;
         measured.peak_device_bytes = measured.peak_device_bytes.max(now.peak_bytes);
@@ -324,6 +333,7 @@ impl Session {
     /// What happened outside the run, such as its restoration, does not count.
     pub(super) fn forget_counts(&mut self) {
         self.counted = self.device.stats();
+        self.device.take_peak();
     }
 
     /// Everything measured so far.
@@ -340,10 +350,17 @@ impl Session {
             backbone: self.learner.backbone().fingerprint.clone(),
             classes: self.classes.clone(),
             known: self.tasks.known,
+            task_classes: self.tasks.sizes.clone(),
             memory: self.memory,
             measured: self.measured.clone(),
         }
     }
+}
+
+/// In as many digits as a device has.
+fn noise(mixed: method::Mixed) -> Noise {
+    let short = |figures: Vec<f64>| figures.into_iter().map(|x| x as f32).collect();
+    Noise { mixture: mixed.mixture.into_iter().map(short).collect(), changes: short(mixed.changes) }
 }
 
 /// Shuffled batches of all epochs of a task, for what learns it.

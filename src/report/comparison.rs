@@ -96,10 +96,10 @@ pub struct Differences {
 pub struct Trial {
     /// The value.
     pub value: f64,
-    /// `A_last` on held-out images.
-    pub a_last: f64,
-    /// `A_avg` on held-out images.
-    pub a_avg: f64,
+    /// `A_last` on held-out images; none where the trial has no result.
+    pub a_last: Option<f64>,
+    /// `A_avg` on held-out images; none where the trial has no result.
+    pub a_avg: Option<f64>,
 }
 
 /// A setting that was chosen among trials.
@@ -107,8 +107,8 @@ pub struct Trial {
 pub struct Choice {
     /// The setting.
     pub setting: String,
-    /// Its value of the best `A_avg`; of equal ones the first.
-    pub value: f64,
+    /// Its value of the best `A_avg`; of equal ones the first. None where no trial has a result.
+    pub value: Option<f64>,
     /// All that was tried.
     pub trials: Vec<Trial>,
 }
@@ -116,10 +116,21 @@ pub struct Choice {
 impl Choice {
     /// The choice among trials; none where there are none.
     pub fn among(setting: &str, trials: Vec<Trial>) -> Option<Self> {
-        let better = |best: Trial, trial: &Trial| if trial.a_avg > best.a_avg { *trial } else { best };
-        let value = trials.iter().skip(1).fold(*trials.first()?, better).value;
-        Some(Self { setting: setting.into(), value, trials })
+        let judged = trials.iter().filter_map(|trial| Some((trial.value, trial.a_avg?)));
+        let value = judged.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|(value, _)| value);
+        (!trials.is_empty()).then(|| Self { setting: setting.into(), value, trials })
     }
+}
+
+/// Means and deviations over the runs of a method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figures {
+    /// Over its runs.
+    pub a_last: Spread,
+    /// Over its runs.
+    pub a_avg: Spread,
+    /// Over its runs.
+    pub forgetting: Spread,
 }
 
 /// A method with all its runs.
@@ -135,46 +146,43 @@ pub struct Row {
     pub choice: Option<Choice>,
     /// Its runs, by seed.
     pub runs: Vec<Run>,
+    /// Which run has no result, and why; the row then has no figures.
+    pub lost: Option<String>,
     /// Over its runs.
-    pub a_last: Spread,
-    /// Over its runs.
-    pub a_avg: Spread,
-    /// Over its runs.
-    pub forgetting: Spread,
+    #[serde(flatten)]
+    pub figures: Option<Figures>,
     /// Against the row that all are held against, unless it is that.
     pub differences: Option<Differences>,
 }
 
 impl Row {
-    /// A row of at least one run.
+    /// A row of at least one run, or one that is lost.
     pub fn new(
         name: &str,
         settings: Vec<String>,
         left_out: Vec<String>,
         choice: Option<Choice>,
         runs: Vec<Run>,
+        lost: Option<String>,
     ) -> Self {
         let over = |figure: fn(&Run) -> f64| Spread::of(&runs.iter().map(figure).collect::<Vec<_>>());
-        Self {
-            name: name.into(),
-            settings,
-            left_out,
-            choice,
+        let figures = || Figures {
             a_last: over(|run| run.a_last),
             a_avg: over(|run| run.a_avg),
             forgetting: over(|run| run.forgetting),
-            differences: None,
-            runs,
-        }
+        };
+        let figures = lost.is_none().then(figures);
+        Self { name: name.into(), settings, left_out, choice, figures, differences: None, runs, lost }
     }
 
-    /// Against the runs of the same seeds, in the same order.
-    fn against(&self, other: &Self) -> Differences {
+    /// Against the runs of the same seeds, in the same order; none where one of the two has no figures.
+    fn against(&self, other: &Self) -> Option<Differences> {
+        self.figures.and(other.figures)?;
         let by = |figure: fn(&Run) -> f64| {
             let pairs = self.runs.iter().zip(&other.runs);
             Difference::of(&pairs.map(|(run, other)| figure(run) - figure(other)).collect::<Vec<_>>())
         };
-        Differences { a_last: by(|run| run.a_last), a_avg: by(|run| run.a_avg) }
+        Some(Differences { a_last: by(|run| run.a_last), a_avg: by(|run| run.a_avg) })
     }
 
     fn most(&self, figure: fn(&Run) -> u64) -> u64 {
@@ -217,11 +225,11 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Holds all rows against the one of this name, if there is one.
+    /// Holds all rows against the one of this name, if there is one and it has figures.
     pub fn against(mut self, name: &str) -> Self {
-        if let Some(base) = self.rows.iter().find(|row| row.name == name).cloned() {
+        if let Some(base) = self.rows.iter().find(|row| row.name == name && row.figures.is_some()).cloned() {
             let others = self.rows.iter_mut().filter(|row| row.name != name);
-            others.for_each(|row| row.differences = Some(row.against(&base)));
+            others.for_each(|row| row.differences = row.against(&base));
             self.baseline = Some(base.name);
         }
         self
@@ -253,108 +261,4 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn close(got: f64, expected: f64) {
-        assert!((got - expected).abs() < 1e-15, "{got} is not {expected}");
-    }
-
-    fn row(name: &str, figures: &[[f64; 2]]) -> Row {
-        let run = |(seed, &[a_last, a_avg]): (usize, &[f64; 2])| Run {
-            seed: seed as u64,
-            a_last,
-            a_avg,
-            forgetting: 0.125,
-            size: Size { trained: 10 * seed as u64, stored_bytes: 3 << 19 },
-            seconds: 1.0 + seed as f64,
-            peak_device_bytes: 1 << 20,
-        };
-        let settings = vec![format!("profile={name}")];
-        Row::new(name, settings, vec!["lr=1".into()], None, figures.iter().enumerate().map(run).collect())
-    }
-
-    fn comparison() -> Comparison {
-        let known = |name: &str| Known { name: name.into(), hash: "0123456789abcdef0123".into() };
-        let rows = vec![
-            row("floor", &[[0.5, 0.75], [0.25, 0.5], [0.5, 0.5]]),
-            row("other", &[[0.75, 0.75], [0.375, 0.5], [0.625, 0.25]]),
-        ];
-        Comparison {
-            version: "1".into(),
-            command: "minoise compare".into(),
-            devices: vec!["cpu".into()],
-            data: known("icons"),
-            backbone: known("vit"),
-            held_out: false,
-            baseline: None,
-            rows,
-        }
-    }
-
-    #[test]
-    fn rows_are_held_against_the_baseline_seed_by_seed() {
-        let compared = comparison().against("floor");
-        assert_eq!(compared.rows[0].differences, None);
-        let Differences { a_last, a_avg } = compared.rows[1].differences.unwrap();
-        close(a_last.mean, 0.5 / 3.0);
-        assert_eq!((a_last.least, a_last.p), (0.125, 0.25));
-        close(a_avg.mean, -0.25 / 3.0);
-        assert_eq!((a_avg.least, a_avg.p), (-0.25, 1.0));
-        assert_eq!(comparison().against("missing"), comparison());
-    }
-
-    #[test]
-    fn tables_tell_every_row() {
-        let compared = comparison().against("floor");
-        let text = compared.markdown();
-        for line in [
-            "| floor | 41.67 ± 14.43 | 58.33 ± 14.43 | 12.50 ± 0.00 | 20 | 1.5 | 2.0 | 1.0 |",
-            "| other | +16.67 | +12.50 | 0.250 | -8.33 | -25.00 | 1.000 |",
-            "- `floor`: `profile=floor`; without `lr=1`",
-            "Device: cpu. Data: icons (0123456789abcdef). Backbone: vit (0123456789abcdef).",
-            "minoise compare",
-        ] {
-            assert!(text.lines().any(|found| found == line), "`{line}` is not in\n{text}");
-        }
-        assert!(!comparison().markdown().contains("Differences"));
-        let csv = compared.csv().unwrap();
-        let lines: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-        assert_eq!(lines.iter().map(Vec::len).collect::<Vec<_>>(), [18; 3]);
-        let of = |line: usize, key: &str| lines[line][lines[0].iter().position(|k| *k == key).expect("a column")];
-        assert_eq!((of(2, "method"), of(2, "seeds"), of(2, "a_last_difference_least")), ("other", "3", "0.125"));
-        assert_eq!((of(1, "a_last_p"), of(1, "stored_bytes"), of(1, "seconds_mean")), ("", "1572864", "2"));
-        let json: serde_json::Value = serde_json::from_slice(&json(&compared).unwrap()).unwrap();
-        assert_eq!((&json["baseline"], &json["rows"][1]["runs"][2]["trained"]), (&"floor".into(), &20.into()));
-        assert_eq!(json["rows"][1]["differences"]["a_last"]["p"], 0.25);
-    }
-
-    #[test]
-    fn the_best_trial_is_taken_and_of_equal_ones_the_first() {
-        let trial = |value, a_avg| Trial { value, a_last: 0.5, a_avg };
-        let chosen = |figures: &[(f64, f64)]| {
-            Choice::among("lr", figures.iter().map(|&(value, a_avg)| trial(value, a_avg)).collect()).map(|c| c.value)
-        };
-        assert_eq!(chosen(&[(0.1, 0.5), (0.03, 0.75), (0.3, 0.25)]), Some(0.03));
-        assert_eq!(chosen(&[(0.1, 0.5), (0.03, 0.5), (0.3, 0.25)]), Some(0.1));
-        assert_eq!(chosen(&[(0.1, 0.5), (0.03, 0.5), (0.3, 0.75)]), Some(0.3));
-        assert_eq!(chosen(&[]), None);
-    }
-
-    #[test]
-    fn files_hold_the_tables() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("new");
-        Comparison::check_writable(&out).unwrap();
-        comparison().write(&out).unwrap();
-        let mut names: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, [CSV, JSON, MARKDOWN]);
-        std::fs::remove_file(out.join(CSV)).unwrap();
-        std::fs::create_dir(out.join(CSV)).unwrap();
-        assert!(matches!(Comparison::check_writable(&out), Err(Error::Io { .. })));
-        let size = Size { trained: 7, stored_bytes: 9 };
-        size.write(&out).unwrap();
-        assert_eq!(Size::read(&out).unwrap(), size);
-    }
-}
+mod tests;

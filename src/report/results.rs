@@ -56,6 +56,28 @@ pub struct Moved {
     pub explained: Option<f64>,
 }
 
+/// What the noise layers are after a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    /// `[layer][module]`: mixture weights of the layers that take part, the oldest module first.
+    pub mixture: Vec<Vec<f32>>,
+    /// By how much what stands behind every block changes its tokens, over a few test images: `|y - x|_F / |x|_F`, x the tokens
+    /// of the block and y those behind its noise layer.
+    pub changes: Vec<f32>,
+}
+
+/// The most bytes that tensors took on the device at once, by kind of work; 0 where it was not recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Peaks {
+    /// Analytic passes and solves.
+    pub analytic: u64,
+    /// Training of the noise.
+    pub noise: u64,
+    /// Evaluation.
+    pub eval: u64,
+}
+
 /// What a run measures, so far or in all.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measured {
@@ -69,12 +91,18 @@ pub struct Measured {
     /// How far the training of each task moved its features, where that is known.
     #[serde(default)]
     pub moved: Vec<Option<Moved>>,
+    /// The noise layers after each task, where there are any.
+    #[serde(default)]
+    pub noise: Vec<Option<Noise>>,
     /// Time spent.
     pub seconds: Seconds,
     /// Time that each task took, learning and judging.
     pub seconds_per_task: Vec<f64>,
     /// The most bytes in use on the device.
     pub peak_device_bytes: u64,
+    /// The most bytes of tensors, by kind of work.
+    #[serde(default)]
+    pub peak_by_phase: Peaks,
     /// The most bytes that the process held in the host's memory, where the system tells.
     pub peak_host_bytes: Option<u64>,
     /// Kernels started.
@@ -108,6 +136,9 @@ pub struct Results {
     pub classes: Vec<String>,
     /// How many of them were known before the run.
     pub known: usize,
+    /// How many classes each task has; none where it was not recorded.
+    #[serde(default)]
+    pub task_classes: Vec<usize>,
     /// What the run was planned to take of the device's memory.
     #[serde(default)]
     pub memory: Memory,
@@ -198,15 +229,18 @@ mod tests {
             backbone: "b".into(),
             classes: ["ant", "bee"].map(String::from).to_vec(),
             known: 0,
+            task_classes: vec![1, 1],
             memory: Memory::default(),
             measured: Measured {
                 metrics,
                 gamma: vec![10.0, 10.0],
                 residual: vec![1e-13, 2e-13],
                 moved: vec![None, Some(Moved { drift: 0.5, explained: Some(0.25) })],
+                noise: vec![None, Some(Noise { mixture: vec![vec![0.75, 0.25]], changes: vec![0.125] })],
                 seconds: Seconds::default(),
                 seconds_per_task: vec![1.0, 2.0],
                 peak_device_bytes: 1024,
+                peak_by_phase: Peaks { analytic: 512, noise: 1024, eval: 256 },
                 peak_host_bytes: None,
                 dispatches: 3,
             },
@@ -224,9 +258,9 @@ mod tests {
         assert_eq!(path, dir.path().join("new/out/results.json"));
         let json: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-        let expected = "version method profile device tuned seed config data backbone classes known memory accuracy matrix a_last a_avg \
-                        forgetting bwt per_class confusion gamma residual moved seconds seconds_per_task peak_device_bytes \
-                        peak_host_bytes dispatches";
+        let expected = "version method profile device tuned seed config data backbone classes known task_classes memory accuracy matrix a_last a_avg \
+                        forgetting bwt per_class confusion gamma residual moved noise seconds seconds_per_task \
+                        peak_device_bytes peak_by_phase peak_host_bytes dispatches";
         assert_eq!(keys(&json), expected);
         assert_eq!(keys(&json["seconds"]), "total analytic noise eval compile data save");
         assert_eq!(Results::read(path.parent().unwrap()).unwrap(), results());
@@ -235,6 +269,14 @@ mod tests {
         let mut old = json.clone();
         assert!(old.as_object_mut().unwrap().remove("method").is_some());
         assert_eq!(serde_json::from_value::<Results>(old).unwrap(), results());
+        // And of before noise, peaks and the sizes of tasks were recorded.
+        let mut old = json.clone();
+        for key in ["noise", "peak_by_phase", "task_classes"] {
+            assert!(old.as_object_mut().unwrap().remove(key).is_some());
+        }
+        let measured = Measured { noise: Vec::new(), peak_by_phase: Peaks::default(), ..results().measured };
+        let expected = Results { measured, task_classes: Vec::new(), ..results() };
+        assert_eq!(serde_json::from_value::<Results>(old).unwrap(), expected);
         assert_eq!(json["matrix"], serde_json::json!([[0.75], [0.25, 1.0]]));
         assert_eq!(json["config"]["mixture"], "learned");
         assert_eq!(names(path.parent().unwrap()), ["results.json"]);

@@ -22,10 +22,14 @@ const EPS: f32 = 1e-6;
 
 /// Operands from a fixed seed.
 pub(super) fn random(device: &Device, seed: u64, shape: &[usize], scale: f32) -> Result<Tensor> {
-    device.upload(&numbers(seed, shape, scale), shape)
+    device.upload(&numbers(device, seed, shape, scale), shape)
 }
 
-fn numbers(seed: u64, shape: &[usize], scale: f32) -> Vec<f32> {
+/// Zeros for a planner, which keeps none of them.
+fn numbers(device: &Device, seed: u64, shape: &[usize], scale: f32) -> Vec<f32> {
+    if device.is_planner() {
+        return vec![0.0; shape.iter().product()];
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..shape.iter().product()).map(|_| rng.random_range(-scale..scale)).collect()
 }
@@ -51,7 +55,7 @@ impl Subject for Product {
         let a = if self.layout == Layout::TN { [k, m] } else { [m, k] };
         let b = if self.layout == Layout::NT { [n, k] } else { [k, n] };
         let b = if self.halves {
-            let halves: Vec<_> = numbers(2, &b, 1.0).into_iter().map(f16::from_f32).collect();
+            let halves: Vec<_> = numbers(device, 2, &b, 1.0).into_iter().map(f16::from_f32).collect();
             device.upload_f16(&halves, &b)?
         } else {
             random(device, 2, &b, 1.0)?
@@ -314,9 +318,11 @@ impl Subject for Scaled {
         let &Self { features, classes, .. } = self;
         let side = tiles::side(features);
         // 9 bits before the point and as many behind.
-        let x: Vec<f32> =
-            numbers(1, &[classes, features], 1.0).into_iter().map(|x| (x * 262_144.0).round() / 512.0).collect();
-        let mut tile = numbers(2, &[2, side, side], 1.0);
+        let x: Vec<f32> = numbers(device, 1, &[classes, features], 1.0)
+            .into_iter()
+            .map(|x| (x * 262_144.0).round() / 512.0)
+            .collect();
+        let mut tile = numbers(device, 2, &[2, side, side], 1.0);
         tile[side * side..].iter_mut().for_each(|low| *low *= 2e-8);
         let mut diagonal = vec![1.0; 2 * features];
         diagonal[features..].fill(3e-8);

@@ -17,6 +17,10 @@ pub(super) struct Layer {
 }
 
 impl Problem for Layer {
+    fn kernel(&self) -> &'static str {
+        NoiseLayer::NAME
+    }
+
     fn work(&self, _: &[Tensor]) -> Result<(f64, f64)> {
         let &Self { rows, d1, d2, modules, backward } = self;
         // A product with D or U; one layer of mu and sigma of one module.

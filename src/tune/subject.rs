@@ -17,6 +17,10 @@ pub(super) trait Subject {
 }
 
 impl<S: Subject> Problem for S {
+    fn kernel(&self) -> &'static str {
+        S::Kernel::<'static>::NAME
+    }
+
     fn tuning(&self, device: &Device, operands: &[Tensor]) -> Result<Tuning> {
         let results = self.results(&Device::planner(device.caps().clone()))?;
         Ok(tuning(self.kernel(operands, &results), device.caps()))

@@ -137,13 +137,18 @@ impl Active {
         self.after.as_ref().or(self.before.as_ref()).ok_or_else(missing)
     }
 
+    /// The images of a share.
+    pub(super) fn share(&self, share: Share) -> Vec<usize> {
+        let n = self.task.samples.len();
+        match share {
+            Share::All => (0..n).collect(),
+            Share::Rest { seed } => held_out(seed, self.task.index, n).1,
+        }
+    }
+
     /// Adds one batch after the first `done` images of a share to the statistics; how many are done, nothing once all are.
     async fn fit(&self, core: &mut Core, share: Share, done: usize) -> Result<Option<usize>> {
-        let samples = &self.task.samples;
-        let images = match share {
-            Share::All => (0..samples.len()).collect(),
-            Share::Rest { seed } => held_out(seed, self.task.index, samples.len()).1,
-        };
+        let (samples, images) = (&self.task.samples, self.share(share));
         let batch = &images[done..images.len().min(done + core.fit_batch)];
         let p = self.random_features(core, self.newest()?, batch)?;
         let labels: Vec<u32> = batch.iter().map(|&i| samples.labels[i]).collect();
@@ -178,18 +183,17 @@ impl Active {
         let (Some(before), Some(after)) = (&self.before, &self.after) else {
             return Err(Error::Unsupported("features from before and after are needed".into()));
         };
+        let (device, network) = (core.device(), &core.network);
         let n = self.task.samples.len();
-        let mut drift = Drift::new(core.network.m(), n, ridge)?;
-        let images: Vec<usize> = (0..n).collect();
-        for batch in images.chunks(core.fit_batch) {
+        let mut drift = Drift::new(device, network.m(), network.still(), n, ridge).await?;
+        for batch in drift.order().chunks(core.fit_batch) {
             let [old, new] = [before, after].map(|features| self.random_features(core, features, batch));
-            let (old, new) = (core.device().read::<f64>(&old?).await?, core.device().read::<f64>(&new?).await?);
-            drift.add(&old, &new)?;
+            drift.add(&old?, &new?).await?;
         }
-        let map = drift.finish()?;
+        let map = drift.finish().await?;
         core.statistics.compensate(&map).await?;
         if let Some(moved) = &mut core.moved {
-            moved.explained = Some(map.explained);
+            moved.explained = Some(map.explained());
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Where in its task a learner is, to be saved and gone on from.
 
-use super::{Min, Op, Procedure, UnderWay};
+use super::{Keep, Min, Op, Procedure, UnderWay};
 use crate::Result;
 use crate::method::Task;
 use crate::method::features::{FeaturePass, Features};
@@ -51,16 +51,32 @@ impl<P: Procedure> Min<P> {
         let Some(&op) = active.ops.get(active.at) else {
             return Err(inner.error("its task has fewer operations than it says are done"));
         };
+        let counted = |counts: fn(Op) -> bool| {
+            let earlier = (0..active.task.index).flat_map(|task| self.procedure.ops(task));
+            earlier.chain(active.ops[..active.at].iter().copied()).filter(|&op| counts(op)).count()
+        };
+        let wanted = [counted(Op::brings_prototype), counted(|op| op == Op::Expand)];
+        let found = [self.core.prototypes.len(), self.core.network.noise.modules];
+        if found != wanted {
+            return Err(
+                inner.error(format!("its prototypes and modules are {found:?}, {wanted:?} are those of its task"))
+            );
+        }
         let kept = inner.prune("kept");
         if !kept.is_empty() {
             let mut statistics = self.core.statistics.like()?;
             statistics.restore(self.core.device(), kept).await?;
+            statistics.widen(active.task.classes)?;
             active.kept = Some(statistics);
         }
         let (images, width) = (active.task.samples.len(), self.core.network.vit.architecture.sizes.dim);
-        active.floor = Features::restore(&mut inner, "floor", images, width)?;
-        active.before = Features::restore(&mut inner, "before", images, width)?;
-        active.after = Features::restore(&mut inner, "after", images, width)?;
+        let turns = active
+            .ops
+            .iter()
+            .find_map(|op| if let Op::Features(Keep::Floor { turns }) = op { Some(*turns) } else { None });
+        active.floor = Features::restore(&mut inner, "floor", [turns.unwrap_or(1), images, width])?;
+        active.before = Features::restore(&mut inner, "before", [1, images, width])?;
+        active.after = Features::restore(&mut inner, "after", [1, images, width])?;
         let (pass, training) = (inner.prune("pass"), inner.prune("training"));
         let fitted: Option<usize> = inner.find("fitted")?;
         match op {
@@ -79,8 +95,8 @@ impl<P: Procedure> Min<P> {
                 started.restore(&mut inner, images, width)?;
                 active.under_way = UnderWay::Features(started);
             }
-            Op::Fit(_) if fitted.is_some_and(|done| done > images) => {
-                return Err(inner.error("it has fitted more images than the task has"));
+            Op::Fit(share) if fitted.is_some_and(|done| done >= active.share(share).len()) => {
+                return Err(inner.error("it has fitted more images than there are to fit"));
             }
             Op::Fit(_) => active.under_way = fitted.map_or(UnderWay::Nothing, UnderWay::Fit),
             _ => {

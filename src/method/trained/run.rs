@@ -6,7 +6,7 @@ use super::{Active, Descent, Given, Pupil, Trained};
 use crate::autograd::{Gradients, Loss, Tape};
 use crate::device::{Device, Tensor};
 use crate::method::frozen::features;
-use crate::method::{Batch, Observer, Phase, Point, Stream, Task};
+use crate::method::{Batch, Observer, Phase, Point, Stream, Task, check_finite};
 use crate::model::optimizer::{Optimizer, Parameter, Schedule};
 use crate::store::Tree;
 use crate::{Error, Result};
@@ -52,6 +52,9 @@ impl Run {
     }
 
     /// Losses of the steps done, and norms where gradients are clipped.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], device errors.
     async fn shown(&self, device: &Device) -> Result<(Vec<f64>, Vec<f64>)> {
         let new = |known: &[f64], slots: Vec<f64>| {
             let mut all = known.to_vec();
@@ -60,7 +63,20 @@ impl Run {
         };
         let losses = new(&self.losses, device.read(&self.loss).await?);
         let norms = if self.clips { new(&self.norms, device.read(&self.norm).await?) } else { Vec::new() };
+        check_finite("the losses of training", &losses, "lr")?;
+        check_finite("the norms of gradients", &norms, "lr")?;
         Ok((losses, norms))
+    }
+
+    /// Refuses what the last step, behind the last loss, may have left.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`], device errors.
+    pub async fn check(&self, device: &Device) -> Result<()> {
+        for Parameter { path, tensor, .. } in &self.parameters {
+            check_finite(&format!("numbers of `{path}`"), &device.read::<f64>(tensor).await?, "lr")?;
+        }
+        Ok(())
     }
 
     /// How far it is. What it trains stands in the state of the method.
@@ -114,9 +130,12 @@ impl<P: Pupil> Trained<P> {
             let batch = |(i, idx): (usize, &Vec<usize>)| Batch { images: idx.clone(), epoch: epoch(i) };
             run.stream = Some(task.samples.stream(lesson.iter().enumerate().skip(run.done).map(batch).collect())?);
         }
+        let images = device.phase("images");
         let pixels = run.stream.as_mut().and_then(Iterator::next);
         let pixels = pixels.ok_or_else(|| Error::Unsupported("the samples end before the task".into()))??;
+        drop(images);
         let give = |range: Range<usize>| {
+            let _images = device.phase("images");
             let images = task.samples.upload(&device, &pixels, range.clone())?;
             let idx = &idx[range];
             let label = |&i: &usize| task.samples.labels[i] - task.first_class as u32;
@@ -136,8 +155,10 @@ impl<P: Pupil> Trained<P> {
         if run.done == 0 {
             observer.inspect(Point::FirstDescent { parameters: &run.parameters, gradients: &gradients })?;
         }
+        let update = device.phase("update");
         run.optimizer.step(&gradients, run.schedule.factor(epoch.min(run.epochs - 1), run.epochs))?;
         run.optimizer.keep_norm(&run.norm, slot)?;
+        drop(update);
         device.flush()?;
         self.step += 1;
         run.done += 1;
@@ -170,8 +191,11 @@ impl<P: Pupil> Trained<P> {
             let loss = Loss { accumulate: first > 0, ..Loss::new(loss, slot, batch) };
             let (classes, step) = (task.first_class..task.classes, self.step);
             let given = Given { images, labels, queries, task: task.index, classes, first, step, loss };
+            let forward = device.phase("forward");
             let mut tape = Tape::new(device, parameters.iter().map(|p| &p.tensor)).with_halves(self.parts.halves);
             let graded = self.pupil.loss(&self.vit, &mut tape, &given)?;
+            drop(forward);
+            let _backward = device.phase("backward");
             gradients = tape.backward_onto(&graded.root, gradients)?;
             chosen.extend(graded.chosen);
             device.flush()?;

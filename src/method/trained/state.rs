@@ -15,7 +15,7 @@ impl<P: Pupil> Trained<P> {
         let Some(active) = &self.active else { return Ok(tree) };
         let mut task = Tree::new();
         task.set("operation", &active.ops[active.at])?;
-        task.set("learned", &active.learned)?;
+        task.set("reached", &active.learned)?;
         for (name, features) in [("queries", &active.queries), ("features", &active.features)] {
             if let Some(features) = features {
                 features.save(&mut task, name, device);
@@ -41,10 +41,10 @@ impl<P: Pupil> Trained<P> {
         let op: Op = inner.get("operation")?;
         let at = active.ops.iter().position(|&own| own == op);
         active.at = at.ok_or_else(|| inner.error(format!("its task has no operation {op:?} by these settings")))?;
-        active.learned = inner.get("learned")?;
+        active.learned = inner.get("reached")?;
         let (images, d) = (active.task.samples.len(), self.vit.architecture.sizes.dim);
-        active.queries = Features::restore(&mut inner, "queries", images, d)?;
-        active.features = Features::restore(&mut inner, "features", images, self.pupil.width(d))?;
+        active.queries = Features::restore(&mut inner, "queries", [1, images, d])?;
+        active.features = Features::restore(&mut inner, "features", [1, images, self.pupil.width(d)])?;
         if let Op::Queries | Op::Look = op {
             let (whose, width) = if op == Op::Queries { (QUERIES, d) } else { (Whose::Network, self.pupil.width(d)) };
             let mut pass = FeaturePass::new(whose);
@@ -63,8 +63,8 @@ impl<P: Pupil> Trained<P> {
         if op == Op::Learn {
             let features = active.features.as_ref().ok_or_else(|| inner.error("it has no features to learn from"))?;
             let seen = Seen { task: &active.task, features, fit_batch: self.fit_batch };
-            if active.learned >= self.pupil.steps(&seen) {
-                return Err(inner.error("its task has fewer steps than it says are done"));
+            if active.learned >= self.pupil.total(&seen) {
+                return Err(inner.error("its task goes less far than it says it is"));
             }
         }
         self.active = Some(active);

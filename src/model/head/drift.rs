@@ -1,147 +1,50 @@
 //! Drift compensation: the statistics of samples that are gone follow the features of a network that went on learning
 //! (SPEC section 9.4).
 
-use faer::{Accum, Mat, MatMut, MatRef};
-use rayon::prelude::*;
+mod host;
 
-use super::factor::HostFactor;
-use super::host::add_products;
-use super::tiles::{HostTiles, SIDE, update};
-use crate::linalg::{matrix, product};
+use super::{Statistics, Storage, pairs};
+use crate::algorithms::drift as on_device;
+use crate::algorithms::exact_pairs::pairs_are_exact;
+use crate::algorithms::tiles::side;
+use crate::device::{Device, DeviceClass, Tensor};
 use crate::{Error, Result};
+use host::HostDrift;
+pub(super) use host::HostMap;
 
-/// One of so many samples is held out to judge the map by.
-const HELD_OUT: usize = 4;
-/// Samples that are held out at most where samples are kept for nothing else.
-const MOST_HELD_OUT: usize = 512;
-/// Columns that are transposed at once: a cache line of each row.
-const LINE: usize = 8;
-
-/// A matrix [rows, cols] in float64, column-major. Its strips of as many columns as tiles have are worked on in parallel.
+/// Random features of a task's images before and after the network learned the task, on their way into a [`DriftMap`].
 #[derive(Debug)]
-struct Strips {
-    data: Vec<f64>,
-    rows: usize,
-    cols: usize,
-}
-
-fn columns(strip: &[f64], rows: usize) -> MatRef<'_, f64> {
-    MatRef::from_column_major_slice(strip, rows, strip.len() / rows).as_dyn_stride()
-}
-
-fn columns_mut(strip: &mut [f64], rows: usize) -> MatMut<'_, f64> {
-    let cols = strip.len() / rows;
-    MatMut::from_column_major_slice_mut(strip, rows, cols).as_dyn_stride_mut()
-}
-
-impl Strips {
-    /// The zero matrix; neither size is 0.
-    fn zeros(rows: usize, cols: usize) -> Result<Self> {
-        let data = rows.checked_mul(cols).and_then(|numbers| bytemuck::try_zeroed_vec(numbers).ok());
-        Ok(Self { data: data.ok_or_else(|| out_of_memory(rows, cols))?, rows, cols })
-    }
-
-    fn side(&self) -> usize {
-        SIDE.min(self.cols)
-    }
-
-    fn count(&self) -> usize {
-        self.cols.div_ceil(self.side())
-    }
-
-    fn all(&self) -> MatRef<'_, f64> {
-        columns(&self.data, self.rows)
-    }
-
-    fn slice(&self, j: usize) -> &[f64] {
-        let size = self.side() * self.rows;
-        &self.data[j * size..self.data.len().min((j + 1) * size)]
-    }
-
-    fn strip(&self, j: usize) -> MatRef<'_, f64> {
-        columns(self.slice(j), self.rows)
-    }
-
-    /// Calls `work(j, strip)` for every strip, on all cores.
-    fn for_each(&mut self, work: impl Fn(usize, &mut [f64]) + Sync) {
-        let size = self.side() * self.rows;
-        self.data.par_chunks_mut(size).enumerate().with_max_len(1).for_each(|(j, strip)| work(j, strip));
-    }
-
-    /// Which strips have an entry that is not 0.
-    fn present(&self) -> Vec<bool> {
-        (0..self.count()).into_par_iter().map(|j| self.slice(j).iter().any(|&x| x != 0.0)).collect()
-    }
-
-    /// Takes the row-major `batch` as the rows from `start` on.
-    fn put(&mut self, start: usize, batch: &[f64]) {
-        let (rows, cols) = (self.rows, self.cols);
-        self.data.par_chunks_mut(LINE * rows).enumerate().for_each(|(k, columns)| {
-            for (row, sample) in (start..).zip(batch.chunks(cols)) {
-                columns.chunks_mut(rows).zip(&sample[k * LINE..]).for_each(|(column, x)| column[row] = *x);
-            }
-        });
-    }
-}
-
-fn out_of_memory(rows: usize, cols: usize) -> Error {
-    Error::OutOfMemory { during: format!("features [{rows}, {cols}] of a drift") }
-}
-
-/// Random features of a task's images before and after the network learned the task, P_o and P_n [n, m], on their way into
-/// a [`DriftMap`]. Where n < m they are kept, 16 n m bytes; else their products are summed, 12 m^2 bytes.
-#[derive(Debug)]
-pub struct Drift {
-    features: usize,
-    samples: usize,
-    /// Samples that were added.
-    seen: usize,
-    lambda: f64,
-    /// The last of so many samples is held out.
-    period: usize,
-    gathered: Gathered,
-}
+pub struct Drift(Gathering);
 
 #[derive(Debug)]
-enum Gathered {
-    /// P_o and P_n - P_o [n, m].
-    Samples { before: Strips, change: Strips },
-    /// `P_o^T P_o` and `P_o^T (P_n - P_o)` [m, m], and the rows of P_o and of P_n - P_o that are held out.
-    Products { gram: HostTiles, cross: Strips, held_out: [Vec<f64>; 2] },
-}
-
-/// How many samples apart those are that are held out, if few of `samples` are to be kept.
-fn period(samples: usize) -> usize {
-    HELD_OUT.max(samples.div_ceil(MOST_HELD_OUT))
+enum Gathering {
+    /// In float64 in host memory. Features of a GPU that cannot keep pairs are read back batch by batch.
+    Host { device: Device, samples: usize, drift: HostDrift },
+    /// On a GPU.
+    Device(on_device::Drift),
 }
 
 impl Drift {
-    /// For n = `samples` images. `lambda` is relative to the mean of the diagonal of `P_o^T P_o`, 0.1 in SPEC.
+    /// For so many images and features, of which the first `still` do not move. `ridge` is that of the map relative to the
+    /// mean of the diagonal of `P_o^T P_o`, 0.1 in SPEC.
     ///
     /// # Errors
-    /// [`Error::Shape`] without features or samples, [`Error::OutOfMemory`].
-    pub fn new(features: usize, samples: usize, lambda: f64) -> Result<Self> {
-        Self::gathering(features, samples, lambda, samples >= features)
+    /// [`Error::Shape`] without samples or features that move; [`Error::OutOfMemory`], device errors.
+    pub async fn new(device: &Device, features: usize, still: usize, samples: usize, ridge: f64) -> Result<Self> {
+        Ok(Self(if !device.is_cpu() && pairs_are_exact(device).await? {
+            Gathering::Device(on_device::Drift::new(device, features, still, side(features), samples, ridge)?)
+        } else {
+            let (device, drift) = (device.clone(), HostDrift::new(features, samples, ridge)?);
+            Gathering::Host { device, samples, drift }
+        }))
     }
 
-    fn gathering(features: usize, samples: usize, lambda: f64, products: bool) -> Result<Self> {
-        if features == 0 || samples == 0 {
-            return Err(Error::shape("drift", "P_o", "at least 1 row and column", [samples, features]));
+    /// In which order samples are to be added.
+    pub fn order(&self) -> Vec<usize> {
+        match &self.0 {
+            Gathering::Host { samples, .. } => (0..*samples).collect(),
+            Gathering::Device(drift) => drift.order(),
         }
-        let (period, gathered) = if products {
-            let period = period(samples);
-            let rows = samples / period;
-            let mut held_out = [Vec::new(), Vec::new()];
-            for part in &mut held_out {
-                part.try_reserve_exact(rows * features).map_err(|_| out_of_memory(rows, features))?;
-            }
-            let (gram, cross) = (HostTiles::zeros(features)?, Strips::zeros(features, features)?);
-            (period, Gathered::Products { gram, cross, held_out })
-        } else {
-            let (before, change) = (Strips::zeros(samples, features)?, Strips::zeros(samples, features)?);
-            (HELD_OUT, Gathered::Samples { before, change })
-        };
-        Ok(Self { features, samples, seen: 0, lambda, period, gathered })
     }
 
     /// Adds a batch.
@@ -150,260 +53,121 @@ impl Drift {
     /// `before` and `after` [B, m], of the same images.
     ///
     /// # Errors
-    /// [`Error::Shape`] where they are not, or where there are more samples than were announced.
-    pub fn add(&mut self, before: &[f64], after: &[f64]) -> Result<()> {
-        let m = self.features;
-        let (rows, left) = (before.len() / m, self.samples - self.seen);
-        if before.len() != rows * m || rows > left {
-            return Err(Error::shape("drift", "before", format_args!("at most {left} rows of {m}"), before.len()));
-        }
-        if after.len() != before.len() {
-            return Err(Error::shape("drift", "after", [rows, m], after.len()));
-        }
-        if rows == 0 {
-            return Ok(());
-        }
-        let moved: Vec<f64> = after.iter().zip(before).map(|(new, old)| new - old).collect();
-        match &mut self.gathered {
-            Gathered::Samples { before: all, change } => {
-                all.put(self.seen, before);
-                change.put(self.seen, &moved);
+    /// [`Error::Shape`] where they are not, or where there are more samples than were announced; device errors.
+    pub async fn add(&mut self, before: &Tensor, after: &Tensor) -> Result<()> {
+        match &mut self.0 {
+            Gathering::Host { device, drift, .. } => {
+                let (before, after) = (device.read::<f64>(before).await?, device.read::<f64>(after).await?);
+                drift.add(&before, &after)
             }
-            Gathered::Products { gram, cross, held_out } => {
-                add_products(gram, before, rows, 1.0);
-                let (side, lhs) = (cross.side(), matrix(before, rows, m, m).transpose());
-                cross.for_each(|j, strip| {
-                    let dst = columns_mut(strip, m);
-                    let rhs = matrix(&moved[j * side..], rows, dst.ncols(), m);
-                    product(dst, Accum::Add, lhs, rhs, 1.0);
-                });
-                for i in (0..rows).filter(|i| is_held_out(self.seen + i, self.period)) {
-                    held_out[0].extend_from_slice(&before[i * m..][..m]);
-                    held_out[1].extend_from_slice(&moved[i * m..][..m]);
-                }
-            }
+            Gathering::Device(drift) => drift.add(before, after),
         }
-        self.seen += rows;
-        Ok(())
     }
 
     /// The map that fits all samples.
     ///
     /// # Errors
-    /// [`Error::Shape`] where samples are missing; [`Error::NotPositiveDefinite`] where P_o is not finite, or 0 and n < m;
-    /// [`Error::OutOfMemory`].
-    pub fn finish(self) -> Result<DriftMap> {
-        let Self { features, samples, seen, lambda, period, gathered } = self;
-        if seen < samples {
-            return Err(Error::shape("drift", "P_o", [samples, features], [seen, features]));
-        }
-        let (before, system, mut change, explained) = match gathered {
-            Gathered::Samples { before, change } => {
-                let mut system = HostTiles::zeros(samples)?;
-                set_products(&mut system, &before, &before);
-                let explained = explained_of_samples(&system, &change, lambda, period)?;
-                (Some(before), system, change, explained)
-            }
-            Gathered::Products { gram, cross, held_out } => {
-                let explained = explained_of_products(&gram, &cross, &held_out, lambda)?;
-                (None, gram, cross, explained)
-            }
-        };
-        let moved = change.present();
-        if moved.contains(&true) {
-            let factor = ridge(system, lambda, features)?;
-            change.for_each(|j, strip| {
-                if moved[j] {
-                    factor.solve_transposed(strip);
-                }
-            });
-        }
-        Ok(DriftMap { before, change, moved, explained })
+    /// [`Error::Shape`] where samples are missing; [`Error::NotPositiveDefinite`] where P_o is not finite, or 0
+    /// and n < m; [`Error::OutOfMemory`], device errors.
+    pub async fn finish(self) -> Result<DriftMap> {
+        Ok(DriftMap(match self.0 {
+            Gathering::Host { drift, .. } => Found::Host(drift.finish()?),
+            Gathering::Device(drift) => Found::Device(drift.finish().await?),
+        }))
     }
-}
-
-fn is_held_out(sample: usize, period: usize) -> bool {
-    sample % period == period - 1
-}
-
-/// Sets a symmetric matrix [n, n] to `x y^T` for x and y [n, m].
-fn set_products(to: &mut HostTiles, x: &Strips, y: &Strips) {
-    let side = to.side();
-    to.for_each(
-        |_, _| true,
-        |i, j, mut tile| {
-            let lhs = x.all().subrows(i * side, tile.nrows());
-            let rhs = y.all().subrows(j * side, tile.ncols()).transpose();
-            tile.fill(0.0);
-            update(tile, i == j, lhs, rhs, 1.0);
-        },
-    );
-}
-
-/// The factor of K + lambda I, for `P_o P_o^T` or `P_o^T P_o` as K: their traces are equal.
-fn ridge(mut system: HostTiles, lambda: f64, features: usize) -> Result<HostFactor> {
-    system.shift(lambda * system.trace() / features as f64);
-    HostFactor::new(system, &mut |_| ())
-}
-
-/// `1 - |E|^2 / total` for E in strips, made where there is change.
-fn explained(total: f64, change: &Strips, missed: impl Fn(usize, MatRef<'_, f64>) -> Mat<f64> + Sync) -> f64 {
-    let strips = change.present().into_par_iter().enumerate().with_max_len(1).filter(|(_, present)| *present);
-    // Collected first, so that the sum has one order.
-    let missed: Vec<f64> = strips.map(|(j, _)| missed(j, change.strip(j)).squared_norm_l2()).collect();
-    1.0 - missed.iter().sum::<f64>() / total
-}
-
-/// See [`DriftMap::explained`], for K = P_o P_o^T and D = P_n - P_o. With h for rows that are held out and r for the others,
-/// `E = D_h - K_hr (K_rr + lambda I)^-1 D_r`: the rows of one matrix times D.
-fn explained_of_samples(system: &HostTiles, change: &Strips, lambda: f64, period: usize) -> Result<f64> {
-    let (n, m) = (change.rows, change.cols);
-    let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..n).partition(|&i| is_held_out(i, period));
-    let of_column = |column: &[f64]| held_out.iter().map(|&i| column[i] * column[i]).sum::<f64>();
-    let total = change.data.par_chunks(n).map(of_column).collect::<Vec<_>>().iter().sum::<f64>();
-    if total == 0.0 {
-        return Ok(0.0);
-    }
-    let mut kept = HostTiles::zeros(rest.len())?;
-    kept.fill(0..rest.len(), |r, c| system.at(rest[r], rest[c]));
-    let between = |&h: &usize| rest.iter().map(move |&r| system.at(h.max(r), h.min(r)));
-    let mut weights: Vec<f64> = held_out.iter().flat_map(between).collect();
-    ridge(kept, lambda, m)?.solve_transposed(&mut weights);
-    let mut rows = vec![0.0; held_out.len() * n];
-    for ((row, weights), &h) in rows.chunks_mut(n).zip(weights.chunks(rest.len())).zip(&held_out) {
-        row[h] = 1.0;
-        rest.iter().zip(weights).for_each(|(&r, weight)| row[r] = -weight);
-    }
-    let rows = matrix(&rows, held_out.len(), n, n);
-    Ok(explained(total, change, |_, strip| {
-        let mut e = Mat::zeros(rows.nrows(), strip.ncols());
-        product(e.as_mut().as_dyn_stride_mut(), Accum::Add, rows, strip, 1.0);
-        e
-    }))
-}
-
-/// The same for K = P_o^T P_o and C = P_o^T D. With `Z^T = P_h (K - P_h^T P_h + lambda I)^-1`,
-/// `E = D_h - Z^T (C - P_h^T D_h)`.
-fn explained_of_products(gram: &HostTiles, cross: &Strips, [p, d]: &[Vec<f64>; 2], lambda: f64) -> Result<f64> {
-    let (m, side) = (cross.cols, cross.side());
-    let rows = p.len() / m;
-    let total = d.iter().map(|x| x * x).sum::<f64>();
-    if total == 0.0 {
-        return Ok(0.0);
-    }
-    let mut rest = gram.fork()?;
-    add_products(&mut rest, p, rows, -1.0);
-    let mut z = p.clone();
-    ridge(rest, lambda, m)?.solve_transposed(&mut z);
-    let (z, p) = (matrix(&z, rows, m, m), matrix(p, rows, m, m));
-    // I + Z^T P_h^T
-    let mut own = Mat::identity(rows, rows);
-    product(own.as_mut().as_dyn_stride_mut(), Accum::Add, z, p.transpose(), 1.0);
-    let own = own.as_ref().as_dyn_stride();
-    Ok(explained(total, cross, |j, strip| {
-        let mut e = Mat::zeros(rows, strip.ncols());
-        let d = matrix(&d[j * side..], rows, strip.ncols(), m);
-        product(e.as_mut().as_dyn_stride_mut(), Accum::Add, own, d, 1.0);
-        product(e.as_mut().as_dyn_stride_mut(), Accum::Add, z, strip, -1.0);
-        e
-    }))
 }
 
 /// The linear map A [m, m] from random features before a task was learned to those after it, `P_n ~ P_o A`:
 /// `A = I + P_o^T L` with `L = (P_o P_o^T + lambda I)^-1 (P_n - P_o)` [n, m], or where n >= m the equal `A = I + L` with
 /// `L = (P_o^T P_o + lambda I)^-1 P_o^T (P_n - P_o)` [m, m].
 #[derive(Debug)]
-pub struct DriftMap {
-    /// P_o; of the second form none, where the identity stands in its place.
-    before: Option<Strips>,
-    /// L.
-    change: Strips,
-    /// Which strips of L are not 0. Features of a part of the network that does not learn stay where they are.
-    moved: Vec<bool>,
-    /// How much of the change of samples that are held out, every fourth and where n >= m at most 512, the map of all others
-    /// explains: `1 - |P_n - P_o A|_F^2 / |P_n - P_o|_F^2`. 0 where they did not move, negative where no map is better than
-    /// this.
-    pub explained: f64,
+pub struct DriftMap(Found);
+
+#[derive(Debug)]
+enum Found {
+    Host(HostMap),
+    Device(on_device::Map),
 }
 
 impl DriftMap {
     /// The number of random features, m.
     pub fn features(&self) -> usize {
-        self.change.cols
+        match &self.0 {
+            Found::Host(map) => map.features(),
+            Found::Device(map) => map.features(),
+        }
     }
 
-    /// `G <- A^T G A`. With `H = P_o G`, `S = H P_o^T` and `H' = H + S L / 2` this is `G + L^T H' + H'^T L`, because S is
-    /// symmetric; P_o is I in the second form.
-    ///
-    /// # Errors
-    /// [`Error::OutOfMemory`], before anything has changed.
-    pub(super) fn carry(&self, grams: &mut [HostTiles]) -> Result<()> {
-        if !self.moved.contains(&true) {
-            return Ok(());
+    /// How much of the change of samples that are held out, every fourth and where n >= m at most 512, the map of all others
+    /// explains: `1 - |P_n - P_o A|_F^2 / |P_n - P_o|_F^2`. 0 where they did not move, negative where no map is better than
+    /// this.
+    pub fn explained(&self) -> f64 {
+        match &self.0 {
+            Found::Host(map) => map.explained,
+            Found::Device(map) => map.explained,
         }
-        let (change, n) = (&self.change, self.change.rows);
-        let mut h = Strips::zeros(n, change.cols)?;
-        let mut inner = self.before.as_ref().map(|_| HostTiles::zeros(n)).transpose()?;
-        // A class without samples has nothing to move.
-        for gram in grams.iter_mut().filter(|gram| gram.trace() != 0.0) {
-            let s = match (&self.before, &mut inner) {
-                (Some(before), Some(s)) => {
-                    h.for_each(|j, strip| {
-                        strip.fill(0.0);
-                        let transposed = columns_mut(strip, n).transpose_mut();
-                        gram.multiply(j, 0.0, |k| before.strip(k).transpose(), 1.0, transposed);
-                    });
-                    set_products(s, &h, before);
-                    &*s
-                }
-                _ => {
-                    h.data.par_chunks_mut(n).enumerate().for_each(|(c, column)| {
-                        column.iter_mut().enumerate().for_each(|(r, x)| *x = gram.at(r.max(c), r.min(c)));
-                    });
-                    &*gram
-                }
-            };
-            h.for_each(|j, strip| {
-                if !self.moved[j] {
-                    return;
-                }
-                let part = |k: usize| change.strip(j).subrows(s.rows(k).start, s.rows(k).len());
-                for i in 0..s.count() {
-                    let dst = columns_mut(strip, n).subrows_mut(s.rows(i).start, s.rows(i).len());
-                    s.multiply(i, 0.0, part, 0.5, dst);
-                }
-            });
-            gram.for_each(
-                |i, j| self.moved[i] || self.moved[j],
-                |i, j, mut tile| {
-                    if self.moved[i] {
-                        update(tile.as_mut(), i == j, change.strip(i).transpose(), h.strip(j), 1.0);
-                    }
-                    if self.moved[j] {
-                        update(tile, i == j, h.strip(i).transpose(), change.strip(j), 1.0);
-                    }
-                },
-            );
-        }
-        Ok(())
-    }
-
-    /// `Q^T <- Q^T A` for some rows of Q^T [C, m], on the calling thread.
-    pub(super) fn carry_sums(&self, sums: &mut [f64]) {
-        // Read by columns, Q^T is Q.
-        let q = columns(sums, self.change.cols);
-        let inner = match &self.before {
-            Some(before) => {
-                let mut inner = Mat::zeros(before.rows, q.ncols());
-                product(inner.as_mut().as_dyn_stride_mut(), Accum::Add, before.all(), q, 1.0);
-                inner
-            }
-            None => q.to_owned(),
-        };
-        let (q, inner) = (columns_mut(sums, self.change.cols), inner.as_ref().as_dyn_stride());
-        product(q, Accum::Add, self.change.all().transpose(), inner, 1.0);
     }
 }
 
+impl Statistics {
+    /// Takes the samples along where their features went, as far as the map of a drift tells: `G <- A^T G A`, of every class
+    /// if they are kept by class, and `Q <- A^T Q`, on the device that the map is on. Samples that are added afterwards have
+    /// their new features already.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] where the map is one of other features; [`Error::OutOfMemory`]; device errors, after which statistics
+    /// that are kept by class are of no use: some classes may have moved.
+    pub async fn compensate(&mut self, map: &DriftMap) -> Result<()> {
+        if map.features() != self.features {
+            return Err(Error::shape("compensate", "map", [self.features; 2], [map.features(); 2]));
+        }
+        match &map.0 {
+            Found::Host(_) => self.fetch().await?,
+            Found::Device(map) => self.settle(map.device()).await?,
+        }
+        match (&map.0, &mut self.storage) {
+            (Found::Host(map), Storage::Host(host)) => host.compensate(map),
+            (Found::Device(map), Storage::Host(host)) => pairs::compensate(host, map).await,
+            (Found::Device(map), Storage::Device(pairs)) => pairs.compensate(map),
+            (Found::Host(_), Storage::Device(_)) => unreachable!("fetched"),
+        }
+    }
+}
+
+/// Allocates and dispatches what the map of so many samples needs and what it does to statistics of so many classes, on a
+/// device that only plans, in a [capture](Device::capture): batches are `p` [B, m], of which the first `still` columns do not
+/// move. Nothing where the host does it.
+///
+/// # Errors
+/// [`Error::Limit`] where a tensor exceeds a binding.
+pub fn rehearse(planner: &Device, p: &Tensor, still: usize, samples: usize, classes: usize) -> Result<()> {
+    if planner.caps().class == DeviceClass::Cpu {
+        return Ok(());
+    }
+    let m = p.cols();
+    let mut drift = on_device::Drift::new(planner, m, still, side(m), samples, 1.0)?;
+    let batch = p.prefix(&[p.rows().min(samples), m]);
+    drift.add(&batch, &batch)?;
+    let map = drift.rehearse()?;
+    pairs::rehearse_compensation(&map, classes)
+}
+
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::device::Caps;
+
+    #[test]
+    fn the_published_size_fits_small_devices() {
+        let (m, classes) = (16_384, 200);
+        for samples in [2000, m - 1, 3 * m] {
+            // Refuses tensors above 128 MiB.
+            let device = Device::planner(Caps::floor());
+            let p = device.reals(&[1000, m]).unwrap();
+            device.capture(|| rehearse(&device, &p, m / 2, samples, classes)).unwrap();
+            let peak = device.stats().peak_bytes_in_use;
+            // Of the features, their products in pairs, the factor and the map the middle case keeps the most at once.
+            assert!(peak < 6 << 30, "{samples} samples take {peak} bytes");
+        }
+    }
+}

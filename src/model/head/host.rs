@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::drift::DriftMap;
+use super::drift::HostMap;
 use super::factor::{Columns, HostFactor, residual};
 use super::tiles::{HostTiles, update};
 use crate::linalg::matrix;
@@ -102,7 +102,7 @@ impl Host {
     ///
     /// # Errors
     /// [`Error::OutOfMemory`], before anything has changed.
-    pub fn compensate(&mut self, map: &DriftMap) -> Result<()> {
+    pub fn compensate(&mut self, map: &HostMap) -> Result<()> {
         map.carry(&mut self.grams)?;
         let share = self.share();
         self.sums.par_chunks_mut(share).for_each(|sums| map.carry_sums(sums));

@@ -22,7 +22,7 @@ use crate::kernels::argmax::ArgMax;
 use crate::kernels::copy_block::CopyBlock;
 use crate::kernels::gemm::{Gemm, Layout, Mat};
 use crate::{Error, Result};
-pub use drift::{Drift, DriftMap};
+pub use drift::{Drift, DriftMap, rehearse as rehearse_drift};
 pub use held_out::HeldOut;
 use host::Host;
 use pairs::Pairs;
@@ -36,6 +36,7 @@ pub const MAX_FEATURES: usize = 1 << 15;
 /// # Errors
 /// [`Error::Shape`], device errors.
 pub fn logits(device: &Device, p: &Tensor, weights: &Tensor) -> Result<Tensor> {
+    let _part = device.part("head", None);
     let logits = device.reals(&[p.rows(), weights.rows()])?;
     device.run(&Gemm::new(Layout::NT, p, weights, &logits)?)?;
     Ok(logits)
@@ -46,6 +47,7 @@ pub fn logits(device: &Device, p: &Tensor, weights: &Tensor) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`], device errors.
 pub fn add_logits(device: &Device, p: &Tensor, weights: &Tensor, scores: &Tensor) -> Result<()> {
+    let _part = device.part("head", None);
     device.run(&Gemm { accumulate: true, ..Gemm::new(Layout::NT, p, weights, scores)? })
 }
 
@@ -64,6 +66,7 @@ pub fn scaled(device: &Device, x: &Tensor, factor: f64) -> Result<Tensor> {
 /// # Errors
 /// [`Error::Shape`] without classes, device errors.
 pub fn predicted(device: &Device, logits: &Tensor) -> Result<Tensor> {
+    let _part = device.part("head", None);
     let classes = device.empty(&[logits.rows()], DType::U32)?;
     device.run(&ArgMax { x: logits, out: &classes })?;
     Ok(classes)
@@ -85,8 +88,8 @@ pub struct Statistics {
 enum Storage {
     /// In float64 in host memory. Features of a GPU that cannot keep pairs are read back batch by batch.
     Host(Host),
-    /// In pairs of f32 on a GPU. New ones, copies, those that were merged or compensated and what comes from files stay in
-    /// host memory until features are added, so that the GPU holds one Gram matrix at a time.
+    /// In pairs of f32 on a GPU. New ones, copies, those that were merged and what comes from files stay in host memory until
+    /// features are added or they are compensated, so that the GPU holds one Gram matrix at a time.
     Device(Pairs),
 }
 
@@ -234,8 +237,11 @@ impl Statistics {
         if let Some(y) = labels.iter().find(|&&y| y as usize >= self.counts.len()) {
             return Err(Error::shape("statistics", "labels", 0..self.counts.len(), y));
         }
+        let _phase = device.phase("statistics");
         self.settle(device).await?;
         match &mut self.storage {
+            // There is nothing to sum or to solve.
+            Storage::Host(_) if device.is_planner() => {}
             Storage::Host(host) => host.add(&device.read::<f64>(p).await?, labels),
             Storage::Device(pairs) => pairs.add(p, labels, self.counts.len())?,
         }
@@ -262,22 +268,6 @@ impl Statistics {
             host.merge(other.host().await?.as_ref(), classes);
         }
         classes.iter().zip(&other.counts).for_each(|(&c, n)| self.counts[c] += n);
-        Ok(())
-    }
-
-    /// Takes the samples along where their features went, as far as the map of a drift tells: `G <- A^T G A`, of every class
-    /// if they are kept by class, and `Q <- A^T Q`. Samples that are added afterwards have their new features already.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] where the map is one of other features; [`Error::OutOfMemory`], device errors.
-    pub async fn compensate(&mut self, map: &DriftMap) -> Result<()> {
-        if map.features() != self.features {
-            return Err(Error::shape("compensate", "map", [self.features; 2], [map.features(); 2]));
-        }
-        self.fetch().await?;
-        if let Storage::Host(host) = &mut self.storage {
-            host.compensate(map)?;
-        }
         Ok(())
     }
 
@@ -357,7 +347,11 @@ impl Statistics {
     /// # Errors
     /// [`Error::NotPositiveDefinite`] and [`Error::IllConditioned`], device errors.
     pub async fn solve(&self, device: &Device, gamma: f64, advance: &mut dyn FnMut(usize)) -> Result<Solution> {
+        let _phase = device.phase("solve");
         match &self.storage {
+            Storage::Host(_) if device.is_planner() => {
+                Ok(Solution { weights: device.reals(&[self.counts.len(), self.features])?, residual: 0.0 })
+            }
             Storage::Host(host) => {
                 let (weights, residual) = host.solve(gamma, advance)?;
                 let weights = device.upload(&weights, &[self.counts.len(), self.features])?;

@@ -1,12 +1,13 @@
 //! The statistics in pairs of f32 on a GPU, which has no float64.
 
 use super::host::Host;
+use super::tiles::HostTiles;
 use crate::Result;
+use crate::algorithms::drift::Map;
+use crate::algorithms::products::{add_products, symmetric};
 use crate::algorithms::ridge::{Solution, System};
 use crate::algorithms::tiles::{Tiles, side};
 use crate::device::{Device, Tensor};
-use crate::kernels::column_unit::ColumnUnit;
-use crate::kernels::gram::{Gram, SAMPLES};
 use crate::kernels::label_sum::LabelSum;
 use crate::model::state::{overwrite, put, upload};
 use crate::store::Tree;
@@ -56,22 +57,8 @@ impl Pairs {
     /// Device errors, [`crate::Error::OutOfMemory`].
     pub async fn to_host(&self, classes: usize) -> Result<Host> {
         let mut host = Host::new(self.gram.size(), false)?;
-        for i in 0..self.gram.count() {
-            let mut row = Vec::new();
-            for j in 0..=i {
-                row.push(self.device.read::<f32>(self.gram.tile(i, j)).await?);
-            }
-            let rows = self.gram.range(i);
-            host.grams[0].fill(rows.clone(), |r, c| {
-                let j = c / self.gram.side();
-                let cols = self.gram.range(j);
-                let at = (r - rows.start) * cols.len() + c - cols.start;
-                f64::from(row[j][at]) + f64::from(row[j][rows.len() * cols.len() + at])
-            });
-        }
-        let sums: Vec<f64> = self.device.read(&self.wide(classes)?).await?;
-        let (high, low) = sums.split_at(sums.len() / 2);
-        host.sums = high.iter().zip(low).map(|(x, y)| x + y).collect();
+        host.grams = vec![gram_to_host(&self.device, &self.gram).await?];
+        host.sums = sums_to_host(&self.device, &self.wide(classes)?).await?;
         Ok(host)
     }
 
@@ -80,16 +67,17 @@ impl Pairs {
     /// # Errors
     /// Allocation failures.
     pub fn from_host(device: &Device, host: &Host) -> Result<Self> {
-        let whole = &host.grams[0];
-        let m = whole.size();
-        let gram = Tiles::new(device, m, side(m), 2)?;
-        for (i, j) in gram.places() {
-            let columns = gram.range(j);
-            let entries = gram.range(i).flat_map(|r| columns.clone().map(move |c| (r.max(c), r.min(c))));
-            device.write(gram.tile(i, j), &split(entries.map(|(r, c)| whole.at(r, c))))?;
-        }
-        let sums = device.upload(&split(host.sums.iter().copied()), &[2, host.sums.len() / m, m])?;
-        Ok(Self { gram, sums, device: device.clone() })
+        let gram = gram_from_host(device, &host.grams[0])?;
+        Ok(Self { gram, sums: sums_from_host(device, host)?, device: device.clone() })
+    }
+
+    /// `G <- A^T G A` and `Q^T <- Q^T A`.
+    ///
+    /// # Errors
+    /// Device errors, before anything has changed.
+    pub fn compensate(&mut self, map: &Map) -> Result<()> {
+        (self.sums, self.gram) = (map.carry_sums(&self.sums)?, map.carry(&self.gram)?);
+        Ok(())
     }
 
     /// The pairs as they are: `gram/I.J` [2, rows, cols] and `sums` [2, C, m].
@@ -151,17 +139,77 @@ pub fn occupy(planner: &Device, p: &Tensor, classes: usize) -> Result<Vec<Tensor
 }
 
 fn gather(device: &Device, gram: &Tiles, sums: &Tensor, p: &Tensor, labels: &[u32]) -> Result<()> {
-    let units = device.reals(&[2, gram.size()])?;
-    for start in (0..labels.len()).step_by(SAMPLES) {
-        let samples = SAMPLES.min(labels.len() - start);
-        device.run(&ColumnUnit { x: p, start, rows: samples, units: &units })?;
-        for (i, j) in gram.places() {
-            let (row0, col0) = (gram.range(i).start, gram.range(j).start);
-            device.run(&Gram { p, start, samples, units: &units, tile: gram.tile(i, j), row0, col0 })?;
-        }
-    }
+    add_products(device, p, 0..labels.len(), &symmetric(gram, 0))?;
     device.run(&LabelSum { p, labels: &device.upload_u32(labels, &[labels.len()])?, q: sums })?;
     device.flush()
+}
+
+/// `G <- A^T G A` of every class that is kept by class, one after the other, and `Q^T <- Q^T A`.
+///
+/// # Errors
+/// Device errors, after which some classes may have changed; [`crate::Error::OutOfMemory`].
+pub async fn compensate(host: &mut Host, map: &Map) -> Result<()> {
+    let device = map.device();
+    let sums = sums_to_host(device, &map.carry_sums(&sums_from_host(device, host)?)?).await?;
+    // A class without samples has nothing to move.
+    for gram in host.grams.iter_mut().filter(|gram| gram.trace() != 0.0) {
+        *gram = gram_to_host(device, &map.carry(&gram_from_host(device, gram)?)?).await?;
+    }
+    host.sums = sums;
+    Ok(())
+}
+
+/// Allocates and dispatches what either does for so many classes, see [`super::drift::rehearse`].
+///
+/// # Errors
+/// Those of plans.
+pub fn rehearse_compensation(map: &Map, classes: usize) -> Result<()> {
+    let (device, m) = (map.device(), map.features());
+    let sums = device.reals(&[2, classes, m])?;
+    let _carried = map.carry_sums(&sums)?;
+    map.carry(&Tiles::new(device, m, side(m), 2)?).map(drop)
+}
+
+/// A matrix in pairs in float64, exactly.
+async fn gram_to_host(device: &Device, gram: &Tiles) -> Result<HostTiles> {
+    let mut host = HostTiles::zeros(gram.size())?;
+    for i in 0..gram.count() {
+        let mut row = Vec::new();
+        for j in 0..=i {
+            row.push(device.read::<f32>(gram.tile(i, j)).await?);
+        }
+        let rows = gram.range(i);
+        host.fill(rows.clone(), |r, c| {
+            let j = c / gram.side();
+            let cols = gram.range(j);
+            let at = (r - rows.start) * cols.len() + c - cols.start;
+            f64::from(row[j][at]) + f64::from(row[j][rows.len() * cols.len() + at])
+        });
+    }
+    Ok(host)
+}
+
+/// The same back, to 2^-48.
+fn gram_from_host(device: &Device, host: &HostTiles) -> Result<Tiles> {
+    let m = host.size();
+    let gram = Tiles::new(device, m, side(m), 2)?;
+    for (i, j) in gram.places() {
+        let columns = gram.range(j);
+        let entries = gram.range(i).flat_map(|r| columns.clone().map(move |c| (r.max(c), r.min(c))));
+        device.write(gram.tile(i, j), &split(entries.map(|(r, c)| host.at(r, c))))?;
+    }
+    Ok(gram)
+}
+
+async fn sums_to_host(device: &Device, sums: &Tensor) -> Result<Vec<f64>> {
+    let sums: Vec<f64> = device.read(sums).await?;
+    let (high, low) = sums.split_at(sums.len() / 2);
+    Ok(high.iter().zip(low).map(|(x, y)| x + y).collect())
+}
+
+fn sums_from_host(device: &Device, host: &Host) -> Result<Tensor> {
+    let m = host.features();
+    device.upload(&split(host.sums.iter().copied()), &[2, host.sums.len() / m, m])
 }
 
 /// First parts of all numbers, then second parts.

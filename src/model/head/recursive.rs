@@ -11,6 +11,9 @@ use super::tiles::HostTiles;
 use crate::linalg::{matrix, matrix_mut, product};
 use crate::{Error, Result};
 
+/// Rows that are taken at once: K has as many rows and columns.
+const ROWS: usize = 512;
+
 /// `R = (gamma I + sum x^T x)^-1` and `W = R sum x^T y` of rows x and targets y, on the host.
 #[derive(Debug)]
 pub struct Recursive {
@@ -53,7 +56,7 @@ impl Recursive {
 
     /// Adds rows x [B, m] with targets y [B, C], of which it leaves `E = y - x W` by the new W. With `P = R x^T` and
     /// `K = I + x P` before that (Woodbury): `E = K^-1 (y - x W)`, `W += P E`, `R -= P K^-1 P^T`, which is 3 m^2 B products
-    /// instead of the m^3 / 3 of a factorisation.
+    /// instead of the m^3 / 3 of a factorisation. Many rows are added in parts; E is what the W behind all of them leaves.
     ///
     /// # Errors
     /// [`Error::Shape`] where the two do not fit together; [`Error::NotPositiveDefinite`] where they are not finite.
@@ -66,6 +69,23 @@ impl Recursive {
         if y.is_empty() {
             return Ok(());
         }
+        if batch <= ROWS {
+            return self.add_part(x, y);
+        }
+        let mut left = y.to_vec();
+        for (x, left) in x.chunks(ROWS * m).zip(left.chunks_mut(ROWS * classes)) {
+            self.add_part(x, left)?;
+        }
+        // What is left by the W of a part is not yet what is left by that of all rows.
+        let weights = matrix(&self.weights, classes, m, m).transpose();
+        product(matrix_mut(y, batch, classes, classes), Accum::Add, matrix(x, batch, m, m), weights, -1.0);
+        Ok(())
+    }
+
+    /// The same with at most [`ROWS`] rows, whose shapes fit.
+    fn add_part(&mut self, x: &[f64], y: &mut [f64]) -> Result<()> {
+        let (m, classes) = (self.features(), self.classes());
+        let batch = x.len() / m;
         // P^T, then L^-1 P^T for K = L L^T.
         let mut p = times(&self.inverse, &Columns::of(x, &self.inverse)).transposed();
         let rows = matrix(x, batch, m, m);
@@ -166,5 +186,23 @@ mod tests {
         assert!(left[0] == left[1]);
         assert!(again.add(&x, &mut [0.0; 4]).is_err());
         assert!(again.restore(Some(&[0.0; 4]), Vec::new()).is_err());
+    }
+
+    /// A batch in parts leaves the R and W of the whole, and what the W behind all parts leaves of the targets.
+    #[test]
+    fn many_rows_are_one_batch() {
+        let (m, classes, batch) = (9, 2, 2 * ROWS + 3);
+        let (x, y) = (numbers(1, batch * m), numbers(2, batch * classes));
+        let mut recursive = Recursive::new(m, 0.5).unwrap();
+        recursive.widen(classes);
+        let mut whole = Recursive::new(m, 0.5).unwrap();
+        whole.widen(classes);
+        let (mut left, mut want) = (y.clone(), y);
+        recursive.add(&x, &mut left).unwrap();
+        whole.add_part(&x, &mut want).unwrap();
+        let pairs = [(left, want), (recursive.packed(), whole.packed()), (recursive.weights, whole.weights)];
+        for (got, want) in pairs {
+            assert!(got.iter().zip(&want).all(|(x, y)| (x - y).abs() < 1e-12), "{got:?} for {want:?}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The tables of a comparison: Markdown and CSV.
 
-use super::{CSV, Comparison, Differences, Known, Row};
+use super::{CSV, Comparison, Differences, Known, Row, Trial};
 use crate::report::{Difference, Spread};
 use crate::{Error, Result};
 
@@ -12,7 +12,8 @@ impl Comparison {
             "|---|---|---|---|---|---|---|---|".into(),
         ];
         lines.extend(self.rows.iter().map(|row| {
-            let [a_last, a_avg, forgetting] = [row.a_last, row.a_avg, row.forgetting].map(percent);
+            let Some(figures) = row.figures else { return format!("| {} | lost | | | | | | |", row.name) };
+            let [a_last, a_avg, forgetting] = [figures.a_last, figures.a_avg, figures.forgetting].map(percent);
             let (trained, stored) = (row.most(|run| run.size.trained), mib(row.most(|run| run.size.stored_bytes)));
             let (seconds, peak) = (row.seconds(), mib(row.most(|run| run.peak_device_bytes)));
             format!(
@@ -20,7 +21,9 @@ impl Comparison {
                 row.name
             )
         }));
-        let seeds = self.rows.first().map_or(&[][..], |row| &row.runs).iter().map(|run| run.seed.to_string());
+        // A row that is lost has not all of them.
+        let longest = self.rows.iter().map(|row| &row.runs[..]).max_by_key(|runs| runs.len()).unwrap_or_default();
+        let seeds = longest.iter().map(|run| run.seed.to_string());
         let seeds = seeds.collect::<Vec<_>>().join(", ");
         if let Some(baseline) = &self.baseline {
             lines.extend([
@@ -71,7 +74,12 @@ impl Comparison {
         table.write_record(header.split(',')).map_err(|e| failed(e.to_string()))?;
         for row in &self.rows {
             let mut record = vec![row.name.clone(), row.runs.len().to_string()];
-            for Spread { mean, deviation } in [row.a_last, row.a_avg, row.forgetting] {
+            let Some(figures) = row.figures else {
+                record.resize(header.split(',').count(), String::new());
+                table.write_record(&record).map_err(|e| failed(e.to_string()))?;
+                continue;
+            };
+            for Spread { mean, deviation } in [figures.a_last, figures.a_avg, figures.forgetting] {
                 record.extend([mean.to_string(), deviation.map_or(String::new(), |d| d.to_string())]);
             }
             record.push(row.most(|run| run.size.trained).to_string());
@@ -103,10 +111,16 @@ fn described(row: &Row) -> String {
         text += &format!("; without `{}`", row.left_out.join(" "));
     }
     if let Some(choice) = &row.choice {
-        let trials = choice.trials.iter().map(|t| format!("{:.2e} gives {:.2}", t.value, 100.0 * t.a_avg));
-        let trials = trials.collect::<Vec<_>>().join(", ");
-        text +=
-            &format!("; `{}` = {:.2e} by A_avg on held-out training images: {trials}", choice.setting, choice.value);
+        let told = |trial: &Trial| match trial.a_avg {
+            Some(a_avg) => format!("{:.2e} gives {:.2}", trial.value, 100.0 * a_avg),
+            None => format!("{:.2e} is lost", trial.value),
+        };
+        let trials = choice.trials.iter().map(told).collect::<Vec<_>>().join(", ");
+        let value = choice.value.map_or_else(|| "none".into(), |value| format!("{value:.2e}"));
+        text += &format!("; `{}` = {value} by A_avg on held-out training images: {trials}", choice.setting);
+    }
+    if let Some(why) = &row.lost {
+        text += &format!("; lost: {why}");
     }
     text
 }

@@ -1,111 +1,56 @@
-//! What minoise is used for: the pipelines of these runs are measured.
+//! What kernels are used for: every dispatch of runs of some networks, and of what these runs lack. Their pipelines are those
+//! that the budget of registers and `minoise kernels` know.
+
+mod runs;
 
 use half::f16;
-use minoise::Result;
-use minoise::algorithms::ridge::System;
-use minoise::algorithms::tiles::Tiles;
-use minoise::config::{Gamma, Mixture, Pipeline, Refit};
-use minoise::device::{Captured, DType, Device, Varied, WithPlan};
-use minoise::kernels::activation_backward::ActivationBackward;
-use minoise::kernels::adamw::AdamW;
-use minoise::kernels::attention::Attention;
-use minoise::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
-use minoise::kernels::attention_backward_query::AttentionBackwardQuery;
-use minoise::kernels::clip_factor::ClipFactor;
-use minoise::kernels::column_unit::ColumnUnit;
-use minoise::kernels::copy_block::CopyBlock;
-use minoise::kernels::dropout::Dropout;
-use minoise::kernels::error_free::ErrorFree;
-use minoise::kernels::fma_chains::FmaChains;
-use minoise::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
-use minoise::kernels::glu::{Gate, Glu};
-use minoise::kernels::glu_backward::GluBackward;
-use minoise::kernels::gram::{Gram, SAMPLES};
-use minoise::kernels::inner_product::InnerProduct;
-use minoise::kernels::label_sum::LabelSum;
-use minoise::kernels::multiply::Multiply;
-use minoise::kernels::normalise::Normalise;
-use minoise::kernels::pack_halves::PackHalves;
-use minoise::kernels::philox_normal::Stream;
-use minoise::kernels::quarter_turn::QuarterTurn;
-use minoise::kernels::root_ratio::RootRatio;
-use minoise::kernels::root_ratio_backward::RootRatioBackward;
-use minoise::kernels::rotary::Rotary;
-use minoise::kernels::row_unit::RowUnit;
-use minoise::kernels::row_unit_backward::RowUnitBackward;
-use minoise::kernels::sgd::Sgd;
-use minoise::kernels::square_sum::{self, SquareSum};
-use minoise::kernels::stream_copy::StreamCopy;
-use minoise::kernels::tanh::Tanh;
-use minoise::kernels::top_k::TopK;
-use minoise::kernels::unfold::Unfold;
-use minoise::kernels::unpack_halves::UnpackHalves;
-use minoise::method::{Core, Init, Learner, Min, Observer, Official, Paper, Phase, Samples, Settings, Task, predict};
-use minoise::model::network::Network;
-use minoise::model::noise::{NoiseLayers, Path, PhiLayout};
-use minoise::model::optimizer::Rule;
-use minoise::model::vit::{Vit, VitConfig};
-use minoise::model::weights::Weights;
-use pollster::block_on;
-use safetensors::tensor::{Dtype, TensorView};
+use runs::{CLASSES, FEATURES, RUNS, TASKS};
 
-/// One backbone with its settings.
-#[derive(Clone, Copy, Debug)]
-struct Use {
-    name: &'static str,
-    image: [usize; 3],
-    patch: usize,
-    width: usize,
-    heads: usize,
-    registers: usize,
-    /// Images of a full batch; a few more follow it, as at the end of an epoch.
-    batch: usize,
-    /// Width and layers of the noise modules.
-    hidden: usize,
-    layers: usize,
-    /// Linear branches and trained norms, as in profile `official`.
-    official: bool,
-    /// The other choice wherever there are two: AdamW, the unfused noise layer, weights kept as halves.
-    other: bool,
-}
-
-const SGD: Rule = Rule::Sgd { lr: 0.1, momentum: 0.9, weight_decay: 5e-4 };
-const ADAMW: Rule = Rule::AdamW { lr: 0.1, weight_decay: 5e-4 };
-
-const ICONS: Use = Use {
-    name: "icons",
-    image: [1, 32, 32],
-    patch: 8,
-    width: 96,
-    heads: 3,
-    registers: 0,
-    batch: 256,
-    hidden: 48,
-    layers: 2,
-    official: false,
-    other: false,
-};
-const SMALL: Use =
-    Use { name: "vit-ti-197", image: [3, 224, 224], patch: 16, width: 192, batch: 16, hidden: 96, ..ICONS };
-const BASE: Use = Use { name: "vit-b-197", width: 768, heads: 12, batch: 8, hidden: 192, ..SMALL };
-const USES: [Use; 6] = [
-    ICONS,
-    SMALL,
-    BASE,
-    Use { name: "vit-ti-65", image: [3, 64, 64], patch: 8, batch: 64, ..SMALL },
-    Use { name: "vit-ti-65-other", image: [3, 64, 64], patch: 8, batch: 64, registers: 4, other: true, ..SMALL },
-    Use { name: "vit-b-official", layers: 1, official: true, ..BASE },
-];
-
-const TASKS: usize = 10;
-const CLASSES: usize = 10;
-const FEATURES: usize = 2048;
-/// Noise gradients pass through a block only where another stands before it.
-const DEPTH: usize = 2;
+use crate::Result;
+use crate::algorithms::ridge::System;
+use crate::algorithms::tiles::Tiles;
+use crate::device::{Captured, DType, Device, Varied, WithPlan};
+use crate::kernels::activation_backward::ActivationBackward;
+use crate::kernels::adamw::AdamW;
+use crate::kernels::attention::Attention;
+use crate::kernels::attention_backward_key::{AttentionBackwardKey, Keys};
+use crate::kernels::attention_backward_query::AttentionBackwardQuery;
+use crate::kernels::clip_factor::ClipFactor;
+use crate::kernels::column_unit::ColumnUnit;
+use crate::kernels::copy_block::CopyBlock;
+use crate::kernels::dropout::Dropout;
+use crate::kernels::error_free::ErrorFree;
+use crate::kernels::fma_chains::FmaChains;
+use crate::kernels::gemm::{Activation, Gemm, Layout, Mat, Variant};
+use crate::kernels::glu::{Gate, Glu};
+use crate::kernels::glu_backward::GluBackward;
+use crate::kernels::gram::{Gram, SAMPLES};
+use crate::kernels::inner_product::InnerProduct;
+use crate::kernels::label_sum::LabelSum;
+use crate::kernels::multiply::Multiply;
+use crate::kernels::normalise::Normalise;
+use crate::kernels::pack_halves::PackHalves;
+use crate::kernels::philox_normal::Stream;
+use crate::kernels::quarter_turn::QuarterTurn;
+use crate::kernels::root_ratio::RootRatio;
+use crate::kernels::root_ratio_backward::RootRatioBackward;
+use crate::kernels::rotary::Rotary;
+use crate::kernels::row_unit::RowUnit;
+use crate::kernels::row_unit_backward::RowUnitBackward;
+use crate::kernels::sgd::Sgd;
+use crate::kernels::square_sum::{self, SquareSum};
+use crate::kernels::stream_copy::StreamCopy;
+use crate::kernels::tanh::Tanh;
+use crate::kernels::top_k::TopK;
+use crate::kernels::unfold::Unfold;
+use crate::kernels::unpack_halves::UnpackHalves;
 
 /// Every dispatch of every use on `device`, by the name of the use.
+///
+/// # Errors
+/// What the device cannot plan.
 pub fn dispatches(device: &Device) -> Result<Vec<(&'static str, Vec<Captured>)>> {
-    let runs = USES.iter().map(|u| Ok((u.name, u.dispatches(device)?)));
+    let runs = RUNS.iter().map(|run| Ok((run.name, run.dispatches(device)?)));
     let more = [
         ("roofline", roofline as fn(&Device) -> Result<Vec<Captured>>),
         ("heads", heads),
@@ -301,128 +246,4 @@ fn roofline(device: &Device) -> Result<Vec<Captured>> {
         device.run(&FmaChains { x: &x, y: &y, rounds: 1, factor: 0.5, term: 1.0 })?;
         device.run(&StreamCopy { x: &x, y: &y })
     })
-}
-
-impl Use {
-    /// The last of ten tasks and an evaluation; for `official` the first two, which train different parameters.
-    fn dispatches(&self, device: &Device) -> Result<Vec<Captured>> {
-        let mut network = self.network(device)?;
-        let row = network.noise.layout.len();
-        let init: Init = Box::new(move |_, _| Ok(vec![0.0; row]));
-        let samples = self.samples();
-        let schedule = vec![(0..self.batch).collect(), (self.batch..samples.len()).collect()];
-        let before = if self.official { 0 } else { TASKS - 1 };
-        let task = Task { index: before, samples, first_class: 0, classes: TASKS * CLASSES, schedule };
-        for _ in 0..before {
-            network.noise.add_module(|_| Ok(vec![0.0; row]))?;
-        }
-        let mut core = Core::new(network, Gamma::Value(10.0), self.batch, None)?;
-        core.prototypes = vec![vec![1.0; self.width]; before];
-        core.weights = device.zeros(&[TASKS * CLASSES, FEATURES])?;
-        let rule = if self.other { ADAMW } else { SGD };
-        if self.official {
-            return captured(device, Min::new(core, Official { rule, epochs: [1; 2], fit_epochs: 1 }, init), &task, 2);
-        }
-        let settings = Settings {
-            noise: true,
-            mixing: Mixture::Learned,
-            pipeline: Pipeline::ThreeStep,
-            refit: Refit::Replace,
-            grad_through_analytic: true,
-            temperature: 1.0,
-            rule,
-            epochs: [1; 2],
-            seed: 0,
-        };
-        captured(device, Min::new(core, Paper(settings), init), &task, 1)
-    }
-
-    fn network(&self, device: &Device) -> Result<Network> {
-        let (d1, d2) = (self.width, self.hidden);
-        let config = VitConfig {
-            image: self.image[1],
-            patch: self.patch,
-            channels: self.image[0],
-            dim: d1,
-            depth: DEPTH,
-            heads: self.heads,
-            mlp: 4 * d1,
-            registers: self.registers,
-            layer_scale: false,
-            eps: 1e-6,
-        };
-        let layout = PhiLayout::new(d2, self.layers)?;
-        let projections = vec![(vec![0.0; d1 * d2], vec![0.0; d2 * d1]); DEPTH];
-        let mut noise = NoiseLayers::new(device, layout, d1, &projections, self.official)?;
-        noise.path = Some(if self.other { Path::Unfused } else { Path::Fused });
-        Ok(Network {
-            device: device.clone(),
-            vit: Vit::load(device, config, zeros(&config)?, self.other)?,
-            noise,
-            random: device.zeros(&[d1, FEATURES])?,
-            anchor: None,
-        })
-    }
-
-    fn samples(&self) -> Samples {
-        let images = self.batch + self.batch / 16 + 1;
-        let pixels = vec![0.0; images * self.image.iter().product::<usize>()];
-        Samples::in_memory(self.image, pixels, vec![0; images]).expect("as many pixels as labels say")
-    }
-}
-
-/// Learns `task` as many times, and predicts its classes.
-fn captured(device: &Device, mut learner: impl Learner, task: &Task, times: usize) -> Result<Vec<Captured>> {
-    device.capture(|| {
-        for i in 0..times {
-            let task = Task { index: task.index + i, ..task.clone() };
-            block_on(learner.learn(task, &mut Silent))?;
-        }
-        block_on(predict(&learner, &task.samples)).map(|_| ())
-    })
-}
-
-/// All weights of a backbone: plans depend on their shapes alone.
-fn zeros(c: &VitConfig) -> Result<Weights> {
-    let d = c.dim;
-    let mut shapes = vec![
-        ("patch_embed.proj.weight".to_string(), vec![d, c.channels, c.patch, c.patch]),
-        ("patch_embed.proj.bias".into(), vec![d]),
-        ("cls_token".into(), vec![1, 1, d]),
-        ("pos_embed".into(), vec![1, c.tokens() - c.registers, d]),
-        ("norm.weight".into(), vec![d]),
-        ("norm.bias".into(), vec![d]),
-    ];
-    if c.registers > 0 {
-        shapes.push(("reg_token".into(), vec![1, c.registers, d]));
-    }
-    for block in 0..c.depth {
-        let mut add = |name: &str, outs: usize, ins: &[usize]| {
-            let weight = [&[outs], ins].concat();
-            shapes.push((format!("blocks.{block}.{name}.weight"), weight));
-            shapes.push((format!("blocks.{block}.{name}.bias"), vec![outs]));
-        };
-        add("norm1", d, &[]);
-        add("attn.qkv", 3 * d, &[d]);
-        add("attn.proj", d, &[d]);
-        add("norm2", d, &[]);
-        add("mlp.fc1", c.mlp, &[d]);
-        add("mlp.fc2", d, &[c.mlp]);
-    }
-    let most = shapes.iter().map(|s| s.1.iter().product::<usize>()).max().unwrap_or(0);
-    let bytes = vec![0; 2 * most];
-    let views = shapes.into_iter().map(|(name, shape)| {
-        let n: usize = shape.iter().product();
-        (name, TensorView::new(Dtype::F16, shape, &bytes[..2 * n]).expect("as many bytes as the shape says"))
-    });
-    let file = safetensors::serialize(views, None).expect("names are distinct");
-    Weights::parse("zeros", &file)
-}
-
-struct Silent;
-
-impl Observer for Silent {
-    fn begin(&mut self, _: Phase, _: &str, _: usize) {}
-    fn advance(&mut self, _: usize) {}
-    fn end(&mut self, _: Phase, _: Option<f64>) {}
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 
-use minoise::device::{Device, Tensor};
-use minoise::model::network::Network;
-use minoise::model::noise::{NoiseLayers, PhiLayout};
-use minoise::model::vit::{Vit, VitConfig};
-use minoise::model::weights::Weights;
-use minoise::{Error, Result};
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::common::Random;
+use super::Random;
+use crate::device::{Device, Tensor};
+use crate::model::network::Network;
+use crate::model::noise::{NoiseLayers, PhiLayout};
+use crate::model::vit::{Vit, VitConfig};
+use crate::model::weights::Weights;
+use crate::{Error, Result};
 
 /// Random features and classes of the heads.
 pub const FEATURES: usize = 2048;
@@ -29,6 +29,14 @@ pub struct Sizes {
     pub d2: usize,
     pub batch: usize,
 }
+
+/// A small backbone on 32 x 32 images in patches of 4, and the usual ones with reduced batches.
+pub const SMALL: Sizes =
+    Sizes { name: "d192-4-blocks", image: 32, patch: 4, dim: 192, depth: 4, heads: 3, d2: 96, batch: 16 };
+pub const VIT_TI: Sizes =
+    Sizes { name: "ViT-Ti", image: 224, patch: 16, dim: 192, depth: 12, heads: 3, d2: 96, batch: 4 };
+pub const VIT_B: Sizes =
+    Sizes { name: "ViT-B", image: 224, patch: 16, dim: 768, depth: 12, heads: 12, d2: 192, batch: 2 };
 
 impl Sizes {
     fn config(&self) -> VitConfig {

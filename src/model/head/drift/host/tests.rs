@@ -5,6 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::model::head::Statistics;
+use crate::model::head::drift::{DriftMap, Found};
 use crate::model::head::host::Host;
 
 /// Around one tile and two of samples and of features, and most of one of them.
@@ -79,8 +80,8 @@ fn carried(x: &[f64], map: &[f64], m: usize) -> Vec<f64> {
 }
 
 /// In batches of 7, in either form.
-fn drift(before: &[f64], after: &[f64], m: usize, lambda: f64, products: bool) -> DriftMap {
-    let mut drift = Drift::gathering(m, before.len() / m, lambda, products).unwrap();
+fn drift(before: &[f64], after: &[f64], m: usize, lambda: f64, products: bool) -> HostMap {
+    let mut drift = HostDrift::gathering(m, before.len() / m, lambda, products).unwrap();
     for (before, after) in before.chunks(7 * m).zip(after.chunks(7 * m)) {
         drift.add(before, after).unwrap();
         drift.add(&[], &[]).unwrap();
@@ -166,7 +167,7 @@ fn linear_drift_is_undone() {
         let (before, map) = (numbers(4, n * m), numbers(5, m * m));
         let step: Vec<f64> = map.iter().map(|x| 0.3 * x / (m as f64).sqrt()).collect();
         let old = times(&numbers(6, OLD * n), &before, m);
-        let mut drift = Drift::new(m, n, 1e-13).unwrap();
+        let mut drift = HostDrift::new(m, n, 1e-13).unwrap();
         assert_eq!(matches!(drift.gathered, Gathered::Products { .. }), n > m);
         drift.add(&before, &carried(&before, &step, m)).unwrap();
         let map = drift.finish().unwrap();
@@ -199,33 +200,22 @@ fn what_a_map_explains() {
 }
 
 #[test]
-fn few_samples_are_held_out() {
-    for samples in [1, 3, 4, 7, 2048, 2049, 5000, 100_000] {
-        let period = period(samples);
-        let held_out = (0..samples).filter(|&i| is_held_out(i, period)).count();
-        assert_eq!(held_out, samples / period);
-        assert!(held_out <= MOST_HELD_OUT && held_out <= samples / 4, "{held_out} of {samples}");
-        assert!(held_out >= MOST_HELD_OUT.min(samples / 4) * 2 / 3, "{held_out} of {samples}");
-    }
-}
-
-#[test]
 fn refusals() {
     let shape = |outcome: Result<()>| matches!(outcome, Err(Error::Shape { .. }));
-    assert!(shape(Drift::new(0, 5, 0.1).map(drop)) && shape(Drift::new(5, 0, 0.1).map(drop)));
+    assert!(shape(HostDrift::new(0, 5, 0.1).map(drop)) && shape(HostDrift::new(5, 0, 0.1).map(drop)));
     for (n, m) in [(2, 3), (3, 2)] {
-        let mut drift = Drift::new(m, n, 0.1).unwrap();
+        let mut drift = HostDrift::new(m, n, 0.1).unwrap();
         let x = features(13, (n + 1) * m);
         assert!(shape(drift.add(&x[..m + 1], &x[..m + 1])), "no whole rows");
         assert!(shape(drift.add(&x[..m], &x[..2 * m])), "unequal");
         assert!(shape(drift.add(&x, &x)), "too many");
         drift.add(&x[..m], &x[m..2 * m]).unwrap();
         assert!(shape(drift.finish().map(drop)), "too few");
-        let mut none = Drift::new(m, n, 0.1).unwrap();
+        let mut none = HostDrift::new(m, n, 0.1).unwrap();
         none.add(&vec![0.0; n * m], &x[..n * m]).unwrap();
         assert!(matches!(none.finish(), Err(Error::NotPositiveDefinite { .. })) == (n < m), "features of 0");
     }
     let mut statistics = Statistics::by_class(4).unwrap();
-    let other = drift(&features(14, 6), &features(15, 6), 3, 0.1, false);
+    let other = DriftMap(Found::Host(drift(&features(14, 6), &features(15, 6), 3, 0.1, false)));
     assert!(shape(pollster::block_on(statistics.compensate(&other))));
 }
