@@ -199,7 +199,8 @@ fn a_run_is_repeatable_and_complete() {
     let run = |name: &str| {
         let out = dir.path().join(name);
         let args = ["run", "--seed", "3", "--out", out.to_str().expect("a path")];
-        let small = ["init_classes=3", "increment=97", "epochs=1", "init_epochs=1", "buffer_size=64", "noise=true"];
+        let small =
+            ["init_classes=3", "increment=97", "epochs=1", "init_epochs=1", "buffer_size=64", "train_per_class=8"];
         let sets: Vec<&str> = small.iter().flat_map(|s| ["--set", s]).collect();
         let output = minoise(&[&args[..], &sets].concat());
         assert!(output.status.success(), "{}", text(&output.stderr));

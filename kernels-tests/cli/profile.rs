@@ -30,7 +30,8 @@ fn sum(rows: &Value, of: impl Fn(&Value) -> f64) -> f64 {
 }
 
 /// Two small tasks.
-const SHORT: [&str; 6] = ["--set", "tasks=5,95", "--set", "buffer_size=64", "--set", "test_per_class=1"];
+const SHORT: [&str; 8] =
+    ["--set", "tasks=5,95", "--set", "buffer_size=64", "--set", "train_per_class=8", "--set", "test_per_class=1"];
 
 #[test]
 fn a_training_step_adds_up() {
@@ -124,7 +125,7 @@ fn everything_can_be_profiled() {
     let norms = of(&[&["layernorm"], &steps[..]].concat());
     assert_eq!(names(&norms, "kernels"), ["layernorm"]);
     assert!(names(&norms, "phases").contains(&"layernorm stats 3152x192".into()), "{norms}");
-    let small = ["--set", "tasks=3,97", "--set", "epochs=1", "--set", "train_per_class=2"];
+    let small = ["--set", "tasks=3,97", "--set", "epochs=1"];
     let run = of(&[&["run"], &small[..], &SHORT[2..]].concat());
     assert!(names(&run, "phases").contains(&"solve".into()) && run["plain"] == serde_json::json!([]));
 }
