@@ -11,7 +11,7 @@ use std::path::Path;
 
 use libtest_mimic::{Failed, Trial};
 use minoise::Result;
-use minoise::autograd::Gradients;
+use minoise::autograd::{Gradients, Tape, Var};
 use minoise::device::{Device, Precision, Tensor};
 use minoise::model::facts::Facts;
 use minoise::model::vit::{Architecture, VitConfig};
@@ -38,6 +38,25 @@ fn pretrained(golden: &str) -> Result<(Architecture, Weights)> {
     let told = Facts::of_args(&weights, case["args"].as_object().expect("arguments"))?
         .or(Facts { gate: family.act, ..family });
     Ok((Architecture::of(&weights, told, None)?, weights))
+}
+
+/// A computation with its parameters.
+trait Graph {
+    fn parameters(&self) -> Vec<Parameter>;
+    fn loss(&self) -> &Tensor;
+    /// The tape and its root.
+    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)>;
+
+    fn gradients(&self, device: &Device) -> Result<Gradients> {
+        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
+        let (tape, root) = self.forward(device, &tracked)?;
+        tape.backward(&root)
+    }
+
+    fn value(&self, device: &Device) -> Result<f64> {
+        self.forward(device, &[])?;
+        Ok(block_on(device.read::<f64>(self.loss()))?[0])
+    }
 }
 
 /// Central differences with step h have error h^2 |f'''| / 6 + eps |f| / h: about 1e-9 here.
@@ -92,6 +111,30 @@ fn agree(device: &Device, taken: impl Fn(&Device) -> Result<(Vec<Parameter>, Gra
         }
     }
     Ok(())
+}
+
+/// By differences in f64, and on every device as there.
+fn both<G: Graph>(
+    of: &str,
+    devices: &[(String, Device)],
+    graph: impl Fn(&Device) -> Result<G> + Clone + Send + 'static,
+) -> Vec<Trial> {
+    let make = graph.clone();
+    let mut trials = vec![Trial::test(format!("autograd central differences, {of} [f64 twins]"), move || {
+        let device = Device::cpu(Precision::F64);
+        let graph = make(&device)?;
+        are_differences(&device, graph.parameters(), &graph.gradients(&device)?, || graph.value(&device))
+    })];
+    for (label, device) in devices {
+        let (device, make) = (device.clone(), graph.clone());
+        trials.push(Trial::test(format!("autograd gradients, {of} [{label}]"), move || -> Result<(), Failed> {
+            agree(&device, |device| {
+                let graph = make(device)?;
+                Ok((graph.parameters(), graph.gradients(device)?))
+            })
+        }));
+    }
+    trials
 }
 
 pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {

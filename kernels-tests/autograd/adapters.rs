@@ -8,8 +8,7 @@ use minoise::device::{Device, Tensor};
 use minoise::model::adapter::{Adapters, Bottleneck, CosineHead, Drops};
 use minoise::model::vit::Vit;
 
-use super::prompts::{Graph, both};
-use super::{BATCH, CLASSES, Parameter, pretrained};
+use super::{BATCH, CLASSES, Graph, Parameter, both, pretrained};
 use crate::harness::{numbers, random, wide};
 
 struct Adapted {

@@ -10,8 +10,7 @@ use minoise::model::weights::Weights;
 use pollster::block_on;
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::prompts::{Graph, both};
-use super::{BATCH, CLASSES, Parameter, pretrained};
+use super::{BATCH, CLASSES, Graph, Parameter, both, pretrained};
 use crate::harness::{numbers, random};
 
 /// The golden files whose backbones are trained: the plain ViT, then one of each family.

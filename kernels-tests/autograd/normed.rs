@@ -1,13 +1,12 @@
 //! Noise layers that see x normalised: gradients against differences and between devices.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use minoise::Result;
 use minoise::algorithms::noise::Path;
-use minoise::autograd::{Gradients, Linear, Loss, NoiseOp, Tape, Var, Weights};
-use minoise::device::{Device, Precision, Tensor};
-use pollster::block_on;
+use minoise::autograd::{Linear, Loss, NoiseOp, Tape, Var, Weights};
+use minoise::device::{Device, Tensor};
 
-use super::{CLASSES, Parameter, agree, are_differences};
+use super::{CLASSES, Graph, Parameter, both};
 use crate::harness::random;
 use crate::noise_mix::{Problem, SAMPLE, Shape, Tensors, shape};
 
@@ -39,7 +38,9 @@ impl Normed {
             path,
         })
     }
+}
 
+impl Graph for Normed {
     /// The residual, which may be x; only then the mixture is trained as well.
     fn parameters(&self) -> Vec<Parameter> {
         let Tensors { residual, phi, omega, .. } = &self.tensors;
@@ -50,6 +51,10 @@ impl Normed {
             all.push(("mixture logits".into(), omega.clone(), 0));
         }
         all
+    }
+
+    fn loss(&self) -> &Tensor {
+        &self.loss
     }
 
     fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)> {
@@ -72,30 +77,6 @@ impl Normed {
         let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, self.problem.shape.rows))?;
         Ok((tape, root))
     }
-
-    fn gradients(&self, device: &Device) -> Result<Gradients> {
-        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
-        let (tape, root) = self.forward(device, &tracked)?;
-        tape.backward(&root)
-    }
-
-    fn loss(&self, device: &Device) -> Result<f64> {
-        self.forward(device, &[])?;
-        Ok(block_on(device.read::<f64>(&self.loss))?[0])
-    }
-}
-
-fn gradients_are_differences(problem: Problem, path: Path) -> Result<(), Failed> {
-    let device = Device::cpu(Precision::F64);
-    let layer = Normed::new(&device, problem, path)?;
-    are_differences(&device, layer.parameters(), &layer.gradients(&device)?, || layer.loss(&device))
-}
-
-fn gradients_agree(device: &Device, problem: impl Fn() -> Problem, path: Path) -> Result<(), Failed> {
-    agree(device, |device| {
-        let layer = Normed::new(device, problem(), path)?;
-        Ok((layer.parameters(), layer.gradients(device)?))
-    })
 }
 
 pub(super) fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
@@ -104,14 +85,9 @@ pub(super) fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
         [("x", Problem::new), ("another tensor, trained alone", Problem::apart)];
     for (told, problem) in problems {
         for (layers, path) in [1, 2].into_iter().flat_map(|n| [Path::Fused, Path::Unfused].map(|p| (n, p))) {
-            let problem = move || problem(shape(7, 24, 10, 2, layers));
             let of = format!("normed noise layer added to {told}, {layers} layers of phi, {path:?}");
-            let name = format!("autograd central differences, {of} [f64 twins]");
-            trials.push(Trial::test(name, move || gradients_are_differences(problem(), path)));
-            for (label, device) in devices {
-                let (name, device) = (format!("autograd gradients, {of} [{label}]"), device.clone());
-                trials.push(Trial::test(name, move || gradients_agree(&device, problem, path)));
-            }
+            let normed = move |device: &Device| Normed::new(device, problem(shape(7, 24, 10, 2, layers)), path);
+            trials.extend(both(&of, devices, normed));
         }
     }
     trials

@@ -1,12 +1,11 @@
 //! Attention behind a prefix: gradients of tokens, of the prefix and of both, against differences and between devices.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use minoise::Result;
-use minoise::autograd::{Gradients, Linear, Loss, Tape, Var};
-use minoise::device::{Device, Precision, Tensor};
-use pollster::block_on;
+use minoise::autograd::{Linear, Loss, Tape, Var};
+use minoise::device::{Device, Tensor};
 
-use super::{BATCH, CLASSES, Parameter, agree, are_differences};
+use super::{BATCH, CLASSES, Graph, Parameter, both};
 use crate::harness::random;
 
 /// Attention of which the rows of tokens are trained, those of a prefix, or both, and a head behind it.
@@ -38,10 +37,16 @@ impl Prefixed {
             trained,
         })
     }
+}
 
+impl Graph for Prefixed {
     fn parameters(&self) -> Vec<Parameter> {
         let all = [("qkv", &self.qkv), ("prefix", &self.prefix)].into_iter().zip(self.trained);
         all.filter(|(_, trained)| *trained).map(|((name, x), _)| (name.into(), x.clone(), 0)).collect()
+    }
+
+    fn loss(&self) -> &Tensor {
+        &self.loss
     }
 
     fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)> {
@@ -53,42 +58,13 @@ impl Prefixed {
         let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, BATCH))?;
         Ok((tape, root))
     }
-
-    fn gradients(&self, device: &Device) -> Result<Gradients> {
-        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
-        let (tape, root) = self.forward(device, &tracked)?;
-        tape.backward(&root)
-    }
-
-    fn loss(&self, device: &Device) -> Result<f64> {
-        self.forward(device, &[])?;
-        Ok(block_on(device.read::<f64>(&self.loss))?[0])
-    }
-}
-
-fn gradients_are_differences(trained: Trained) -> Result<(), Failed> {
-    let device = Device::cpu(Precision::F64);
-    let attention = Prefixed::new(&device, trained)?;
-    are_differences(&device, attention.parameters(), &attention.gradients(&device)?, || attention.loss(&device))
-}
-
-fn gradients_agree(device: &Device, trained: Trained) -> Result<(), Failed> {
-    agree(device, |device| {
-        let attention = Prefixed::new(device, trained)?;
-        Ok((attention.parameters(), attention.gradients(device)?))
-    })
 }
 
 pub(super) fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (told, trained) in [("both", [true, true]), ("tokens", [true, false]), ("prefix", [false, true])] {
         let of = format!("attention behind a prefix, trained: {told}");
-        let name = format!("autograd central differences, {of} [f64 twins]");
-        trials.push(Trial::test(name, move || gradients_are_differences(trained)));
-        for (label, device) in devices {
-            let (name, device) = (format!("autograd gradients, {of} [{label}]"), device.clone());
-            trials.push(Trial::test(name, move || gradients_agree(&device, trained)));
-        }
+        trials.extend(both(&of, devices, move |device| Prefixed::new(device, trained)));
     }
     trials
 }

@@ -1,13 +1,12 @@
 //! What prompts are made of, and backbones behind them: gradients against differences and between devices.
 
-use libtest_mimic::{Failed, Trial};
+use libtest_mimic::Trial;
 use minoise::Result;
-use minoise::autograd::{Gradients, Linear, Loss, Tape, Var};
-use minoise::device::{Device, Precision, Tensor};
+use minoise::autograd::{Linear, Loss, Tape, Var};
+use minoise::device::{Device, Tensor};
 use minoise::model::vit::{Beside, Vit};
-use pollster::block_on;
 
-use super::{BATCH, CLASSES, Parameter, agree, are_differences, pretrained};
+use super::{BATCH, CLASSES, Graph, Parameter, both, pretrained};
 use crate::harness::random;
 
 /// Entries of a pool, numbers of a query, rows of a prefix: one for all images, the others mixed for each.
@@ -18,25 +17,6 @@ const ROWS: [usize; 2] = [1, 2];
 const TOKENS: usize = 5;
 const WIDTH: usize = 12;
 const HEADS: usize = 3;
-
-/// A computation with its parameters.
-pub(super) trait Graph {
-    fn parameters(&self) -> Vec<Parameter>;
-    fn loss(&self) -> &Tensor;
-    /// The tape and its root.
-    fn forward(&self, device: &Device, tracked: &[Tensor]) -> Result<(Tape, Var)>;
-
-    fn gradients(&self, device: &Device) -> Result<Gradients> {
-        let tracked: Vec<_> = self.parameters().into_iter().map(|p| p.1).collect();
-        let (tape, root) = self.forward(device, &tracked)?;
-        tape.backward(&root)
-    }
-
-    fn value(&self, device: &Device) -> Result<f64> {
-        self.forward(device, &[])?;
-        Ok(block_on(device.read::<f64>(self.loss()))?[0])
-    }
-}
 
 /// Attention behind a prefix that is mixed from a pool by cosines of queries, and terms of the loss beside the cross-entropy,
 /// which sees some of the columns of a head.
@@ -174,30 +154,6 @@ impl Graph for Prompted {
         let root = tape.cross_entropy(&logits, &self.labels, Loss::new(&self.loss, 0, BATCH))?;
         Ok((tape, root))
     }
-}
-
-/// By differences in f64, and on every device as there.
-pub(super) fn both<G: Graph>(
-    of: &str,
-    devices: &[(String, Device)],
-    graph: impl Fn(&Device) -> Result<G> + Clone + Send + 'static,
-) -> Vec<Trial> {
-    let make = graph.clone();
-    let mut trials = vec![Trial::test(format!("autograd central differences, {of} [f64 twins]"), move || {
-        let device = Device::cpu(Precision::F64);
-        let graph = make(&device)?;
-        are_differences(&device, graph.parameters(), &graph.gradients(&device)?, || graph.value(&device))
-    })];
-    for (label, device) in devices {
-        let (device, make) = (device.clone(), graph.clone());
-        trials.push(Trial::test(format!("autograd gradients, {of} [{label}]"), move || -> Result<(), Failed> {
-            agree(&device, |device| {
-                let graph = make(device)?;
-                Ok((graph.parameters(), graph.gradients(device)?))
-            })
-        }));
-    }
-    trials
 }
 
 pub fn trials(devices: &[(String, Device)]) -> Vec<Trial> {
