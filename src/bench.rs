@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use crate::device::{AdapterReport, Device, Tensor, checked};
+use crate::device::{AdapterReport, Device, Precision, Tensor, checked};
 use crate::roofline::Roofline;
 use crate::{Error, Result, host};
 use questions::Question;
@@ -55,7 +55,21 @@ pub fn agree(bound: f64, got: (&Device, &[Tensor]), want: (&Device, &[Tensor])) 
     Ok(())
 }
 
-/// The same of the numbers of result `i`.
+/// A pass, once its results have been found to be those of one on the f64 twins; see [`agree`] for `bound`.
+///
+/// # Errors
+/// [`agree`]'s.
+pub fn verified<P: FnMut(&Device) -> Result<Vec<Tensor>>>(
+    device: &Device,
+    bound: f64,
+    build: impl Fn(&Device) -> Result<P>,
+) -> Result<P> {
+    let (mut pass, oracle) = (build(device)?, Device::cpu(Precision::F64));
+    agree(bound, (device, &pass(device)?), (&oracle, &build(&oracle)?(&oracle)?))?;
+    Ok(pass)
+}
+
+/// Compares the numbers of result `i`, as [`agree`].
 fn near(bound: f64, i: usize, got: &[f64], want: &[f64]) -> Result<()> {
     let top = want.iter().fold(0.0f64, |top, x| top.max(x.abs()));
     let near = |j: &usize| (got[*j] - want[*j]).abs() <= bound * top;

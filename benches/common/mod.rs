@@ -9,8 +9,8 @@ use clap::Parser;
 
 use criterion::{Criterion, Throughput};
 use minoise::Result;
-use minoise::bench::{Work, agree};
-use minoise::device::{Device, Precision, Selector, Tensor};
+use minoise::bench::{Work, verified};
+use minoise::device::{Device, Selector, Tensor};
 use minoise::roofline::Roofline;
 use pollster::block_on;
 use record::{Arguments, Entry, Record};
@@ -102,7 +102,7 @@ impl Bench {
         seconds
     }
 
-    /// The same as [`Bench::time`], after one pass has been compared with one on the f64 twins; see [`agree`] for `bound`.
+    /// The same as [`Bench::time`], after one pass has been compared with one on the f64 twins; see [`verified`] for `bound`.
     pub fn time_against_twins<P: FnMut(&Device) -> Result<Vec<Tensor>>>(
         &mut self,
         shape: &str,
@@ -111,11 +111,7 @@ impl Bench {
         bound: f64,
         build: impl Fn(&Device) -> Result<P>,
     ) -> Option<f64> {
-        self.time(shape, variant, work, |device| {
-            let (mut pass, oracle) = (build(device)?, Device::cpu(Precision::F64));
-            agree(bound, (device, &pass(device)?), (&oracle, &build(&oracle)?(&oracle)?))?;
-            Ok(pass)
-        })
+        self.time(shape, variant, work, |device| verified(device, bound, &build))
     }
 
     /// Prints the table, with the roofline of this device, and keeps and compares the results as the arguments say. Ends
