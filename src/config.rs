@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Settings;
 
+pub(crate) use choices::word;
 pub use choices::{EvalNoise, Gamma, Method, Mixture, OptimizerKind, Pipeline, Profile, Refit};
 pub use methods::{Acil, Aper, Coda, DsAl, DualPrompt, Ease, FeCam, L2p, RanPac, Robust, Slca};
 pub use sizes::Sizes;

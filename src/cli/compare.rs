@@ -10,6 +10,7 @@ use pollster::block_on;
 use super::drive::{INTERRUPTED, Interrupt, Keep, Now, Steps};
 use super::progress::{Bar, Progress};
 use super::run::open;
+use super::settings::SettingsArgs;
 use super::{line, one_line};
 use crate::config::Config;
 use crate::data::{self, Dataset, Settings};
@@ -17,7 +18,7 @@ use crate::protocol::{self, FLOOR, Found, Metrics, Plan, Planned, Session, Watch
 use crate::report::{Choice, Comparison, Known, Results, Row, Run, Size, Trial, quoted};
 use crate::{Error, Result};
 
-/// What comparisons have in common.
+/// What comparisons have in common; every row takes the settings that it understands.
 #[derive(Debug, clap::Args)]
 pub(super) struct ComparedArgs {
     /// Runs of every row: those of the seeds 0 to N-1.
@@ -26,21 +27,11 @@ pub(super) struct ComparedArgs {
     /// Directory for all runs and comparison.json, .md and .csv; what is there of the same runs is gone on with.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// TOML file of settings; every row takes those that it understands.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
-    /// Data as for the setting `data`.
-    #[arg(long, value_name = "PATH")]
-    data: Option<String>,
-    /// The backbone, as for the setting `weights`.
-    #[arg(long, value_name = "FILE")]
-    weights: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// One setting, for the rows that understand it; repeat for more.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,11 +66,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<ExitCode> {
 
 /// Runs all rows with all seeds, and tells what came of them.
 pub(super) fn compared(wanted: &[protocol::Row], args: &ComparedArgs, trials: bool) -> Result<ExitCode> {
-    let mut sets = args.set.clone();
-    for (key, value) in [("data", &args.data), ("weights", &args.weights)] {
-        sets.extend(value.iter().map(|value| format!("{key}={}", toml::Value::String(value.clone()))));
-    }
-    let plan = Plan::new(wanted, args.config.as_deref(), &sets)?;
+    let plan = Plan::new(wanted, args.settings.config.as_deref(), &args.settings.sets()?)?;
     if trials {
         plan.rows.iter().try_for_each(|row| row.rates().map(drop))?;
     }

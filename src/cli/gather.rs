@@ -9,6 +9,7 @@ use pollster::block_on;
 use super::line;
 use super::progress::Bars;
 use super::run::open;
+use super::settings::SettingsArgs;
 use crate::config::Config;
 use crate::{Result, data, protocol, store};
 
@@ -20,17 +21,13 @@ pub(super) struct GatherArgs {
     /// The file of statistics.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// TOML file of settings.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     /// auto, cpu, gpu, or words of an adapter's backend, name and driver.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// One setting; repeat for more.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 /// Reads `A-B`, both included, or `A`.
@@ -43,8 +40,8 @@ pub(super) fn tasks(text: &str) -> Result<Range<usize>, String> {
 }
 
 pub(super) fn gather(args: GatherArgs) -> Result<ExitCode> {
-    let sets = [vec!["noise=false".into()], args.set].concat();
-    let mut config = Config::load(None, args.config.as_deref(), &sets)?;
+    let sets = [vec!["noise=false".into()], args.settings.sets()?].concat();
+    let mut config = Config::load(None, args.settings.config.as_deref(), &sets)?;
     config.seed = args.seed.unwrap_or(config.seed);
     store::check_replaceable(&args.out)?;
     let dataset = data::load(&config.data, &config.images)?;

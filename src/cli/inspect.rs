@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::line;
 use crate::protocol::{Inspection, inspect as look};
+use crate::report::mib;
 use crate::{Error, Result};
 
 #[derive(Debug, clap::Args)]
@@ -64,9 +65,13 @@ fn print(found: &Inspection) -> Result<()> {
     let normalisation = &found.architecture.normalisation;
     line(&format!("normalisation: mean {:?}, std {:?}", normalisation.mean, normalisation.std))?;
     line(&format!("an image:      {0} x {0} pixels, {1} tokens", c.image, found.tokens))?;
-    line(&format!("               {:.2} GFLOP forward, {} of tokens", found.flops / 1e9, mib(found.image_bytes)))?;
-    let [single, half] = found.weight_bytes.map(mib);
-    line(&format!("parameters:    {}, {single} on a device, {half} with f16_weights", found.parameters))?;
+    line(&format!(
+        "               {:.2} GFLOP forward, {} MiB of tokens",
+        found.flops / 1e9,
+        mib(found.image_bytes as f64)
+    ))?;
+    let [single, half] = found.weight_bytes.map(|bytes| mib(bytes as f64));
+    line(&format!("parameters:    {}, {single} MiB on a device, {half} MiB with f16_weights", found.parameters))?;
     line("tensors:")?;
     for (name, shape) in &found.tensors {
         line(&format!("  {name} {shape:?}"))?;
@@ -75,8 +80,4 @@ fn print(found: &Inspection) -> Result<()> {
         0 => line("left aside:    nothing"),
         n => line(&format!("left aside:    {n} tensors: {}", found.left_aside.join(", "))),
     }
-}
-
-fn mib(bytes: usize) -> String {
-    format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -19,6 +19,7 @@ mod profile;
 mod progress;
 mod report;
 mod run;
+mod settings;
 mod show;
 mod solve;
 mod tune;

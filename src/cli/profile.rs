@@ -11,13 +11,14 @@ use pollster::block_on;
 
 use super::compare::command;
 use super::run::open;
+use super::settings::SettingsArgs;
 use super::{line, one_line};
 use crate::config::{self, Config, Method};
 use crate::data;
 use crate::device::{Device, Options, Selector};
 use crate::protocol::{Excerpt, Tasks};
 use crate::report;
-use crate::report::profile::{Beside, Compilation, Profile, Roof, Row, svg};
+use crate::report::profile::{Beside, Compilation, FILE, Profile, Roof, Row, svg};
 use crate::roofline::Roofline;
 use crate::store::{check_replaceable, replace};
 use crate::tune::examples;
@@ -29,9 +30,8 @@ pub(super) struct ProfileArgs {
     /// run, train-step, inference, analytic (a task beside its training steps), or a kernel, whose problems are run.
     #[arg(value_name = "WHAT", default_value = "train-step")]
     what: String,
-    /// TOML file of settings.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     #[arg(long)]
     method: Option<Method>,
     #[arg(long)]
@@ -54,14 +54,11 @@ pub(super) struct ProfileArgs {
     #[arg(long)]
     capture: bool,
     /// Set two profiles side by side, files or directories; exit code 1 if the step, a kernel or a phase is slower in B.
-    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["what", "config", "method", "profile", "device", "seed", "steps", "out", "json", "capture", "set"])]
+    #[arg(long, value_names = ["A", "B"], num_args = 2, conflicts_with_all = ["what", "config", "data", "weights", "arch", "method", "profile", "device", "seed", "steps", "out", "json", "capture", "set"])]
     compare: Option<Vec<PathBuf>>,
     /// What B may be slower, in percent, beyond the spread from step to step.
     #[arg(long, value_name = "PERCENT", default_value = "10", requires = "compare", value_parser = percent)]
     tolerance: f64,
-    /// One setting; repeat for more.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
 }
 
 /// Steps that are measured unless `--steps` is given, which a whole run cannot have.
@@ -125,7 +122,7 @@ pub(super) fn profile(args: ProfileArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-const FILES: [&str; 4] = ["profile.json", "trace.json", "roofline.svg", "roofline.png"];
+const FILES: [&str; 4] = [FILE, "trace.json", "roofline.svg", "roofline.png"];
 
 fn write(dir: &Path, profile: &Profile, steps: &Steps) -> Result<()> {
     // Problems of one kernel are told apart by their names, which are phases.
@@ -145,7 +142,8 @@ fn compare(a: &Path, b: &Path, tolerance: f64) -> Result<ExitCode> {
 
 /// The settings of the run that is looked at.
 fn config(args: &ProfileArgs) -> Result<Config> {
-    let mut config = Config::load_method(args.method, args.profile, args.config.as_deref(), &args.set)?;
+    let mut config =
+        Config::load_method(args.method, args.profile, args.settings.config.as_deref(), &args.settings.sets()?)?;
     config.seed = args.seed.unwrap_or(config.seed);
     config.validate()?;
     Ok(config)
@@ -174,8 +172,8 @@ fn part_of_run(args: &ProfileArgs, excerpt: Excerpt) -> Result<(Device, String, 
 }
 
 fn kernel(args: &ProfileArgs) -> Result<(Device, String, Steps)> {
-    let set = args.config.is_some() || args.method.is_some() || args.profile.is_some() || args.seed.is_some();
-    if set || !args.set.is_empty() {
+    let set = args.method.is_some() || args.profile.is_some() || args.seed.is_some();
+    if set || args.settings.given() {
         return Err(Error::Config(format!(
             "profile {}: the problems of a kernel have no settings; run, train-step, inference and analytic have",
             args.what

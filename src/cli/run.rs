@@ -8,6 +8,7 @@ use pollster::block_on;
 
 use super::drive::{Keep, drive};
 use super::minutes;
+use super::settings::SettingsArgs;
 use super::show::ShownArgs;
 use crate::config::{Config, Method, Profile};
 use crate::data::{self, Dataset};
@@ -17,9 +18,8 @@ use crate::{Error, Result, report};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// TOML file of settings.
-    #[arg(long, value_name = "FILE.toml")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: SettingsArgs,
     #[arg(long)]
     method: Option<Method>,
     #[arg(long)]
@@ -36,14 +36,11 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MIB")]
     memory: Option<usize>,
     /// Go on with the run in this directory.
-    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "method", "profile", "seed", "memory", "out", "set"])]
+    #[arg(long, value_name = "DIR", group = "kept", conflicts_with_all = ["config", "data", "weights", "arch", "method", "profile", "seed", "memory", "out", "set"])]
     resume: Option<PathBuf>,
     /// Minutes between two saves within a step of a task, besides those after every step; 5 unless given.
     #[arg(long, value_name = "MINUTES", requires = "kept", value_parser = minutes)]
     save_every: Option<f64>,
-    /// One setting; repeat for more.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
     #[command(flatten)]
     shown: ShownArgs,
 }
@@ -63,7 +60,8 @@ pub(super) fn run(args: RunArgs) -> Result<ExitCode> {
         intro.push(format!("resumed: {done} of {tasks} tasks are done"));
         return drive(session, &intro, Some(&Keep { dir, every }), args.shown);
     }
-    let mut config = Config::load_method(args.method, args.profile, args.config.as_deref(), &args.set)?;
+    let mut config =
+        Config::load_method(args.method, args.profile, args.settings.config.as_deref(), &args.settings.sets()?)?;
     config.seed = args.seed.unwrap_or(config.seed);
     config.memory_mib = args.memory.unwrap_or(config.memory_mib);
     config.validate()?;

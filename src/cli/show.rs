@@ -102,7 +102,7 @@ impl Show {
     pub fn finished(mut self, session: &Session) -> Result<()> {
         self.bars = None;
         let results = session.results();
-        let kept = self.dir.as_ref().map(|dir| [dir.join("results.json"), dir.join("model.safetensors")]);
+        let kept = self.dir.as_ref().map(|dir| [dir.join(report::RESULTS_FILE), dir.join("model.safetensors")]);
         if self.json {
             let measured = serde_json::to_value(&results.measured).map_err(|e| Error::Unsupported(e.to_string()))?;
             let [results, model] = kept.map_or([None, None], |files| files.map(Some));

@@ -166,3 +166,11 @@ impl From<Gamma> for Value {
         }
     }
 }
+
+/// A choice as settings have it.
+pub(crate) fn word(choice: impl Serialize) -> String {
+    match serde_json::to_value(choice) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}

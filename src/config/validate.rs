@@ -2,8 +2,8 @@
 
 use toml::Table;
 
-use super::load::{flat, to_value};
-use super::{Config, Gamma, Method, Pipeline, Profile, Refit};
+use super::load::flat;
+use super::{Config, Gamma, Method, Pipeline, Profile, Refit, word};
 use crate::{Error, Result};
 
 /// The largest count that a setting may ask for; keeps indices inside the 32 bits of the kernels.
@@ -129,7 +129,7 @@ impl Config {
 
     /// Refuses settings that the method would ignore.
     fn check_method(&self) -> Result<()> {
-        let place = format!("in method {}", to_value(self.method)?.as_str().unwrap_or_default());
+        let place = format!("in method {}", word(self.method));
         for (table, _) in TABLES.iter().filter(|(_, method)| *method != self.method) {
             self.ignored_table(table, &place)?;
         }
@@ -159,7 +159,7 @@ impl Config {
 
     /// Refuses settings that the profile would ignore.
     fn check_profile(&self) -> Result<()> {
-        let place = format!("in profile {}", to_value(self.profile)?.as_str().unwrap_or_default());
+        let place = format!("in profile {}", word(self.profile));
         let without = [OF_STEPS, OF_MIXTURE, OF_NOISE].concat();
         match self.profile {
             Profile::Paper => {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use crate::config::word;
 use crate::data::Images;
 use crate::device::{Device, Tensor};
 use crate::method::{Dissected, Raw, STATISTICS};
@@ -281,10 +282,9 @@ impl Explainer {
 /// The learner of a model, where it can be taken apart.
 fn dissected(model: &Model) -> Result<Dissected<'_>> {
     model.learner.dissected().ok_or_else(|| {
-        let method = serde_json::to_value(model.config().method).unwrap_or_default();
         Error::Unsupported(format!(
             "explain takes models of the method `min`, whose noise, features and classifier it takes apart; this one is of `{}`",
-            method.as_str().unwrap_or_default()
+            word(model.config().method)
         ))
     })
 }

@@ -11,6 +11,7 @@ mod page;
 mod picture;
 pub mod profile;
 mod results;
+mod say;
 mod scatter;
 mod spread;
 mod table;
@@ -25,7 +26,11 @@ pub use page::Page;
 pub(crate) use page::quoted;
 #[cfg(feature = "cli")]
 pub use picture::png;
+#[cfg(feature = "cli")]
+pub(crate) use results::FILE as RESULTS_FILE;
 pub use results::{Measured, Memory, Moved, Noise, Peaks, Results, Seconds, check_writable};
+#[cfg(feature = "cli")]
+pub(crate) use say::mib;
 #[cfg(feature = "cli")]
 pub use scatter::scatters;
 pub use scatter::{Dot, Dots, Scatter, Shade};

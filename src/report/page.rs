@@ -12,7 +12,6 @@ mod html;
 mod lines;
 mod noise;
 mod runs;
-mod say;
 mod section;
 mod settings;
 mod sheet;

@@ -218,7 +218,7 @@ impl Profile {
     }
 }
 
-pub(super) const FILE: &str = "profile.json";
+pub(crate) const FILE: &str = "profile.json";
 
 #[cfg(test)]
 mod tests {

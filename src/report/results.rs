@@ -9,7 +9,7 @@ use crate::report::Metrics;
 use crate::store::{check_replaceable, replace};
 use crate::{Error, Result};
 
-const FILE: &str = "results.json";
+pub(crate) const FILE: &str = "results.json";
 
 /// Seconds spent, by kind of work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -1,15 +1,14 @@
 //! The choice of gamma by generalised cross-validation, from the statistics alone.
 
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
 use super::factor::{Columns, HostFactor};
 use super::host::Host;
 use crate::{Error, Result};
 
-/// Decades below the mean of the diagonal of G in which gamma is looked for.
-const DECADES: usize = 5;
-/// Place of the power of ten next below that mean among the candidates.
-const TOP: usize = 2 * DECADES + 1;
-/// Place of the last candidate.
-const LAST: usize = TOP + 1;
+/// The smallest candidate, as a share of the mean of the diagonal of G, however many samples there are.
+const LEAST: f64 = 1e-5;
 
 /// `GCV(gamma) = (RSS / n) / (1 - dof / n)^2` (Golub, Heath and Wahba, Technometrics 21, 1979) of the ridge regression of
 /// the n one-hot labels, with `RSS = |Y - P W|^2 = n - tr(W^T Q) - gamma tr(W^T W)` and
@@ -30,22 +29,32 @@ pub fn score(host: &Host, samples: u64, gamma: f64) -> Result<f64> {
     Ok(if free > 0.0 && rss >= 0.0 { n * rss / (free * free) } else { f64::INFINITY })
 }
 
-/// Candidate `at` of those below and above `10^top`: 3 10^(top - 6), 10^(top - 5), 3 10^(top - 5), ..., 10^top, 3 10^top.
-fn candidate(top: i32, at: usize) -> f64 {
-    let (digit, exponent) = ([3, 1][at % 2], top + at.div_ceil(2) as i32 - DECADES as i32 - 1);
+/// Candidate `at`: 1 and 3 of every decade, 1 at 0.
+fn candidate(at: i32) -> f64 {
+    let digit = [1, 3][at.rem_euclid(2) as usize];
     // The nearest float to the decimal, so that it prints as such.
-    format!("{digit}e{exponent}").parse().unwrap_or(f64::NAN)
+    format!("{digit}e{}", at.div_euclid(2)).parse().unwrap_or(f64::NAN)
+}
+
+/// The candidates, and the place of the power of ten next below the mean of the diagonal of G, `mean`. The largest is three
+/// times that power. The smallest is not below the n-th part of the mean: what one sample adds to it. While there are fewer
+/// samples than features, smaller ones fit all labels, and their score, 0 over 0, says nothing.
+fn candidates(mean: f64, samples: u64) -> (RangeInclusive<i32>, i32) {
+    let top = 2 * mean.log10().floor() as i32;
+    let least = mean * LEAST.max(1.0 / samples as f64);
+    let first = (0..).map(|below| top - below).take_while(|&at| candidate(at) >= least).last();
+    (first.unwrap_or(top)..=top + 1, top)
 }
 
 /// The place that is reached from `start` by going to the lesser neighbour until there is none, and its score. No place is
 /// scored twice.
-fn downhill(start: usize, score: impl Fn(usize) -> f64) -> (usize, f64) {
-    let mut known = [None; LAST + 1];
-    let mut score = |at: usize| *known[at].get_or_insert_with(|| score(at));
+fn downhill(all: &RangeInclusive<i32>, start: i32, score: impl Fn(i32) -> f64) -> (i32, f64) {
+    let mut known = BTreeMap::new();
+    let mut score = |at: i32| *known.entry(at).or_insert_with(|| score(at));
     let mut at = start;
     loop {
-        let beside = [at.saturating_sub(1), LAST.min(at + 1)];
-        let least = beside.into_iter().fold(at, |least, next| if score(next) < score(least) { next } else { least });
+        let beside = [at - 1, at + 1].into_iter().filter(|next| all.contains(next));
+        let least = beside.fold(at, |least, next| if score(next) < score(least) { next } else { least });
         if least == at {
             return (at, score(at));
         }
@@ -53,8 +62,9 @@ fn downhill(start: usize, score: impl Fn(usize) -> f64) -> (usize, f64) {
     }
 }
 
-/// The gamma of least score: first among the powers of ten from the mean of the diagonal of G down to its 1e-5th part,
-/// then 3 and 0.3 times the best. With a gamma `near` by, the candidate next to it, or what is downhill from there.
+/// The gamma of least score: first among the powers of ten from the mean of the diagonal of G down to its n-th part, and at
+/// most its 1e-5th, then 3 and 0.3 times the best. With a gamma `near` by, the candidate next to it, or what is downhill from
+/// there.
 ///
 /// # Errors
 /// [`Error::Config`] where there is no sample; [`Error::NotPositiveDefinite`] where no candidate can be solved.
@@ -68,33 +78,38 @@ pub fn choose(host: &Host, samples: u64, near: Option<f64>) -> Result<f64> {
             "`gamma` = \"auto\" needs samples to choose by; there are {samples}, of mean square {mean}"
         )));
     }
-    let top = mean.log10().floor() as i32;
+    let (all, top) = candidates(mean, samples);
     // What cannot be factored is no candidate.
-    let of_place = |at: usize| score(host, samples, candidate(top, at)).unwrap_or(f64::INFINITY);
+    let of_place = |at: i32| score(host, samples, candidate(at)).unwrap_or(f64::INFINITY);
     if let Some(near) = near {
-        let apart = |at: usize| (candidate(top, at) / near).ln().abs();
-        let start = (0..=LAST).min_by(|&a, &b| apart(a).total_cmp(&apart(b))).unwrap_or(TOP);
-        let (at, least) = downhill(start, of_place);
+        let apart = |at: i32| (candidate(at) / near).ln().abs();
+        let start = all.clone().min_by(|&a, &b| apart(a).total_cmp(&apart(b))).unwrap_or(top);
+        let (at, least) = downhill(&all, start, of_place);
         if least.is_finite() {
-            return Ok(candidate(top, at));
+            return Ok(candidate(at));
         }
     }
-    let mut best = (score(host, samples, candidate(top, TOP))?, TOP);
-    let mut consider = |at: usize| {
+    let mut best = (score(host, samples, candidate(top))?, top);
+    let mut consider = |at: i32| {
         let score = of_place(at);
         if score < best.0 {
             best = (score, at);
         }
         best.1
     };
-    let decade = (1..=DECADES).map(|k| consider(TOP - 2 * k)).last().unwrap_or(TOP);
-    consider(decade + 1);
-    Ok(candidate(top, consider(decade - 1)))
+    let decade = (1..).map(|k| top - 2 * k).take_while(|at| all.contains(at)).map(&mut consider).last().unwrap_or(top);
+    for at in [decade + 1, decade - 1] {
+        if all.contains(&at) {
+            consider(at);
+        }
+    }
+    Ok(candidate(best.1))
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::collections::BTreeSet;
 
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -136,48 +151,56 @@ mod tests {
 
     #[test]
     fn the_walk_finds_the_least_of_all_candidates() {
-        let (mut walked, mut found) = (0, [false; LAST + 1]);
+        let (mut walked, mut found) = (0, BTreeSet::new());
         for (k, problem_of) in PROBLEMS.iter().flat_map(|of| [of; 5]).enumerate() {
             let (host, samples) = (problem(k as u64, *problem_of), problem_of.0 as u64);
             let gram = host.gram().unwrap();
-            let top = (gram.trace() / gram.size() as f64).log10().floor() as i32;
-            let all: Vec<f64> = (0..=LAST).map(|at| score(&host, samples, candidate(top, at)).unwrap()).collect();
-            let least = (0..=LAST).min_by(|&a, &b| all[a].total_cmp(&all[b])).unwrap();
+            let (places, top) = candidates(gram.trace() / gram.size() as f64, samples);
+            let places: Vec<i32> = places.collect();
+            let all: Vec<f64> = places.iter().map(|&at| score(&host, samples, candidate(at)).unwrap()).collect();
+            let least = (0..all.len()).min_by(|&a, &b| all[a].total_cmp(&all[b])).unwrap();
             if !all[..=least].is_sorted_by(|a, b| a > b) || !all[least..].is_sorted_by(|a, b| a < b) {
                 continue;
             }
-            (walked, found[least]) = (walked + 1, true);
-            let gamma = candidate(top, least);
+            walked += 1;
+            found.insert(places[least] - top);
+            let gamma = candidate(places[least]);
             // Beside candidates, and beyond all of them.
-            for near in (0..=LAST).map(|at| 1.2 * candidate(top, at)).chain([0.0, gamma * 1e-12, gamma * 1e12]) {
+            for near in places.iter().map(|&at| 1.2 * candidate(at)).chain([0.0, gamma * 1e-12, gamma * 1e12]) {
                 assert_eq!(choose(&host, samples, Some(near)).unwrap(), gamma, "{problem_of:?} {k} near {near}");
             }
         }
         // Most scores have one valley, and not all at one place.
         assert!(walked > 20, "{walked}");
-        assert!(found.iter().filter(|&&found| found).count() > 3, "{found:?}");
+        assert!(found.len() > 3, "{found:?}");
     }
 
     #[test]
-    fn candidates_are_the_1_and_3_of_decades() {
-        let all: Vec<f64> = (0..=LAST).map(|at| candidate(2, at)).collect();
-        assert_eq!(all, [3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0]);
-        assert_eq!(candidate(2, TOP), 100.0);
+    fn candidates_are_the_1_and_3_of_decades_from_what_a_sample_adds() {
+        let of = |mean: f64, samples| {
+            let (all, top) = candidates(mean, samples);
+            (all.map(candidate).collect::<Vec<_>>(), candidate(top))
+        };
+        assert_eq!(of(250.0, 1000), (vec![0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0], 100.0));
+        assert_eq!(of(0.02, 50), (vec![1e-3, 3e-3, 0.01, 0.03], 0.01));
+        assert_eq!(of(1e9, u64::MAX).0.first(), Some(&1e4));
+        // Fewer samples than a decade has.
+        assert_eq!(of(250.0, 1), (vec![100.0, 300.0], 100.0));
     }
 
     #[test]
     fn a_walk_scores_no_candidate_twice() {
-        let places = [(6, 6, 3), (0, 0, 2), (LAST, LAST, 2), (7, 6, 4), (2, 6, 7), (0, LAST, LAST + 1)];
-        for (start, least, wanted) in places {
+        let all = -6..=6;
+        for (start, least, wanted) in [(0, 0, 3), (-6, -6, 2), (6, 6, 2), (1, 0, 4), (-4, 0, 7), (-6, 6, 13)] {
             let calls = Cell::new(0);
-            let valley = |at: usize| {
+            let valley = |at: i32| {
                 calls.set(calls.get() + 1);
-                at.abs_diff(least) as f64
+                f64::from(at.abs_diff(least))
             };
-            assert_eq!((downhill(start, valley), calls.get()), ((least, 0.0), wanted), "from {start}");
+            assert_eq!((downhill(&all, start, valley), calls.get()), ((least, 0.0), wanted), "from {start}");
         }
         // Nothing that can be factored is in sight.
-        assert_eq!(downhill(3, |at| if at < 9 { f64::INFINITY } else { 1.0 }), (3, f64::INFINITY));
+        assert_eq!(downhill(&all, -3, |at| if at < 3 { f64::INFINITY } else { 1.0 }), (-3, f64::INFINITY));
     }
 
     #[test]
@@ -185,8 +208,9 @@ mod tests {
         // The smaller eigenvalue is -0.5.
         let mut host = Host::new(2, false).unwrap();
         host.unpack(&[1.0, 1.5, 1.0], &[0.5, 0.3, 0.2, 0.4]).unwrap();
-        let chosen = choose(&host, 4, None).unwrap();
-        assert!(score(&host, 4, 0.001).is_err() && score(&host, 4, chosen).is_ok_and(f64::is_finite), "{chosen}");
-        assert_eq!(choose(&host, 4, Some(0.001)).unwrap(), chosen);
+        let chosen = choose(&host, 40, None).unwrap();
+        assert!([0.03, 0.1].iter().all(|&gamma| score(&host, 40, gamma).is_err()), "those around the first are none");
+        assert!(score(&host, 40, chosen).is_ok_and(f64::is_finite), "{chosen}");
+        assert_eq!(choose(&host, 40, Some(0.001)).unwrap(), chosen);
     }
 }

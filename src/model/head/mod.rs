@@ -322,10 +322,10 @@ impl Statistics {
     }
 
     /// The gamma that generalised cross-validation prefers: the prediction error on samples left out, estimated from
-    /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its 1e-5th part,
+    /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its n-th part,
     /// then 3 and 0.3 times the best; or, with the gamma of an earlier choice `near` by, among 1 and 3 of every decade there
-    /// from it downhill, until neither neighbour scores less. Each candidate costs two factorisations: 8 are scored without
-    /// `near`, as a rule 3 with it.
+    /// from it downhill, until neither neighbour scores less. Each candidate costs two factorisations: of thousands of
+    /// samples 6 are scored without `near`, as a rule 3 with it.
     ///
     /// # Errors
     /// [`Error::Config`] where there is no sample, [`Error::NotPositiveDefinite`].

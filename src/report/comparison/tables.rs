@@ -1,6 +1,7 @@
 //! The tables of a comparison: Markdown and CSV.
 
 use super::{CSV, Comparison, Differences, Known, Row, Trial};
+use crate::report::say::{hundredths, mib, spread};
 use crate::report::{Difference, Spread};
 use crate::{Error, Result};
 
@@ -13,9 +14,11 @@ impl Comparison {
         ];
         lines.extend(self.rows.iter().map(|row| {
             let Some(figures) = row.figures else { return format!("| {} | lost | | | | | | |", row.name) };
-            let [a_last, a_avg, forgetting] = [figures.a_last, figures.a_avg, figures.forgetting].map(percent);
-            let (trained, stored) = (row.most(|run| run.size.trained), mib(row.most(|run| run.size.stored_bytes)));
-            let (seconds, peak) = (row.seconds(), mib(row.most(|run| run.peak_device_bytes)));
+            let [a_last, a_avg, forgetting] =
+                [figures.a_last, figures.a_avg, figures.forgetting].map(|share| spread(share, hundredths));
+            let (trained, stored) =
+                (row.most(|run| run.size.trained), mib(row.most(|run| run.size.stored_bytes) as f64));
+            let (seconds, peak) = (row.seconds(), mib(row.most(|run| run.peak_device_bytes) as f64));
             format!(
                 "| {} | {a_last} | {a_avg} | {forgetting} | {trained} | {stored} | {seconds:.1} | {peak} |",
                 row.name
@@ -123,13 +126,4 @@ fn described(row: &Row) -> String {
         text += &format!("; lost: {why}");
     }
     text
-}
-
-fn percent(Spread { mean, deviation }: Spread) -> String {
-    let mean = 100.0 * mean;
-    deviation.map_or_else(|| format!("{mean:.2}"), |deviation| format!("{mean:.2} ± {:.2}", 100.0 * deviation))
-}
-
-fn mib(bytes: u64) -> String {
-    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -6,10 +6,10 @@ use super::figure::Figure;
 use super::html::{Table, escape};
 use super::lines::Lines;
 use super::runs::Group;
-use super::say::{digits, mib, ms, percent, seconds, spread};
 use super::section::{Section, each};
 use crate::Result;
 use crate::report::profile::{Profile, Row as Kernel};
+use crate::report::say::{digits, mib, ms, percent, seconds, spread};
 use crate::report::{Results, Seconds};
 
 /// Phases, and what is left of the whole.
@@ -106,7 +106,12 @@ pub(super) fn memory(groups: &[Group]) -> Result<Section> {
                 n if n <= FEW => format!("{}: {kind}", group.name),
                 _ => group.name.clone(),
             };
-            rows.push(Row { name, parts: vec![spread.mean], colour: i.saturating_sub(1), end: mib(spread.mean) });
+            rows.push(Row {
+                name,
+                parts: vec![spread.mean],
+                colour: i.saturating_sub(1),
+                end: format!("{} MiB", mib(spread.mean)),
+            });
         }
     }
     let bars = Bars { label: "Memory by phase", unit: "", parts: &[], say: mib, most: None, rows, table };

@@ -7,9 +7,9 @@ use super::colour::{GRID, INK, MUTED, series};
 use super::figure::{Area, Drawn, Figure, Key, LINE, Mark, SIDE, WIDTH, draw, legend, legend_height, letters};
 use super::figure::{TEXT, marker, marks};
 use super::html::Table;
-use super::say::spread;
 use crate::Result;
 use crate::report::Spread;
+use crate::report::say::spread;
 
 /// Height of the plot itself.
 const HEIGHT: i32 = 430;

@@ -2,14 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::settings::{Settings, differing, word};
-use crate::config::{self, Method};
+use super::settings::{Settings, differing};
+use crate::config::{self, Method, word};
 use crate::report::picture::plain;
 use crate::report::profile::{self, Profile};
-use crate::report::{Noise, Results, Seconds, Spread};
+use crate::report::{Noise, RESULTS_FILE, Results, Seconds, Spread};
 use crate::{Error, Result};
 
-const FILE: &str = "results.json";
 /// No amount is as large.
 const MOST: f64 = 1e15;
 /// No backbone has more blocks.
@@ -31,7 +30,7 @@ impl Run {
     pub fn read(dir: &Path) -> Result<Self> {
         let results = Results::read(dir)?;
         check(&results).map_err(|what| Error::Store {
-            file: dir.join(FILE).display().to_string(),
+            file: dir.join(RESULTS_FILE).display().to_string(),
             message: format!("its `{what}` is impossible, or does not fit the rest of it"),
         })?;
         let path = dir.join(profile::FILE);
@@ -41,7 +40,7 @@ impl Run {
 
     /// Where its results are.
     pub fn file(&self) -> PathBuf {
-        self.dir.join(FILE)
+        self.dir.join(RESULTS_FILE)
     }
 }
 
@@ -158,10 +157,10 @@ fn alike(a: &Results, b: &Results) -> bool {
 /// What the settings of a run are called: its profile, its method, or the floor, which is `paper` without noise.
 pub(super) fn kind(results: &Results) -> String {
     match results.method {
-        Method::Min if results.config.noise => word(&results.profile),
+        Method::Min if results.config.noise => word(results.profile),
         Method::Min if results.profile == config::Profile::Paper => "floor".into(),
-        Method::Min => format!("{}, noise=false", word(&results.profile)),
-        method => word(&method),
+        Method::Min => format!("{}, noise=false", word(results.profile)),
+        method => word(method),
     }
 }
 

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
 use toml::{Table, Value};
 
-use crate::config::{Config, Method};
+use crate::config::{Config, Method, word};
 use crate::report::Results;
 use crate::{Error, Result};
 
@@ -52,14 +51,6 @@ fn written(value: &Value) -> String {
     }
 }
 
-/// A word of a choice, as settings have it.
-pub(super) fn word(choice: &impl Serialize) -> String {
-    match serde_json::to_value(choice) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
 /// The settings that not all have the same value of.
 pub(super) fn differing(all: &[&Settings]) -> Vec<String> {
     let keys: BTreeSet<&String> = all.iter().flat_map(|settings| settings.0.keys()).collect();
@@ -103,8 +94,8 @@ pub(super) fn command(results: &Results) -> Result<Option<String>> {
     let config = &results.config;
     let mut words = vec!["minoise".into(), "run".into()];
     words.extend(match flags(config) {
-        (Some(method), _) => ["--method".into(), word(&method)],
-        (None, profile) => ["--profile".into(), profile.map_or(String::new(), |profile| word(&profile))],
+        (Some(method), _) => ["--method".into(), word(method)],
+        (None, profile) => ["--profile".into(), profile.map_or(String::new(), word)],
     });
     let device = if results.device.starts_with("cpu") { "cpu" } else { &results.device };
     words.extend(["--device".into(), device.into()]);

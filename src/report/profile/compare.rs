@@ -1,8 +1,9 @@
 //! Two profiles side by side.
 
-use super::table::{MOST, spread};
+use super::table::{MOST, ms};
 use super::{Profile, Row};
 use crate::report::Spread;
+use crate::report::say::spread;
 use crate::{Error, Result};
 
 /// What became of a time from A to B.
@@ -80,7 +81,7 @@ impl Compared {
     }
 
     fn line(&self, width: usize) -> String {
-        let side = |x: Option<Spread>| x.map_or("-".into(), spread);
+        let side = |x: Option<Spread>| x.map_or("-".into(), |x| spread(x, ms));
         let ratio = self.ratio().map_or(String::new(), |ratio| format!("{ratio:.2}"));
         let verdict = match self.verdict {
             Verdict::Faster => "faster",

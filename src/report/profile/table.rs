@@ -2,6 +2,7 @@
 
 use super::{Profile, Row, Step};
 use crate::report::Spread;
+use crate::report::say::{mib, spread};
 
 /// What kernels may be short of the wall time.
 const SHORT: f64 = 0.05;
@@ -30,7 +31,7 @@ impl Profile {
     fn head(&self) -> Vec<String> {
         let of = |field: fn(&Step) -> f64| self.of_steps(field);
         let (wall, kernels, n) = (of(|s| s.wall), of(|s| s.kernels).mean, self.steps.len());
-        let mut step = format!("step:     {} ms", spread(wall));
+        let mut step = format!("step:     {} ms", spread(wall, ms));
         if n > 1 {
             step += &format!(", {n} times");
         }
@@ -38,7 +39,7 @@ impl Profile {
             let plain = Spread::of(&self.plain);
             // Neighbours, since the machine itself may become faster or slower from step to step.
             let cost = median(self.steps.iter().zip(&self.plain).map(|(with, without)| with.wall / without - 1.0));
-            step += &format!("; {} ms without profiling, which costs {:.1} %", spread(plain), 100.0 * cost);
+            step += &format!("; {} ms without profiling, which costs {:.1} %", spread(plain, ms), 100.0 * cost);
         }
         let mut add_up = format!("kernels:  {} ms, {:.1} % of it", ms(kernels), 100.0 * self.covered());
         if (1.0 - self.covered()).abs() > SHORT {
@@ -125,15 +126,6 @@ pub(super) fn ms(seconds: f64) -> String {
     let ms = 1e3 * seconds;
     let digits = if ms.abs() < 0.9995 { 3 } else { 2 };
     format!("{ms:.digits$}")
-}
-
-/// Mean and deviation in milliseconds.
-pub(super) fn spread(Spread { mean, deviation }: Spread) -> String {
-    deviation.map_or(ms(mean), |deviation| format!("{} ± {}", ms(mean), ms(deviation)))
-}
-
-fn mib(bytes: f64) -> String {
-    format!("{:.1}", bytes / f64::from(1 << 20))
 }
 
 /// The middle one of some values, of which there is at least one: a step that was disturbed does not count.

@@ -1,88 +1,17 @@
 //! The map of a drift in float64 on the host's cores.
 
-use faer::{Accum, Mat, MatMut, MatRef};
+mod strips;
+
+use faer::{Accum, Mat, MatRef};
 use rayon::prelude::*;
 
 use crate::algorithms::drift::{HELD_OUT, MOST_HELD_OUT, by_products, is_held_out, period};
 use crate::linalg::{matrix, product};
 use crate::model::head::factor::HostFactor;
 use crate::model::head::host::add_products;
-use crate::model::head::tiles::{HostTiles, SIDE, update};
+use crate::model::head::tiles::{HostTiles, update};
 use crate::{Error, Result};
-
-/// Columns that are transposed at once: a cache line of each row.
-const LINE: usize = 8;
-
-/// A matrix [rows, cols] in float64, column-major. Its strips of as many columns as tiles have are worked on in parallel.
-#[derive(Debug)]
-struct Strips {
-    data: Vec<f64>,
-    rows: usize,
-    cols: usize,
-}
-
-fn columns(strip: &[f64], rows: usize) -> MatRef<'_, f64> {
-    MatRef::from_column_major_slice(strip, rows, strip.len() / rows).as_dyn_stride()
-}
-
-fn columns_mut(strip: &mut [f64], rows: usize) -> MatMut<'_, f64> {
-    let cols = strip.len() / rows;
-    MatMut::from_column_major_slice_mut(strip, rows, cols).as_dyn_stride_mut()
-}
-
-impl Strips {
-    /// The zero matrix; neither size is 0.
-    fn zeros(rows: usize, cols: usize) -> Result<Self> {
-        let data = rows.checked_mul(cols).and_then(|numbers| bytemuck::try_zeroed_vec(numbers).ok());
-        Ok(Self { data: data.ok_or_else(|| out_of_memory(rows, cols))?, rows, cols })
-    }
-
-    fn side(&self) -> usize {
-        SIDE.min(self.cols)
-    }
-
-    fn count(&self) -> usize {
-        self.cols.div_ceil(self.side())
-    }
-
-    fn all(&self) -> MatRef<'_, f64> {
-        columns(&self.data, self.rows)
-    }
-
-    fn slice(&self, j: usize) -> &[f64] {
-        let size = self.side() * self.rows;
-        &self.data[j * size..self.data.len().min((j + 1) * size)]
-    }
-
-    fn strip(&self, j: usize) -> MatRef<'_, f64> {
-        columns(self.slice(j), self.rows)
-    }
-
-    /// Calls `work(j, strip)` for every strip, on all cores.
-    fn for_each(&mut self, work: impl Fn(usize, &mut [f64]) + Sync) {
-        let size = self.side() * self.rows;
-        self.data.par_chunks_mut(size).enumerate().with_max_len(1).for_each(|(j, strip)| work(j, strip));
-    }
-
-    /// Which strips have an entry that is not 0.
-    fn present(&self) -> Vec<bool> {
-        (0..self.count()).into_par_iter().map(|j| self.slice(j).iter().any(|&x| x != 0.0)).collect()
-    }
-
-    /// Takes the row-major `batch` as the rows from `start` on.
-    fn put(&mut self, start: usize, batch: &[f64]) {
-        let (rows, cols) = (self.rows, self.cols);
-        self.data.par_chunks_mut(LINE * rows).enumerate().for_each(|(k, columns)| {
-            for (row, sample) in (start..).zip(batch.chunks(cols)) {
-                columns.chunks_mut(rows).zip(&sample[k * LINE..]).for_each(|(column, x)| column[row] = *x);
-            }
-        });
-    }
-}
-
-fn out_of_memory(rows: usize, cols: usize) -> Error {
-    Error::OutOfMemory { during: format!("features [{rows}, {cols}] of a drift") }
-}
+use strips::{Strips, columns, columns_mut, out_of_memory};
 
 /// Random features of a task's images before and after the network learned the task, P_o and P_n [n, m], on their way into
 /// a [`HostMap`]. Where n < m they are kept, 16 n m bytes; else their products are summed, 12 m^2 bytes.

@@ -7,6 +7,7 @@ use super::*;
 use crate::model::head::Statistics;
 use crate::model::head::drift::{DriftMap, Found};
 use crate::model::head::host::Host;
+use crate::model::head::tiles::SIDE;
 
 /// Around one tile and two of samples and of features, and most of one of them.
 const SIZES: [(usize, usize); 8] = [(1, 1), (3, 2), (5, 40), (40, 5), (37, 37), (256, 257), (259, 300), (300, 259)];

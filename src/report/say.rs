@@ -1,6 +1,6 @@
 //! Numbers as they are read.
 
-use crate::report::Spread;
+use super::Spread;
 
 /// A share as percent with its sign.
 pub(super) fn percent(share: f64) -> String {
@@ -40,8 +40,8 @@ pub(super) fn ms(x: f64) -> String {
 }
 
 /// Bytes, counted in MiB.
-pub(super) fn mib(bytes: f64) -> String {
-    format!("{:.1} MiB", bytes / f64::from(1 << 20))
+pub(crate) fn mib(bytes: f64) -> String {
+    format!("{:.1}", bytes / f64::from(1 << 20))
 }
 
 /// A mean with its deviation, if there is one.
