@@ -132,6 +132,20 @@ fn damaged_weights_and_data_are_named() {
     refused(&["verify", junk.to_str().expect("a path")], &["junk.safetensors", "not a golden file"]);
 }
 
+/// What has a flag of its own is a setting like others, and given once.
+#[test]
+fn flags_stand_for_settings() {
+    for [flag, set] in [["--data", "data"], ["--weights", "weights"], ["--arch", "arch"]] {
+        for command in ["run", "profile"] {
+            refused(&[command, flag, "one", "--set", &format!("{set} = two")], &["given twice", "one", "two"]);
+        }
+    }
+    refused(&["run", "--data", "no such"], &["no such"]);
+    refused(&["profile", "gemm", "--data", "icons"], &["gemm", "no settings"]);
+    let rows = ["compare", "--methods", "floor,ncm"];
+    refused(&[&rows[..], &["--weights", "icons", "--set", "weights=icons"]].concat(), &["given twice", "weights"]);
+}
+
 /// The description of a backbone counts what stands in its file, and names what it would not use.
 #[test]
 fn inspect_describes_weights() {
@@ -159,6 +173,8 @@ fn inspect_describes_weights() {
     let bare = path.to_str().expect("a path");
     refused(&["inspect", bare], &["bare.safetensors", "num_heads", "global_pool", "mean", "--arch"]);
     refused(&["inspect", bare, "--arch", "vit_tiny_patch16_224"], &["num_heads"]);
+    refused(&["run", "--weights", bare], &["bare.safetensors", "num_heads", "--arch"]);
+    refused(&["run", "--weights", bare, "--arch", "resnet50"], &["resnet50"]);
     refused(&["inspect", bare, "--arch", "resnet50"], &["resnet50"]);
     refused(&["inspect", bare, "--arch", "eva02_tiny_patch14_224"], &["eva02_tiny_patch14_224", "not offered"]);
     let config = r#"{"architecture": "vit_tiny_patch16_224", "model_args": {"num_heads": 2, "img_size": 4},
