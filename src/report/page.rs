@@ -12,6 +12,7 @@ mod html;
 mod lines;
 mod noise;
 mod runs;
+mod say;
 mod section;
 mod settings;
 mod sheet;

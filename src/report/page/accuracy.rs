@@ -7,10 +7,11 @@ use super::heat::{Heat, Panel, Scale};
 use super::html::Table;
 use super::lines::{Line, Lines};
 use super::runs::Group;
+use super::say::{percent, tenths};
 use super::section::{Section, each};
 use super::summary::judged;
 use crate::Result;
-use crate::report::say::{percent, spread, tenths};
+use crate::report::say::spread;
 use crate::report::{Results, Spread};
 
 /// Most classes that have a bar with their name.

@@ -11,8 +11,8 @@ use super::figure::{Area, Drawn, Figure, LINE, SIDE, TEXT, WIDTH, add, draw, let
 use super::heat::{Grid, SMALL, STRIP, Scale, round};
 use super::html::{Table, escape};
 use super::runs::Group;
+use super::say::percent;
 use crate::Result;
-use crate::report::say::percent;
 
 /// Most classes whose names stand beside the matrix.
 const NAMED: usize = 20;

@@ -6,10 +6,11 @@ use super::figure::Figure;
 use super::html::{Table, escape};
 use super::lines::Lines;
 use super::runs::Group;
+use super::say::{digits, ms, percent, seconds};
 use super::section::{Section, each};
 use crate::Result;
 use crate::report::profile::{Profile, Row as Kernel};
-use crate::report::say::{digits, mib, ms, percent, seconds, spread};
+use crate::report::say::{mib, spread};
 use crate::report::{Results, Seconds};
 
 /// Phases, and what is left of the whole.

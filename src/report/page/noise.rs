@@ -4,9 +4,10 @@ use super::accuracy::over_tasks;
 use super::heat::{Heat, Panel, Scale};
 use super::lines::Lines;
 use super::runs::Group;
+use super::say::{digits, tenths};
 use super::section::{Section, each};
 use super::summary::judged;
-use crate::report::say::{digits, hundredths, tenths};
+use crate::report::say::hundredths;
 use crate::report::{Noise, Results};
 use crate::{Error, Result};
 

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 
 use super::html::{Table, escape};
 use super::runs::Group;
+use super::say::tenths;
 use super::settings::{Settings, changed, command};
 use crate::Result;
 use crate::report::Results;
-use crate::report::say::{hundredths, spread, tenths};
+use crate::report::say::{hundredths, spread};
 
 /// Letters of a hash that are told.
 const HASH: usize = 16;
