@@ -62,9 +62,9 @@ fn downhill(all: &RangeInclusive<i32>, start: i32, score: impl Fn(i32) -> f64) -
     }
 }
 
-/// The gamma of least score: first among the powers of ten from the mean of the diagonal of G down to its n-th part, and at
-/// most its 1e-5th, then 3 and 0.3 times the best. With a gamma `near` by, the candidate next to it, or what is downhill from
-/// there.
+/// The gamma of least score: first among the powers of ten from the mean of the diagonal of G down to its n-th part, not
+/// below its 1e-5th, then 3 and 0.3 times the best. With a gamma `near` by, the candidate next to it, or what is downhill
+/// from there.
 ///
 /// # Errors
 /// [`Error::Config`] where there is no sample; [`Error::NotPositiveDefinite`] where no candidate can be solved.
@@ -73,7 +73,8 @@ pub fn choose(host: &Host, samples: u64, near: Option<f64>) -> Result<f64> {
         let gram = host.gram()?;
         gram.trace() / gram.size() as f64
     };
-    if samples == 0 || !mean.is_normal() {
+    // Statistics of a file may have a trace of no Gram matrix.
+    if samples == 0 || !mean.is_normal() || mean < 0.0 {
         return Err(Error::Config(format!(
             "`gamma` = \"auto\" needs samples to choose by; there are {samples}, of mean square {mean}"
         )));
@@ -201,6 +202,13 @@ mod tests {
         }
         // Nothing that can be factored is in sight.
         assert_eq!(downhill(&all, -3, |at| if at < 3 { f64::INFINITY } else { 1.0 }), (-3, f64::INFINITY));
+    }
+
+    #[test]
+    fn a_negative_trace_is_refused() {
+        let mut host = Host::new(2, false).unwrap();
+        host.unpack(&[-1.0, 0.0, -1.0], &[0.5, 0.3, 0.2, 0.4]).unwrap();
+        assert!(matches!(choose(&host, 40, None), Err(Error::Config(_))));
     }
 
     #[test]

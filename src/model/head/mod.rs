@@ -322,7 +322,8 @@ impl Statistics {
     }
 
     /// The gamma that generalised cross-validation prefers: the prediction error on samples left out, estimated from
-    /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its n-th part,
+    /// the statistics alone. First among the powers of ten from the mean of the diagonal of G down to its n-th part
+    /// (not below its 1e-5th),
     /// then 3 and 0.3 times the best; or, with the gamma of an earlier choice `near` by, among 1 and 3 of every decade there
     /// from it downhill, until neither neighbour scores less. Each candidate costs two factorisations: of thousands of
     /// samples 6 are scored without `near`, as a rule 3 with it.
